@@ -1,0 +1,236 @@
+"""The one error tree. Each error knows its code, its HTTP status and a text that is safe to show.
+
+::
+
+    BrokerError
+    ├── RequestError                 the caller can mend it
+    │   ├── InvalidRequest           400 invalid_request, with the fields at fault
+    │   ├── Unauthenticated          401 unauthenticated
+    │   ├── Forbidden                403 forbidden
+    │   │   ├── SubjectMismatch      403 subject_mismatch
+    │   │   └── InsufficientScope    403 insufficient_scope
+    │   ├── NotFound                 404 not_found
+    │   ├── Conflict                 409 conflict
+    │   │   ├── ReauthRequired       409 reauth_required
+    │   │   └── MissingProviderScopes 409 missing_provider_scopes
+    │   ├── PayloadTooLarge          413 payload_too_large
+    │   ├── UnsupportedMediaType     415 unsupported_media_type
+    │   ├── InvalidCredentials       422 invalid_credentials
+    │   ├── RateLimited              429 rate_limited
+    │   └── OAuthError               400/401, an RFC 6749 error code for the /oauth face
+    ├── ProviderError                502 provider_error: the provider answered, and it was no
+    │   └── ProviderRefused          ... with an OAuth error code of its own
+    ├── ProviderUnavailable          503 provider_unavailable
+    │   ├── NotSent                  nothing reached the provider (DNS, connect, TLS)
+    │   ├── OutcomeUnknown           sent, but no readable answer came back
+    │   └── ProviderBusy             the provider asked for patience (429, or 503 with Retry-After)
+    ├── AddressRefused               400 invalid_request: the egress guard refused an address
+    ├── StoreUnavailable             503 store_unavailable
+    │   └── SealBroken               ... a stored secret that can't be opened; the record is kept
+    └── ConfigurationError           at start: every fault at once, naming keys, never values
+
+A message never holds a secret: whoever raises an error writes a text about *what* is wrong, not with which value.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldFault:
+    """One field of a request that is wrong, and how."""
+
+    field: str
+    message: str
+
+
+class BrokerError(Exception):
+    """Anything the broker says no with. ``detail`` is shown to callers as it is."""
+
+    code: ClassVar[str] = "internal_error"
+    status: ClassVar[int] = 500
+
+    def __init__(self, detail: str, *, retry_after: int | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.retry_after = retry_after
+        """Seconds after which trying again makes sense, where that is known."""
+
+
+class RequestError(BrokerError):
+    """The caller can mend it."""
+
+
+class InvalidRequest(RequestError):
+    """The request itself is malformed; ``faults`` names the fields."""
+
+    code = "invalid_request"
+    status = 400
+
+    def __init__(self, detail: str, faults: Sequence[FieldFault] = ()) -> None:
+        super().__init__(detail)
+        self.faults = tuple(faults)
+
+
+class Unauthenticated(RequestError):
+    """No broker token, or none that is valid."""
+
+    code = "unauthenticated"
+    status = 401
+
+
+class Forbidden(RequestError):
+    """The caller is known and may not do this."""
+
+    code = "forbidden"
+    status = 403
+
+
+class SubjectMismatch(Forbidden):
+    """The subject who completes is not the subject the session was opened for."""
+
+    code = "subject_mismatch"
+
+
+class InsufficientScope(Forbidden):
+    """The broker token lacks the client scope that the route asks for (RFC 6750 §3.1)."""
+
+    code = "insufficient_scope"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(f"this call needs the scope {scope!r}")
+        self.scope = scope
+
+
+class NotFound(RequestError):
+    """No such thing, or not for this tenant or client: both answer the same."""
+
+    code = "not_found"
+    status = 404
+
+
+class Conflict(RequestError):
+    """The thing exists but its state does not allow this now."""
+
+    code = "conflict"
+    status = 409
+
+
+class ReauthRequired(Conflict):
+    """The connection's grant is gone; only the person can bring it back."""
+
+    code = "reauth_required"
+
+
+class MissingProviderScopes(Conflict):
+    """The person granted less than what this needs; ``missing`` names the provider scopes."""
+
+    code = "missing_provider_scopes"
+
+    def __init__(self, missing: Sequence[str]) -> None:
+        super().__init__("the connection lacks provider scopes: " + " ".join(missing))
+        self.missing = tuple(missing)
+
+
+class PayloadTooLarge(RequestError):
+    """The body is larger than the route accepts."""
+
+    code = "payload_too_large"
+    status = 413
+
+
+class UnsupportedMediaType(RequestError):
+    """The body's content type is not the one the route reads."""
+
+    code = "unsupported_media_type"
+    status = 415
+
+
+class InvalidCredentials(RequestError):
+    """The provider does not accept the credentials that were handed in."""
+
+    code = "invalid_credentials"
+    status = 422
+
+
+class RateLimited(RequestError):
+    """Too many failures from this address."""
+
+    code = "rate_limited"
+    status = 429
+
+
+class OAuthError(RequestError):
+    """An RFC 6749 §5.2 answer of the /oauth face: ``error`` is the protocol's own code."""
+
+    def __init__(self, error: str, detail: str, *, status_code: int = 400, code: str | None = None) -> None:
+        super().__init__(detail)
+        self.error = error
+        self.status_code = status_code
+        self.broker_code = code
+        """The /v1 code of the same condition, where there is one (``reauth_required``)."""
+
+
+class ProviderError(BrokerError):
+    """The provider answered, and the answer was no or made no sense."""
+
+    code = "provider_error"
+    status = 502
+
+
+class ProviderRefused(ProviderError):
+    """The provider refused with an OAuth error code (RFC 6749 §5.2) or its own equivalent."""
+
+    def __init__(self, error: str, detail: str, *, http_status: int) -> None:
+        super().__init__(detail)
+        self.error = error
+        self.http_status = http_status
+
+
+class ProviderUnavailable(BrokerError):
+    """The provider can't be reached or can't answer now."""
+
+    code = "provider_unavailable"
+    status = 503
+
+
+class NotSent(ProviderUnavailable):
+    """Nothing of the request reached the provider, so trying again is safe."""
+
+
+class OutcomeUnknown(ProviderUnavailable):
+    """The request was sent, and no readable answer came back: it may or may not have had its effect."""
+
+
+class ProviderBusy(ProviderUnavailable):
+    """The provider asked for patience and did not process the request."""
+
+
+class AddressRefused(RequestError):
+    """The egress guard refuses an address that a user or a discovery document supplied."""
+
+    code = "invalid_request"
+    status = 400
+
+
+class StoreUnavailable(BrokerError):
+    """The store can't be reached, is too slow, or refuses to serve."""
+
+    code = "store_unavailable"
+    status = 503
+
+    def __init__(self, detail: str, *, retry_after: int = 1) -> None:
+        super().__init__(detail, retry_after=retry_after)
+
+
+class SealBroken(StoreUnavailable):
+    """A stored secret fails authentication or names a key that the ring lacks. The record is kept as it is."""
+
+
+class ConfigurationError(BrokerError):
+    """The configuration can't be used; ``faults`` holds all of them, each naming a key and never a value."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        super().__init__("\n".join(faults))
+        self.faults = tuple(faults)

@@ -1,0 +1,6 @@
+"""The words that every layer speaks: ids, callers, connections, connect sessions, events.
+
+Plain frozen dataclasses. They know their own rules (is this status an end, does this reach cover that provider) and
+nothing of stores, HTTP or providers. Secrets stand in types of their own, hidden from ``repr``.
+Imports nothing of the package.
+"""

@@ -1,0 +1,73 @@
+"""Who calls, and how far their reach goes."""
+
+from dataclasses import dataclass
+from typing import Final
+
+CLIENT_SCOPES: Final = (
+    "connect",
+    "connections:read",
+    "connections:write",
+    "tokens:read",
+    "references:issue",
+    "references:redeem",
+    "proxy",
+    "events:read",
+    "admin",
+)
+"""Every scope a client of the broker can hold."""
+
+DEFAULT_TENANT: Final = "default"
+"""The tenant that is written into a client made without ``--tenant``; never assumed for a record without one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Which connections a client can touch: those of its tenant, at the providers it was given."""
+
+    tenant: str
+    providers: frozenset[str] | None
+    """``None`` = every provider."""
+
+    def covers(self, tenant: str, provider: str) -> bool:
+        """Whether a connection of ``tenant`` at ``provider`` lies within. An empty tenant never does."""
+        return bool(tenant) and tenant == self.tenant and self.covers_provider(provider)
+
+    def covers_provider(self, provider: str) -> bool:
+        """Whether the client was given ``provider``."""
+        return self.providers is None or provider in self.providers
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated client, with what its present broker token (or secret) allows."""
+
+    client_id: str
+    scopes: frozenset[str]
+    reach: Reach
+
+    @property
+    def tenant(self) -> str:
+        """The one tenant the client is in."""
+        return self.reach.tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """A downstream service registered with the broker: an OAuth client of ours."""
+
+    client_id: str
+    name: str
+    tenant: str
+    scopes: tuple[str, ...]
+    providers: tuple[str, ...] | None
+    """``None`` = every provider."""
+    secret_digests: tuple[str, ...]
+    return_urls: tuple[str, ...]
+    completions: tuple[str, ...]
+    """Completions the client is registered for besides ``app`` and ``code``: empty, or ``("browser",)``."""
+    created_at: int
+
+    @property
+    def reach(self) -> Reach:
+        """The connections this client can touch."""
+        return Reach(self.tenant, None if self.providers is None else frozenset(self.providers))

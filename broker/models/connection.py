@@ -1,0 +1,118 @@
+"""A connection: one subject's account at one provider, its credential apart from everything that may be shown."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Status(StrEnum):
+    """What a connection can do now."""
+
+    ACTIVE = "active"
+    REAUTH_REQUIRED = "reauth_required"
+    DISABLED = "disabled"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Whose account it is, as the provider's whoami says. ``id`` is stable, ``name`` is for people."""
+
+    id: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """The last thing that went wrong with a credential: a code, a safe sentence, and when (ms)."""
+
+    code: str
+    message: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the credential fared lately. Times in milliseconds since the epoch."""
+
+    last_checked_at: int | None = None
+    last_refreshed_at: int | None = None
+    consecutive_failures: int = 0
+    next_refresh_at: int | None = None
+    last_error: Fault | None = None
+
+    def status_for(self, connection_status: Status) -> str:
+        """``healthy``, ``degraded``, ``unhealthy`` or ``unknown`` (never checked nor refreshed)."""
+        if connection_status is not Status.ACTIVE:
+            return "unhealthy"
+        if self.consecutive_failures:
+            return "degraded"
+        if self.last_checked_at is None and self.last_refreshed_at is None:
+            return "unknown"
+        return "healthy"
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """The issuer and the OAuth app that a credential came from. It is only ever refreshed with those."""
+
+    issuer: str
+    client_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """What became of a disconnected connection's credential at the provider.
+
+    ``outcome``: ``revoked``, ``pending`` (retried for up to a day), ``failed``, ``unsupported``, or
+    ``skipped_shared`` (revoking would have ended another connection of the same account).
+    """
+
+    outcome: str
+    status: int | None
+    """The provider's HTTP status, where it answered."""
+    detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """The secrets of a connection. Exists only in memory, only as long as it is used."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(default=None, repr=False)
+    previous_refresh_token: str | None = field(default=None, repr=False)
+    """Kept until the refresh token that replaced it has worked once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Everything about a connection that is not a secret. Times in milliseconds since the epoch."""
+
+    id: str
+    tenant: str
+    provider: str
+    subject: str
+    status: Status
+    credential_type: str
+    generation: int
+    grant_id: str
+    scopes: tuple[str, ...]
+    requested_scopes: tuple[str, ...]
+    minted: Minted
+    created_at: int
+    updated_at: int
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    provider_data: Mapping[str, Any] = field(default_factory=dict)
+    account: Account | None = None
+    label: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    access_token_expires_at: int | None = None
+    """``None``: the provider's token does not expire."""
+    refresh_token_expires_at: int | None = None
+    last_used_at: int | None = None
+    health: Health = Health()
+
+    def outlives(self, moment: int) -> bool:
+        """Whether the access token still lives after ``moment`` (ms)."""
+        return self.access_token_expires_at is None or self.access_token_expires_at > moment

@@ -1,0 +1,53 @@
+"""An audit event: who did what to which connection, when. Never holds a secret."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.models.ids import new_id
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of the record. ``type`` is ``noun.verb`` in the past tense (``token.released``)."""
+
+    type: str
+    tenant: str
+    at: int
+    """Milliseconds since the epoch."""
+    connection_id: str | None = None
+    client_id: str | None = None
+    """The client that asked; ``None`` where the broker acted by itself."""
+    request_id: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)
+    id: str = field(default_factory=lambda: new_id("evt"))
+
+    def encode(self) -> str:
+        """The stored form: compact JSON, empty fields left out."""
+        body = {
+            "id": self.id,
+            "type": self.type,
+            "tenant": self.tenant,
+            "at": self.at,
+            "connection_id": self.connection_id,
+            "client_id": self.client_id,
+            "request_id": self.request_id,
+            "data": self.data or None,
+        }
+        return json.dumps({k: v for k, v in body.items() if v is not None}, separators=(",", ":"))
+
+    @classmethod
+    def decode(cls, text: str | bytes) -> "Event":
+        """The event that :meth:`encode` wrote."""
+        body = json.loads(text)
+        return cls(
+            type=body["type"],
+            tenant=body["tenant"],
+            at=body["at"],
+            connection_id=body.get("connection_id"),
+            client_id=body.get("client_id"),
+            request_id=body.get("request_id"),
+            data=body.get("data", {}),
+            id=body["id"],
+        )

@@ -1,0 +1,67 @@
+"""Identifiers and secrets: prefixed, URL-safe, and random enough.
+
+Ids carry 131 bits of randomness, secrets 256. The alphabet is base62, so an id never needs escaping and ``_``
+stands only where we put it.
+"""
+
+import hashlib
+import secrets
+from zlib import crc32
+
+_ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ID_LENGTH = 22
+_SECRET_LENGTH = 43
+
+BUCKETS = 1024
+"""How many hash slots connections are spread over. Part of the key layout: can't be changed later."""
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_ALPHABET) for _ in range(length))
+
+
+def new_id(prefix: str) -> str:
+    """A fresh identifier such as ``con_…`` (131 random bits)."""
+    return f"{prefix}_{_random(_ID_LENGTH)}"
+
+
+def new_secret(prefix: str = "") -> str:
+    """A fresh secret such as ``bat_…`` (256 random bits); no prefix, no underscore."""
+    return f"{prefix}_{_random(_SECRET_LENGTH)}" if prefix else _random(_SECRET_LENGTH)
+
+
+def is_id(prefix: str, value: str) -> bool:
+    """Whether ``value`` has the exact shape that ``new_id(prefix)`` makes."""
+    body = value.removeprefix(f"{prefix}_")
+    return len(value) == len(prefix) + 1 + _ID_LENGTH and len(body) == _ID_LENGTH and body.isalnum() and body.isascii()
+
+
+def bearing_secret(prefix: str, owner_id: str) -> str:
+    """A secret that carries the id of what it opens: ``ref_<id body>_<secret>``.
+
+    Whoever receives it finds the owner's slot in the store without an index.
+    """
+    return f"{prefix}_{owner_id.partition('_')[2]}_{new_secret()}"
+
+
+def owner_of(prefix: str, owner_prefix: str, value: str) -> str | None:
+    """The owner id inside a value made by :func:`bearing_secret`, or ``None`` when the shape is wrong."""
+    parts = value.split("_")
+    if len(parts) != 3 or parts[0] != prefix or len(parts[2]) != _SECRET_LENGTH:
+        return None
+    owner = f"{owner_prefix}_{parts[1]}"
+    return owner if is_id(owner_prefix, owner) else None
+
+
+def digest(secret: str) -> str:
+    """What is stored in place of a secret: SHA-256, hex.
+
+    Plain SHA-256 is right here because every secret it sees has 256 random bits: there is nothing to guess,
+    so a slow password hash would only slow the hot path down.
+    """
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def bucket_of(connection_id: str) -> int:
+    """The bucket (0 … 1023) whose hash slot holds everything of a connection."""
+    return crc32(connection_id.encode()) % BUCKETS
