@@ -1,0 +1,128 @@
+"""The sections of a provider entry: what stands under ``revocation:``, ``refresh:``, ``identity:`` …"""
+
+import re
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from broker.providers.fields import Address, Headers, Pointer, Text
+
+RotationPolicy = Literal["none", "grace", "strict", "revoke_on_reuse", "unknown"]
+
+
+class Entry(BaseModel):
+    """Base of everything in the file: frozen, and unknown keys fail."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
+
+
+class Parameter(Entry):
+    """Something a connection must say before its endpoints are known, such as a subdomain."""
+
+    label: Text
+    """What the person is asked for."""
+    pattern: str = r"[A-Za-z0-9][A-Za-z0-9.-]*"
+    """A regular expression that the whole value must match."""
+    default: str | None = None
+    """Used where the connection says nothing."""
+
+    @model_validator(mode="after")
+    def _compiles(self) -> Self:
+        try:
+            re.compile(self.pattern)
+        except re.error as error:
+            raise ValueError(f"pattern is not a regular expression (position {error.pos})") from None
+        return self
+
+
+class Revocation(Entry):
+    """How a token is given back (RFC 7009, or the provider's own way)."""
+
+    endpoint: Address
+    """May hold ``{client_id}`` besides the connection's parameters."""
+    style: Literal["rfc7009", "rfc7009_json", "bearer_post", "basic_delete_json"] = "rfc7009"
+    """``rfc7009``: form POST with client authentication. ``rfc7009_json``: the same with a JSON body.
+    ``bearer_post``: POST that carries the token itself as bearer. ``basic_delete_json``: DELETE with Basic
+    client authentication and the JSON body ``{"access_token": …}``."""
+    effect: Literal["token", "grant"] = "token"
+    """``grant``: revoking one token ends all tokens of that user for this app."""
+    token: Literal["refresh_token", "access_token"] = "refresh_token"  # noqa: S105 - the name of a token, not one
+    """Which token is sent; where a connection lacks a refresh token, its access token is."""
+
+
+class TokenResponse(Entry):
+    """Where the fields of a token answer stand, when not where RFC 6749 §5.1 puts them."""
+
+    access_token: Pointer = "/access_token"  # noqa: S105 - a JSON pointer
+    refresh_token: Pointer = "/refresh_token"  # noqa: S105 - a JSON pointer
+    expires_in: Pointer = "/expires_in"
+    scope: Pointer = "/scope"
+    token_type: Pointer = "/token_type"  # noqa: S105 - a JSON pointer
+    error: Pointer = "/error"
+    """Whatever stands here marks a failure, also in an answer with status 200."""
+    error_description: Pointer = "/error_description"
+    invalid_grant: tuple[str, ...] = ()
+    """The provider's own error codes that mean what RFC 6749 §5.2 calls ``invalid_grant``: the grant is gone."""
+    keep: dict[str, Pointer] = {}
+    """Fields to keep with the connection as ``provider_data``: name → pointer. Never a credential."""
+
+
+class Refresh(Entry):
+    """How the provider treats refresh tokens, and how eagerly they are used. Times in seconds."""
+
+    rotation: RotationPolicy = "unknown"
+    """``none``: the refresh token stays. ``grace``: a new one each time, the old one works for ``grace``
+    seconds. ``strict``: the old one is dead at once. ``revoke_on_reuse``: using the old one ends the whole
+    grant. ``unknown`` is treated as ``revoke_on_reuse``."""
+    ahead: int = Field(default=300, ge=0)
+    """How long before its expiry a token in use is refreshed."""
+    grace: int = Field(default=0, ge=0)
+    """With rotation ``grace``: how long the predecessor still works."""
+    active_within: int = Field(default=86_400, ge=0)
+    """A connection used this lately is kept fresh; others are refreshed when somebody asks."""
+    keepalive: int = Field(default=2_592_000, ge=0)
+    """Idle connections are refreshed this often, so that the provider doesn't expire them."""
+    default_expires_in: int | None = Field(default=None, gt=0)
+    """Lifetime to assume where a refresh token came without ``expires_in``."""
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether sending the same refresh token twice can do no harm."""
+        return self.rotation in {"none", "grace"}
+
+
+class Identity(Entry):
+    """The provider's whoami: proves that a token works and says whose account it is."""
+
+    url: Address
+    method: Literal["GET", "POST"] = "GET"
+    id: Pointer
+    """What tells accounts apart: unique, and the same at every connection of that account."""
+    name: Pointer = ""
+    """What a person recognises the account by; empty = the id."""
+    headers: Headers = {}
+
+
+class Api(Entry):
+    """The provider's API, for the proxy and for request authorization."""
+
+    base_url: Address
+    """Credentials are only ever put on requests below this address."""
+    headers: Headers = {}
+
+
+class Device(Entry):
+    """How a machine without a browser logs in."""
+
+    mode: Literal["auto", "native", "bridge", "off"] = "auto"
+    """``native``: the provider's own device grant (RFC 8628). ``bridge``: the broker's device page, then the
+    browser flow. ``auto``: native where the entry has a ``device_authorization_endpoint``."""
+    scope_allowlist: tuple[str, ...] | None = None
+    """What the provider's own device grant accepts; requests beyond it take the bridge."""
+
+
+class Git(Entry):
+    """For which hosts git may ask for this provider's token, and under which user name."""
+
+    hosts: tuple[str, ...]
+    username: str = "x-access-token"

@@ -1,0 +1,116 @@
+"""The process's variables, ``.env`` and secret files → ``Settings``, or every fault at once."""
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_settings import DotEnvSettingsSource
+
+from broker.errors import ConfigurationError
+from broker.settings.model import PREFIX, Settings
+
+_FROM_FILE = frozenset({"encryption_keys", "redis_url", "client_secret"})
+"""Settings that ``BROKER_<NAME>_FILE`` may give instead: the value is then read from that file."""
+
+_SERVICE_LINK = re.compile(r"BROKER_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)")
+"""What Kubernetes puts into the environment of every pod beside a service that is named ``broker``."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    variable: str
+    text: str
+
+
+def read_environment(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")) -> dict[str, str]:
+    """The variables of ``environ`` (default: the process's) over those of ``env_file``, where that exists.
+
+    :raises ConfigurationError: ``env_file`` can't be read.
+    """
+    try:
+        source = DotEnvSettingsSource(Settings, env_file=env_file, case_sensitive=True)
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError([f"{env_file}: can't be read as UTF-8 text"]) from None
+    in_file = {name: value for name, value in source.env_vars.items() if value is not None}
+    return {**in_file, **(os.environ if environ is None else environ)}
+
+
+def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")) -> Settings:
+    """The settings that the ``BROKER_`` variables describe. An empty variable counts as unset.
+
+    :raises ConfigurationError: with all faults at once, each naming its variable.
+    """
+    process = os.environ if environ is None else environ
+    variables = {name: text for name, text in read_environment(process, env_file).items() if text}
+    faults = list(_unknown_variables(process))
+    given: dict[str, _Given] = {}
+    for field in Settings.model_fields:
+        try:
+            found = _find(field, variables)
+        except ConfigurationError as error:
+            faults.extend(error.faults)
+            found = _Given(PREFIX + field.upper(), "")  # given, although it can't be used
+        if found:
+            given[field] = found
+    if "redis_url" in given and "encryption_keys" not in given:
+        faults.append("BROKER_ENCRYPTION_KEYS: is required with an external store (BROKER_REDIS_URL)")
+    try:
+        settings = Settings.model_validate({field: found.text for field, found in given.items() if found.text})
+    except ValidationError as error:
+        faults.extend(_faults(error, given))
+        settings = None
+    if faults or settings is None:
+        raise ConfigurationError(faults)
+    return settings
+
+
+def _find(field: str, variables: Mapping[str, str]) -> _Given | None:
+    """The text of ``field`` and the variable it came from.
+
+    :raises ConfigurationError: it is given twice, or its file can't be read.
+    """
+    variable, file_variable = PREFIX + field.upper(), f"{PREFIX}{field.upper()}_FILE"
+    if field not in _FROM_FILE or file_variable not in variables:
+        return _Given(variable, variables[variable]) if variable in variables else None
+    if variable in variables:
+        raise ConfigurationError([f"{variable}: {file_variable} is set too; only one of them may be"])
+    try:
+        text = Path(variables[file_variable]).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError):
+        raise ConfigurationError([f"{file_variable}: the file can't be read as UTF-8 text"]) from None
+    if not text:
+        raise ConfigurationError([f"{file_variable}: the file is empty"])
+    return _Given(file_variable, text)
+
+
+def _unknown_variables(process: Mapping[str, str]) -> Iterator[str]:
+    """Faults for ``BROKER_`` variables that mean nothing: most are typing errors that would go unnoticed.
+
+    Only the process's environment is searched; ``.env`` may serve other programs too.
+    """
+    known = [PREFIX + field.upper() for field in Settings.model_fields]
+    known += [f"{PREFIX}{field.upper()}_FILE" for field in sorted(_FROM_FILE)]
+    for name in sorted(process):
+        if not name.startswith(PREFIX) or name in known or _SERVICE_LINK.fullmatch(name):
+            continue
+        # Compared without the prefix, which would make everything look alike.
+        endings = {candidate.removeprefix(PREFIX): candidate for candidate in known}
+        close = difflib.get_close_matches(name.removeprefix(PREFIX), endings, n=1)
+        yield f"{name}: unknown setting" + (f" (did you mean {endings[close[0]]}?)" if close else "")
+
+
+def _faults(error: ValidationError, given: Mapping[str, _Given]) -> Iterator[str]:
+    for fault in error.errors(include_input=False, include_url=False):
+        if fault["type"] == "default_factory_not_called":
+            continue  # a default that builds on a value that is at fault itself
+        field = str(fault["loc"][0])
+        found = given.get(field)
+        variable = found.variable if found else PREFIX + field.upper()
+        message = fault["msg"].removeprefix("Value error, ")
+        if field == "port" and found and found.text.startswith("tcp://"):
+            message = "was set by Kubernetes for a service named broker: put enableServiceLinks: false into the pod"
+        yield f"{variable}: {message[0].lower()}{message[1:]}"

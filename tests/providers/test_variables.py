@@ -1,0 +1,114 @@
+"""``${VAR}``, ``${VAR:-default}``, and what an unset variable does and doesn't do."""
+
+import pytest
+
+from tests.providers.conftest import Faults, Load
+
+ENTRY = """
+providers:
+  a:
+    display_name: A
+    issuer: https://a.example
+    client_id: id
+    client_secret: secret
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "environ", "expected"),
+    [
+        ("${X}", {"X": "1"}, "1"),
+        ("a-${X}-${Y}-b", {"X": "1", "Y": "2"}, "a-1-2-b"),
+        ("${X:-d}", {}, "d"),
+        ("${X:-d}", {"X": ""}, "d"),
+        ("${X:-d}", {"X": "1"}, "1"),
+        ("${X:-}", {}, ""),
+        ("$${X}", {"X": "1"}, "${X}"),
+        ("$X", {"X": "1"}, "$X"),
+        ("${X}", {"X": "${Y}", "Y": "no"}, "${Y}"),
+    ],
+)
+def test_references_are_replaced_once(load: Load, value: str, environ: dict[str, str], expected: str) -> None:
+    """Defaults, escapes; and a value that looks like a reference stays as it is."""
+    provider = load(f'{ENTRY}    token_params: {{p: "{value}"}}', environ).get("a")
+    assert provider.token_params == {"p": expected}
+    assert provider.ready
+
+
+def test_a_variable_cannot_inject_yaml(load: Load) -> None:
+    """Substitution happens after parsing: a value stays one value."""
+    hostile = 'x"\n    token_endpoint: https://evil.example\n    #'
+    provider = load(f"{ENTRY}    token_params:\n      p: ${{X}}", {"X": hostile}).get("a")
+    assert provider.token_params == {"p": hostile}
+    assert provider.token_endpoint is None
+
+
+def test_numbers_and_choices_can_come_from_variables(load: Load) -> None:
+    """Text from the environment is read as what the field wants."""
+    environ = {"T": "2.5", "A": "60", "R": "strict"}
+    provider = load(f"{ENTRY}    timeout: ${{T}}\n    refresh: {{ahead: '${{A}}', rotation: '${{R}}'}}", environ).get(
+        "a"
+    )
+    assert (provider.timeout, provider.refresh.ahead, provider.refresh.rotation) == (2.5, 60, "strict")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "token_endpoint: ${X}",
+        "issuer: ${X}",
+        "display_name: ${X}",
+        "client_id: ${X}",
+        "timeout: ${X}",
+        "type: ${X}",
+        "scopes: {read: '${X}', write: Write}\n    default_scopes: [read]",
+        "default_scopes: ['${X}']",
+        "identity: {url: '${X}', id: /id}",
+        "identity: {url: '${X}', id: '${X}'}",
+        "api: {base_url: 'https://${X}.example'}",
+        "revocation: {endpoint: '${X}'}",
+        "git: {hosts: ['${X}']}",
+        "parameters: {sub: {label: '${X}'}}\n    token_endpoint: https://{sub}.example/token",
+    ],
+)
+def test_an_unset_variable_makes_a_provider_not_ready_wherever_it_stands(load: Load, line: str) -> None:
+    """It is listed with the variable's name, and its name or section is never a fault."""
+    key = line.partition(":")[0]
+    kept = [text for text in ENTRY.splitlines() if not text.strip().startswith(f"{key}:")]
+    provider = load("\n".join([*kept, f"    {line}"])).get("a")
+    assert provider.missing_variables == ("X",)
+    assert provider.missing == ("environment variable X",)
+    assert not provider.ready
+    assert provider.display_name in {"A", "a"}
+
+
+def test_what_can_be_judged_without_the_variable_is_judged(faults: Faults) -> None:
+    """An unset variable doesn't hide mistakes beside it, not even in its own section."""
+    lines = (
+        "identity: {url: '${X}', id: id}",
+        "api: {base_url: x}",
+        "default_scopes: [b]",
+        "scopes: {a: A}",
+    )
+    assert faults(ENTRY + "".join(f"    {line}\n" for line in lines)) == [
+        "providers.yaml:8: providers.a.identity.id: a JSON pointer starts with '/' (RFC 6901)",
+        "providers.yaml:9: providers.a.api.base_url: must be an https:// URL (plain http only on loopback)",
+        "providers.yaml:10: providers.a.default_scopes: item 1 is not among scopes",
+    ]
+
+
+def test_every_missing_variable_is_named_once(load: Load) -> None:
+    """In the order of the file."""
+    provider = load(f"{ENTRY}    token_params: {{p: '${{Z}}${{Y}}', q: '${{Z}}'}}\n    env: {{E: '${{X:-set}}'}}").get(
+        "a"
+    )
+    assert provider.missing_variables == ("Z", "Y")
+    assert provider.env == {"E": "set"}
+
+
+@pytest.mark.parametrize("value", ["${", "${}", "${1X}", "${X", "${X-d}", "${X Y}"])
+def test_a_malformed_reference_is_a_fault(faults: Faults, value: str) -> None:
+    """It is a typing error, not text for a provider."""
+    assert faults(f'{ENTRY}    token_params: {{p: "{value}"}}', {"X": "1"}) == [
+        "providers.yaml:8: providers.a.token_params.p: a ${ is not followed by a variable's name and a closing brace"
+    ]
