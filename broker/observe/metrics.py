@@ -1,0 +1,62 @@
+"""Prometheus metrics. Labels take values from the code or the configuration only, so their number is bounded."""
+
+import os
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.multiprocess import MultiProcessCollector
+
+CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
+
+_registry: Final = CollectorRegistry()
+
+requests: Final = Counter(
+    "broker_requests_total",
+    "Requests answered, by route and status.",
+    ["route", "status"],
+    registry=_registry,
+)
+request_seconds: Final = Histogram(
+    "broker_request_seconds",
+    "Time to answer a request.",
+    ["route"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+    registry=_registry,
+)
+tokens_released: Final = Counter(
+    "broker_tokens_released_total", "Access tokens released, by provider.", ["provider"], registry=_registry
+)
+refreshes: Final = Counter(
+    "broker_refreshes_total",
+    "Refresh requests to providers, by outcome.",
+    ["provider", "outcome"],
+    registry=_registry,
+)
+connections_made: Final = Counter(
+    "broker_connections_made_total", "Connections made or renewed.", ["provider"], registry=_registry
+)
+connections_ended: Final = Counter(
+    "broker_connections_ended_total",
+    "Connections disconnected, by what became of the credential.",
+    ["provider", "outcome"],
+    registry=_registry,
+)
+seals_broken: Final = Counter(
+    "broker_seals_broken_total", "Stored secrets that could not be opened. Alert on any.", registry=_registry
+)
+events_waiting: Final = Gauge(
+    "broker_events_waiting",
+    "Audit events written and not yet in the journal.",
+    registry=_registry,
+    multiprocess_mode="mostrecent",
+)
+
+
+def exposition() -> bytes:
+    """All metrics in the Prometheus text format; of every worker where there are several."""
+    if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        merged = CollectorRegistry()
+        MultiProcessCollector(merged)  # type: ignore[no-untyped-call]
+        return generate_latest(merged)
+    return generate_latest(_registry)

@@ -1,0 +1,16 @@
+"""Everything that is kept: sealed, versioned, and in one slot per connection.
+
+* ``keyring`` – the keys: seals and opens secrets, signs cookies and cursors. The only place that orders keys.
+* ``names`` – the layout of keys in the store.
+* ``opening`` – opening the store: fit for tokens, and known to the keyring, before the first command.
+* ``redis/`` – reaching the store: ``pipeline`` (concurrent commands as one batch), ``embedded`` (our own Valkey),
+  ``fitness`` (may this store be trusted with tokens).
+* ``scripts``, ``lua/`` – one atomic step per file.
+* ``records`` – connections; ``release`` – the hot path's one step; ``revocations`` – ending a connection, and what is
+  to be given back; ``directory``, ``listing`` – what there is.
+* ``sessions`` – connect sessions; ``documents`` – clients and broker tokens; ``references`` – capabilities.
+* ``journal`` – the audit record; ``leadership`` – which replica does a chore.
+
+A write carries what makes a repeat harmless (a generation, a status it expects), so nothing here retries by itself.
+Must not import providers' side (``upstream``) nor anything above.
+"""

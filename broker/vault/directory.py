@@ -1,0 +1,53 @@
+"""Which connections there are: listing by tenant and subject. The records are the truth, the indexes follow them."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+from broker.models.connection import Connection
+from broker.vault import listing, names
+from broker.vault.records import Records
+from broker.vault.redis.pipeline import Pipeline
+
+_READ_AT_ONCE: Final = 100
+_LOOKED_AT_MOST: Final = 2_000
+"""How many entries one call looks at: a filter that matches little answers a short page and a cursor."""
+
+
+class Directory:
+    """Lists connections, newest first."""
+
+    def __init__(self, store: Pipeline, records: Records) -> None:
+        self._store = store
+        self._records = records
+
+    async def page(
+        self,
+        tenant: str,
+        *,
+        subject: str | None,
+        wanted: Callable[[Connection], bool],
+        cursor: str | None,
+        limit: int,
+    ) -> tuple[list[Connection], str | None]:
+        """Up to ``limit`` connections that ``wanted`` accepts, and the cursor of the next page.
+
+        :raises InvalidRequest: the cursor is none of ours.
+        """
+        key = names.tenant_index(tenant) if subject is None else names.subject_index(tenant, subject)
+        after = listing.decode_cursor(cursor) if cursor else None
+        found: list[Connection] = []
+        for _ in range(_LOOKED_AT_MOST // _READ_AT_ONCE):
+            entries = await listing.page(self._store, key, after=after, count=_READ_AT_ONCE)
+            connections = await asyncio.gather(*(self._records.read(entry.member) for entry in entries))
+            for entry, connection in zip(entries, connections, strict=True):
+                after = entry
+                if connection is None:
+                    await self._records.unindex(entry.member, tenant, subject)
+                elif connection.tenant == tenant and wanted(connection):
+                    found.append(connection)
+                    if len(found) == limit:
+                        return found, after.encode()
+            if len(entries) < _READ_AT_ONCE:
+                return found, None
+        return found, after.encode() if after else None

@@ -1,0 +1,91 @@
+"""The audit record: events leave the buckets' outboxes and stand in one journal per tenant.
+
+An event is written into its bucket's outbox by the very script whose effect it records. Draining moves it into the
+tenant's journal; every move can be repeated and changes nothing the second time, so a crash between any two steps
+loses no event and doubles none.
+"""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from broker.models.event import Event
+from broker.vault import listing, names
+from broker.vault.redis.pipeline import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """An event in an outbox, and the entry to acknowledge once it has arrived."""
+
+    entry: str
+    event: Event
+
+
+class Journal:
+    """Drains outboxes and answers what happened."""
+
+    def __init__(self, store: Pipeline, *, keep_milliseconds: int, keep_events: int) -> None:
+        """
+        :param keep_milliseconds: events older than this leave the journal.
+        :param keep_events: how many events of one tenant are kept at most.
+        """
+        self._store = store
+        self._keep_milliseconds = keep_milliseconds
+        self._keep_events = keep_events
+
+    async def waiting(self, buckets: Iterable[int]) -> dict[int, int]:
+        """Bucket → number of events in its outbox, for those that have any."""
+        buckets = list(buckets)
+        lengths = await asyncio.gather(*(self._store.execute("XLEN", names.bucket_outbox(b)) for b in buckets))
+        return {bucket: length for bucket, length in zip(buckets, lengths, strict=True) if length}
+
+    async def collect(self, bucket: int, count: int) -> list[Parcel]:
+        """The oldest ``count`` events of a bucket's outbox; they stay there until acknowledged."""
+        reply = await self._store.execute("XRANGE", names.bucket_outbox(bucket), "-", "+", "COUNT", count)
+        return [Parcel(entry.decode(), Event.decode(fields[1])) for entry, fields in reply]
+
+    async def write(self, events: Sequence[Event]) -> None:
+        """Write events into their tenants' journals, and their times into those of their connections."""
+        moves = []
+        for event in events:
+            moves.append(self._store.execute("ZADD", names.journal(event.tenant), event.at, event.encode()))
+            if event.connection_id:
+                key = names.connection_journal(event.connection_id)
+                moves.append(self._store.execute("ZADD", key, event.at, event.at))
+                moves.append(self._store.execute("PEXPIRE", key, self._keep_milliseconds))
+        await asyncio.gather(*moves)
+
+    async def acknowledge(self, bucket: int, parcels: Sequence[Parcel]) -> None:
+        """Remove arrived events from the outbox."""
+        if parcels:
+            await self._store.execute("XDEL", names.bucket_outbox(bucket), *(parcel.entry for parcel in parcels))
+
+    async def trim(self, tenants: Iterable[str], now: int) -> None:
+        """Drop what is too old or too much."""
+        for tenant in tenants:
+            key = names.journal(tenant)
+            await self._store.execute("ZREMRANGEBYSCORE", key, "-inf", now - self._keep_milliseconds)
+            await self._store.execute("ZREMRANGEBYRANK", key, 0, -self._keep_events - 1)
+
+    async def of_tenant(
+        self, tenant: str, after: listing.Position | None, count: int
+    ) -> list[tuple[listing.Position, Event]]:
+        """A tenant's events older than ``after``, newest first."""
+        found = await listing.page(self._store, names.journal(tenant), after=after, count=count)
+        return [(position, Event.decode(position.member)) for position in found]
+
+    async def of_connection(
+        self, tenant: str, connection_id: str, after: listing.Position | None, count: int
+    ) -> list[tuple[listing.Position, Event]]:
+        """A connection's events of before ``after``, newest first; those of one millisecond stay together."""
+        times = await listing.page(self._store, names.connection_journal(connection_id), after=after, count=count)
+        replies = await asyncio.gather(
+            *(self._store.execute("ZRANGE", names.journal(tenant), t.score, t.score, "BYSCORE") for t in times)
+        )
+        return [
+            (position, event)
+            for position, reply in zip(times, replies, strict=True)
+            for event in map(Event.decode, reply)
+            if event.connection_id == connection_id
+        ]

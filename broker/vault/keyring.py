@@ -1,0 +1,138 @@
+"""The keyring: AES-256-GCM envelopes around secrets, and signatures for what browsers carry.
+
+An envelope is ``version (1 byte) | length of kid (1 byte) | kid | nonce (12 bytes) | ciphertext and tag``. It is
+bound by its additional data to exactly one place: tenant, owner, grant, field, generation and key id. Moved
+anywhere else, it does not open.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from itsdangerous import URLSafeTimedSerializer
+
+from broker.errors import ConfigurationError, SealBroken
+
+_VERSION = 1
+_NONCE_BYTES = 12
+_KEY_BYTES = 32
+_DERIVED_KEYS_CACHED = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a sealed secret belongs. Every part is authenticated."""
+
+    tenant: str
+    owner: str
+    """The id of the connection or session; each owner's secrets are sealed under a key of their own."""
+    grant: str
+    field: str
+    generation: int
+
+
+def _length_prefixed(*parts: bytes) -> bytes:
+    # Without lengths, ("ab", "c") and ("a", "bc") would authenticate the same.
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
+def _derive(key: bytes, purpose: str, *context: str) -> bytes:
+    info = _length_prefixed(b"broker/v1", purpose.encode(), *(part.encode() for part in context))
+    # No salt is needed: the input key is uniformly random, and HKDF separates purposes by info (RFC 5869 §3.2).
+    return HKDF(algorithm=hashes.SHA256(), length=_KEY_BYTES, salt=None, info=info).derive(key)
+
+
+class Keyring:
+    """The keys in force. Reads with every key, writes with one."""
+
+    def __init__(self, keys: Sequence[tuple[str, bytes]]) -> None:
+        """``keys`` are ``(kid, 32 random bytes)``; the first one writes until :meth:`write_with` says otherwise.
+
+        :raises ConfigurationError: no key, a doubled kid, or a key that is not 32 bytes long.
+        """
+        faults = [f"encryption key {kid!r} is not 32 bytes long" for kid, key in keys if len(key) != _KEY_BYTES]
+        if not keys or len({kid for kid, _ in keys}) != len(keys):
+            faults.append("encryption keys: at least one is needed, and each needs a key id of its own")
+        if faults:
+            raise ConfigurationError(faults)
+        self._keys = dict(keys)
+        self._writer = keys[0][0]
+        # One cipher per (key, owner): deriving costs several times what sealing costs.
+        self._cipher = lru_cache(_DERIVED_KEYS_CACHED)(self._make_cipher)
+
+    def __repr__(self) -> str:
+        return f"Keyring({', '.join(self._keys)}; writes {self._writer})"
+
+    @property
+    def writer(self) -> str:
+        """The key id that new envelopes carry."""
+        return self._writer
+
+    def write_with(self, kid: str) -> None:
+        """Seal with ``kid`` from now on.
+
+        :raises ConfigurationError: the ring has no such key.
+        """
+        if kid not in self._keys:
+            raise ConfigurationError([f"the store's writing key {kid!r} is not in BROKER_ENCRYPTION_KEYS"])
+        self._writer = kid
+
+    def fingerprints(self) -> Mapping[str, str]:
+        """Key id → a value that tells whether two rings hold the same key under it, and nothing else of the key."""
+        # An HKDF output reveals nothing about its input key nor about outputs for other purposes.
+        return {kid: _derive(key, "fingerprint").hex()[:32] for kid, key in self._keys.items()}
+
+    def seal(self, place: Place, plaintext: bytes) -> bytes:
+        """``plaintext`` sealed for exactly this place."""
+        kid = self._writer
+        # Random 96-bit nonces are safe below 2^32 messages per key; a key here seals for one owner only.
+        nonce = os.urandom(_NONCE_BYTES)
+        sealed = self._cipher(kid, place.owner).encrypt(nonce, plaintext, _additional_data(place, kid))
+        return bytes((_VERSION, len(kid))) + kid.encode() + nonce + sealed
+
+    def open(self, place: Place, envelope: bytes) -> bytes:
+        """What :meth:`seal` sealed for this place.
+
+        :raises SealBroken: another format, an unknown key id, a changed byte, or another place.
+        """
+        if len(envelope) < 2 or envelope[0] != _VERSION:
+            raise SealBroken("a stored secret has an unknown format")
+        kid_end = 2 + envelope[1]
+        kid = envelope[2:kid_end].decode("ascii", "replace")
+        if kid not in self._keys:
+            raise SealBroken("a stored secret is sealed with a key that is not in BROKER_ENCRYPTION_KEYS")
+        nonce, sealed = envelope[kid_end : kid_end + _NONCE_BYTES], envelope[kid_end + _NONCE_BYTES :]
+        try:
+            return self._cipher(kid, place.owner).decrypt(nonce, sealed, _additional_data(place, kid))
+        except (InvalidTag, ValueError):
+            raise SealBroken(f"the stored {place.field} of {place.owner} fails authentication") from None
+
+    def serializer(self, purpose: str) -> URLSafeTimedSerializer:
+        """A signer for values that pass through a browser or a caller, one key per purpose."""
+        # itsdangerous signs with the last key and accepts all; its default digest is SHA-1, so ours is named.
+        writer_last = sorted(self._keys, key=lambda kid: kid == self._writer)
+        return URLSafeTimedSerializer(
+            [_derive(self._keys[kid], "sign", purpose) for kid in writer_last],
+            salt=purpose,
+            signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
+        )
+
+    def _make_cipher(self, kid: str, owner: str) -> AESGCM:
+        return AESGCM(_derive(self._keys[kid], "seal", owner))
+
+
+def _additional_data(place: Place, kid: str) -> bytes:
+    return _length_prefixed(
+        place.tenant.encode(),
+        place.owner.encode(),
+        place.grant.encode(),
+        place.field.encode(),
+        place.generation.to_bytes(8, "big"),
+        kid.encode(),
+    )

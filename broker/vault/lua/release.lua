@@ -1,0 +1,50 @@
+#!lua
+-- Release an access token: read the record, spend the reference, write the audit event. All or nothing.
+-- KEYS: record, outbox[, reference]
+-- ARGV: now (ms), the moment the token must outlive (ms), tenant, providers ("*" or ",a,b,"), withheld providers
+--       (",a,b,"), client id, generation the provider refused ("" = none), event (JSON without its closing brace)
+-- Answers {"ok", generation, expiry, grant, scopes, sealed access token, provider} or {"absent"}, {"reference"},
+--         {"status", status}, {"withheld"}, {"stale", generation}. Only "ok" changes anything.
+-- Not allow-oom: when memory is full no event can be written, and no token leaves without its event.
+local now = tonumber(ARGV[1])
+local tenant, provider, status, generation, expiry, grant, scopes, sealed, used =
+    unpack(redis.call('HMGET', KEYS[1], 't', 'p', 'st', 'g', 'x', 'gr', 'sc', 'a', 'u'))
+
+if not tenant or tenant == '' or tenant ~= ARGV[3] then
+    return {'absent'}
+end
+if ARGV[4] ~= '*' and not string.find(ARGV[4], ',' .. provider .. ',', 1, true) then
+    return {'absent'}
+end
+
+local uses
+if KEYS[3] then
+    local audience, left, ends = unpack(redis.call('HMGET', KEYS[3], 'aud', 'left', 'exp'))
+    if not audience or audience ~= ARGV[6] or tonumber(ends) <= now then
+        return {'reference'}
+    end
+    uses = tonumber(left)
+end
+
+if status ~= 'active' or not sealed then
+    return {'status', status}
+end
+if string.find(ARGV[5], ',' .. provider .. ',', 1, true) then
+    return {'withheld'}
+end
+if generation == ARGV[7] or (expiry ~= '' and tonumber(expiry) <= tonumber(ARGV[2])) then
+    return {'stale', generation}
+end
+
+if uses == 1 then
+    redis.call('DEL', KEYS[3])
+elseif uses then
+    redis.call('HINCRBY', KEYS[3], 'left', -1)
+end
+redis.call('XADD', KEYS[2], '*', 'e',
+    ARGV[8] .. ',"data":{"provider":"' .. provider .. '","generation":' .. generation .. '}}')
+-- Once a minute is precise enough to tell who is used lately, and spares a write per fetch.
+if not used or now - tonumber(used) > 60000 then
+    redis.call('HSET', KEYS[1], 'u', ARGV[1])
+end
+return {'ok', generation, expiry, grant, scopes, sealed, provider}

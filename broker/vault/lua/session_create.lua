@@ -1,0 +1,5 @@
+#!lua
+-- Store a new connect session with its end, so that none is ever left without one.
+-- KEYS: session   ARGV: when it disappears (ms since the epoch), then field, value, …
+redis.call('HSET', KEYS[1], unpack(ARGV, 2))
+return redis.call('PEXPIREAT', KEYS[1], ARGV[1])

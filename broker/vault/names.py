@@ -1,0 +1,110 @@
+"""The names of keys in the store. The layout is a contract with data at rest: it can be added to, not changed.
+
+Everything of a connection shares the hash tag ``{bucket}``: one Cluster slot, so one script can read the record,
+spend a reference and write the audit event together. A connect session is a slot of its own. What belongs to no
+connection (clients, broker tokens, indexes, the journal) lives wherever its key hashes to.
+"""
+
+import hashlib
+
+from broker.models.ids import BUCKETS, bucket_of
+
+PREFIX = "broker:"
+KEYRING = f"{PREFIX}keyring"
+CLIENTS = f"{PREFIX}clients"
+
+
+def record(connection_id: str) -> str:
+    """Hash: the connection."""
+    return f"{PREFIX}{{{bucket_of(connection_id)}}}:{connection_id}"
+
+
+def lease(connection_id: str) -> str:
+    """String: who refreshes the connection at present."""
+    return f"{record(connection_id)}:lease"
+
+
+def revocation(connection_id: str) -> str:
+    """String: the sealed credential of a disconnected connection, until the provider took it back."""
+    return f"{record(connection_id)}:revocation"
+
+
+def reference(connection_id: str, digest: str) -> str:
+    """Hash: one reference to the connection."""
+    return f"{PREFIX}{{{bucket_of(connection_id)}}}:ref:{digest}"
+
+
+def outbox(connection_id: str) -> str:
+    """Stream: audit events of the connection's bucket that have not reached the journal."""
+    return bucket_outbox(bucket_of(connection_id))
+
+
+def bucket_outbox(bucket: int) -> str:
+    """Stream: the outbox of one bucket."""
+    return f"{PREFIX}{{{bucket}}}:outbox"
+
+
+def due(connection_id: str) -> str:
+    """Sorted set: what has to happen in the connection's bucket, by time (ms)."""
+    return bucket_due(bucket_of(connection_id))
+
+
+def bucket_due(bucket: int) -> str:
+    """Sorted set: the due work of one bucket."""
+    return f"{PREFIX}{{{bucket}}}:due"
+
+
+def buckets() -> range:
+    """All buckets."""
+    return range(BUCKETS)
+
+
+def session(session_id: str) -> str:
+    """Hash: a connect session."""
+    return f"{PREFIX}{session_id}"
+
+
+def client(client_id: str) -> str:
+    """String: a client, as JSON."""
+    return f"{PREFIX}{client_id}"
+
+
+def broker_token(digest: str) -> str:
+    """String: what a broker token stands for, as JSON."""
+    return f"{PREFIX}bat:{digest}"
+
+
+def tenant_index(tenant: str) -> str:
+    """Sorted set: the tenant's connections by creation time (ms)."""
+    return f"{PREFIX}index:{tenant}"
+
+
+def subject_index(tenant: str, subject: str) -> str:
+    """Sorted set: one subject's connections by creation time (ms). The subject is hashed: it may be anything."""
+    return f"{PREFIX}index:{tenant}:{hashlib.sha256(subject.encode()).hexdigest()[:32]}"
+
+
+def account_index(issuer: str, client_id: str, account_id: str) -> str:
+    """Set: the connections of one account at one OAuth app, whichever tenant's. Accounts nobody knows share one."""
+    parts = "\n".join((issuer, client_id, account_id))
+    return f"{PREFIX}account:{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
+
+
+def journal(tenant: str) -> str:
+    """Sorted set: the tenant's audit events by time (ms)."""
+    return f"{PREFIX}events:{tenant}"
+
+
+def connection_journal(connection_id: str) -> str:
+    """Sorted set: the times (ms) at which the connection's events stand in its tenant's journal."""
+    return f"{record(connection_id)}:events"
+
+
+def failures(kind: str, who: str) -> str:
+    """String: a counter of failures within a window."""
+    return f"{PREFIX}failures:{kind}:{who}"
+
+
+def leader(chore: str) -> str:
+    """String: which replica does a chore at present."""
+    return f"{PREFIX}leader:{chore}"

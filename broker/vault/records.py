@@ -1,0 +1,297 @@
+"""Connections at rest: a hash each, secrets sealed, every change fenced by the generation it was based on.
+
+The hash has one field per writer or per reader, so that writers don't overwrite each other and the hot path reads
+little: ``t`` tenant, ``p`` provider, ``st`` status, ``g`` generation, ``gr`` grant id, ``x`` access token expiry,
+``rx`` refresh token expiry, ``sc`` scopes, ``a`` sealed access token, ``s`` sealed other secrets, ``d`` what an
+authorization fixed, ``l`` label and metadata, ``h`` health, ``u`` last used, ``up`` updated, ``i`` refresh intent,
+``o`` who committed last, ``e`` how a disconnect ended at the provider.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from broker.models.connection import Account, Connection, Credential, Ending, Fault, Health, Minted, Status
+from broker.models.event import Event
+from broker.vault import names, scripts
+from broker.vault.keyring import Keyring, Place
+from broker.vault.redis.pipeline import Argument, Pipeline
+
+_SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", "up")
+_SECRET: Final = ("a", "s")
+_LEASE_MILLISECONDS: Final = 15_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to refresh one generation of a connection, until it runs out or is dropped."""
+
+    connection_id: str
+    owner: str
+    lost_intent: bool
+    """An earlier refresh of this very generation was begun, and nobody knows how it ended."""
+
+
+class Records:
+    """Reads and writes of connections."""
+
+    def __init__(self, store: Pipeline, keyring: Keyring) -> None:
+        self._store = store
+        self._keyring = keyring
+
+    async def create(self, connection: Connection, credential: Credential, event: Event) -> None:
+        """Store a new connection with its event, then list it. Repeating it changes nothing."""
+        await self._store.run(
+            scripts.CREATE,
+            [names.record(connection.id), names.outbox(connection.id)],
+            [event.encode(), *_flat(self._fields(connection, credential))],
+        )
+        # A crash here loses nothing: draining the event lists the connection again.
+        await self.index(connection)
+
+    async def index(self, connection: Connection) -> None:
+        """List the connection under its tenant, subject and account; repeating it changes nothing."""
+        by_tenant, by_subject, by_account = _indexes(connection)
+        await self._store.execute("ZADD", by_tenant, connection.created_at, connection.id)
+        await self._store.execute("ZADD", by_subject, connection.created_at, connection.id)
+        await self._store.execute("SADD", by_account, connection.id)
+
+    async def sharing(self, connection: Connection) -> list[str]:
+        """The ids of connections that may stand for the same account and app, or for one that nobody knows."""
+        minted = connection.minted
+        unknown = names.account_index(minted.issuer, minted.client_id, "")
+        keys = dict.fromkeys((_indexes(connection)[2], unknown))
+        return [member.decode() for key in keys for member in await self._store.execute("SMEMBERS", key)]
+
+    async def unshare(self, connection: Connection) -> None:
+        """Take the connection off its account's list."""
+        await self._store.execute("SREM", _indexes(connection)[2], connection.id)
+
+    async def unindex(self, connection_id: str, tenant: str, subject: str | None) -> None:
+        """Take a connection that is gone off the lists."""
+        await self._store.execute("ZREM", names.tenant_index(tenant), connection_id)
+        if subject is not None:
+            await self._store.execute("ZREM", names.subject_index(tenant, subject), connection_id)
+
+    async def note_ending(self, connection_id: str, ending: Ending) -> None:
+        """Note what became of an ended connection's credential, as long as its record stays."""
+        connection = await self.read(connection_id)
+        if connection is not None:
+            fields: dict[str, Argument] = {"e": json.dumps(asdict(ending))}
+            await self._write(connection, fields, None, None, drop=())
+
+    async def ending(self, connection_id: str) -> Ending | None:
+        """What :meth:`note_ending` noted."""
+        noted = await self._store.execute("HGET", names.record(connection_id), "e")
+        return Ending(**json.loads(noted)) if noted else None
+
+    async def read(self, connection_id: str) -> Connection | None:
+        """The connection without its secrets, or ``None``."""
+        reply = await self._store.execute("HMGET", names.record(connection_id), *_SHOWN)
+        return _connection(connection_id, reply)
+
+    async def read_with_credential(self, connection_id: str) -> tuple[Connection, Credential | None] | None:
+        """The connection and its opened secrets (``None`` where they are gone).
+
+        :raises SealBroken: the secrets don't open.
+        """
+        reply = await self._store.execute("HMGET", names.record(connection_id), *_SHOWN, *_SECRET)
+        connection = _connection(connection_id, reply[: len(_SHOWN)])
+        if connection is None:
+            return None
+        sealed_access, sealed_rest = reply[len(_SHOWN) :]
+        if sealed_access is None or sealed_rest is None:
+            return connection, None
+        return connection, self.open(connection, sealed_access, sealed_rest)
+
+    def open(self, connection: Connection, sealed_access: bytes, sealed_rest: bytes) -> Credential:
+        """Open the secrets of a record that was read.
+
+        :raises SealBroken: they don't open.
+        """
+        rest = json.loads(self._keyring.open(_place(connection, "secrets"), sealed_rest))
+        access = self._keyring.open(_place(connection, "access_token"), sealed_access)
+        return Credential(access.decode(), rest.get("refresh_token"), rest.get("previous_refresh_token"))
+
+    async def lease(self, connection: Connection, owner: str, intent: dict[str, Any]) -> Lease | str:
+        """Take the lease on refreshing this generation and note the intent, in one step.
+
+        Answers the lease, or ``"busy"``, ``"newer"`` or ``"gone"``.
+        """
+        reply = await self._store.run(
+            scripts.LEASE,
+            [names.record(connection.id), names.lease(connection.id)],
+            [owner, _LEASE_MILLISECONDS, connection.generation, json.dumps(intent)],
+        )
+        if reply[0] != b"mine":
+            return str(reply[0].decode())
+        return Lease(connection.id, owner, lost_intent=len(reply) > 1 and reply[1] is not None)
+
+    async def renew(self, lease: Lease) -> bool:
+        """Prolong the lease; ``False`` if it ran out meanwhile."""
+        reply = await self._store.run(
+            scripts.LEASE_RENEW, [names.lease(lease.connection_id)], [lease.owner, _LEASE_MILLISECONDS]
+        )
+        return bool(reply)
+
+    async def drop(self, lease: Lease) -> None:
+        """Give the lease back, if it is still ours."""
+        await self._store.run(scripts.LEASE_DROP, [names.lease(lease.connection_id)], [lease.owner])
+
+    async def replace(
+        self,
+        before: Connection,
+        after: Connection,
+        credential: Credential,
+        event: Event,
+        *,
+        lease: Lease | None = None,
+    ) -> bool:
+        """Commit a new credential; ``False`` if the record left ``before.generation`` meanwhile."""
+        return await self._write(before, self._fields(after, credential), event, lease, drop=("i",))
+
+    async def annotate(
+        self,
+        connection: Connection,
+        *,
+        status: Status | None = None,
+        health: Health | None = None,
+        updated_at: int,
+        event: Event | None = None,
+        lease: Lease | None = None,
+        settles_intent: bool = False,
+    ) -> bool:
+        """Note status or health without touching the credential; ``False`` if the generation has moved on.
+
+        :param settles_intent: the refresh that was begun is known not to have had an effect.
+        """
+        fields: dict[str, Argument] = {"up": updated_at}
+        if status is not None:
+            fields["st"] = status.value
+        if health is not None:
+            fields["h"] = _health_json(health)
+        return await self._write(connection, fields, event, lease, drop=("i",) if settles_intent else ())
+
+    async def _write(
+        self,
+        before: Connection,
+        fields: dict[str, Argument],
+        event: Event | None,
+        lease: Lease | None,
+        *,
+        drop: Sequence[str],
+    ) -> bool:
+        arguments = [
+            before.generation,
+            lease.owner if lease else "",
+            event.encode() if event else "",
+            len(drop),
+            *drop,
+            *_flat(fields),
+        ]
+        keys = [names.record(before.id), names.outbox(before.id), names.lease(before.id)]
+        return bool(await self._store.run(scripts.WRITE, keys, arguments))
+
+    def _fields(self, connection: Connection, credential: Credential) -> dict[str, Argument]:
+        rest = {
+            "refresh_token": credential.refresh_token,
+            "previous_refresh_token": credential.previous_refresh_token,
+        }
+        sealed_rest = json.dumps({k: v for k, v in rest.items() if v is not None}).encode()
+        return {
+            "t": connection.tenant,
+            "p": connection.provider,
+            "st": connection.status.value,
+            "g": connection.generation,
+            "gr": connection.grant_id,
+            "x": _moment(connection.access_token_expires_at),
+            "rx": _moment(connection.refresh_token_expires_at),
+            "sc": " ".join(connection.scopes),
+            "a": self._keyring.seal(_place(connection, "access_token"), credential.access_token.encode()),
+            "s": self._keyring.seal(_place(connection, "secrets"), sealed_rest),
+            "d": _document_json(connection),
+            "l": json.dumps({"label": connection.label, "metadata": dict(connection.metadata)}),
+            "h": _health_json(connection.health),
+            "up": connection.updated_at,
+        }
+
+
+def _indexes(connection: Connection) -> tuple[str, str, str]:
+    account_id = connection.account.id if connection.account else ""
+    return (
+        names.tenant_index(connection.tenant),
+        names.subject_index(connection.tenant, connection.subject),
+        names.account_index(connection.minted.issuer, connection.minted.client_id, account_id),
+    )
+
+
+def _place(connection: Connection, field: str) -> Place:
+    return Place(connection.tenant, connection.id, connection.grant_id, field, connection.generation)
+
+
+def _flat(fields: dict[str, Argument]) -> Iterable[Argument]:
+    return (part for pair in fields.items() for part in pair)
+
+
+def _moment(milliseconds: int | None) -> Argument:
+    return "" if milliseconds is None else milliseconds
+
+
+def _document_json(connection: Connection) -> str:
+    return json.dumps(
+        {
+            "subject": connection.subject,
+            "credential_type": connection.credential_type,
+            "requested_scopes": connection.requested_scopes,
+            "minted": asdict(connection.minted),
+            "created_at": connection.created_at,
+            "parameters": dict(connection.parameters),
+            "provider_data": dict(connection.provider_data),
+            "account": asdict(connection.account) if connection.account else None,
+        }
+    )
+
+
+def _health_json(health: Health) -> str:
+    return json.dumps({key: value for key, value in asdict(health).items() if value})
+
+
+def _health(text: bytes) -> Health:
+    body = json.loads(text)
+    error = body.pop("last_error", None)
+    return Health(**body, last_error=Fault(**error) if error else None)
+
+
+def _connection(connection_id: str, reply: list[bytes | None]) -> Connection | None:
+    # A record without a tenant, or cut short, is nobody's: it is never taken for a default tenant's.
+    if not reply[0] or any(part is None for part in reply[:11]):
+        return None
+    field = dict(zip(_SHOWN, reply, strict=True))
+    text = {name: (value or b"").decode() for name, value in field.items()}
+    document = json.loads(text["d"])
+    user_owned = json.loads(text["l"])
+    return Connection(
+        id=connection_id,
+        tenant=text["t"],
+        provider=text["p"],
+        subject=document["subject"],
+        status=Status(text["st"]),
+        credential_type=document["credential_type"],
+        generation=int(text["g"]),
+        grant_id=text["gr"],
+        scopes=tuple(text["sc"].split()),
+        requested_scopes=tuple(document["requested_scopes"]),
+        minted=Minted(**document["minted"]),
+        created_at=document["created_at"],
+        updated_at=int(text["up"]),
+        parameters=document["parameters"],
+        provider_data=document["provider_data"],
+        account=Account(**document["account"]) if document["account"] else None,
+        label=user_owned["label"],
+        metadata=user_owned["metadata"],
+        access_token_expires_at=int(text["x"]) if text["x"] else None,
+        refresh_token_expires_at=int(text["rx"]) if text["rx"] else None,
+        last_used_at=int(text["u"]) if text["u"] else None,
+        health=_health(text["h"].encode()),
+    )

@@ -1,0 +1,9 @@
+"""Reaching the store.
+
+* ``pipeline`` – all commands of one process, batched; each command fails or is cancelled alone.
+* ``connecting`` – from a URL to a connection that has our scripts loaded.
+* ``fitness`` – what an external store must promise before it is trusted with tokens.
+* ``embedded`` – our own Valkey for those who configured none.
+
+Nothing here knows what is stored.
+"""

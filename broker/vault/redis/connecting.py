@@ -1,0 +1,46 @@
+"""From a store URL to an open connection with our scripts loaded."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection, Connection, parse_url
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from broker.vault import scripts
+
+Connect = Callable[[], Awaitable[AbstractConnection]]
+
+
+def connector(url: str, *, connect_timeout: float) -> Connect:
+    """How to open a connection to ``url`` (``redis://``, ``rediss://`` or ``unix://``).
+
+    :param connect_timeout: seconds for each of the steps TCP or TLS connect.
+    :raises ValueError: the URL has another scheme or a malformed part.
+    """
+    options: dict[str, Any] = {**parse_url(url)}
+    connection_class: type[AbstractConnection] = options.pop("connection_class", Connection)
+
+    async def connect() -> AbstractConnection:
+        connection = connection_class(
+            **options,
+            # redis-py repeats commands ten times by default; a write whose answer got lost would run again.
+            retry=Retry(NoBackoff(), 0),
+            socket_connect_timeout=connect_timeout,
+            # The pipeline has one deadline for a whole batch; a second clock per reply would only cost.
+            socket_timeout=None,
+            protocol=2,
+            client_name="broker",
+        )
+        await connection.connect()  # type: ignore[no-untyped-call]
+        await _load_scripts(connection)
+        return connection
+
+    return connect
+
+
+async def _load_scripts(connection: AbstractConnection) -> None:
+    commands = [("SCRIPT", "LOAD", script.source) for script in scripts.ALL]
+    await connection.send_packed_command(connection.pack_commands(commands))
+    for _ in commands:
+        await connection.read_response()

@@ -1,0 +1,108 @@
+"""The hot path's one step: read the record, spend the reference, write the audit event, hand out the token."""
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Literal
+
+from broker.models.access import Reach
+from broker.models.connection import Status
+from broker.models.event import Event
+from broker.vault import names, scripts
+from broker.vault.keyring import Keyring, Place
+from broker.vault.redis.pipeline import Pipeline
+
+_NO_GENERATION = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """A token that left the vault; its event is stored."""
+
+    connection_id: str
+    provider: str
+    access_token: str = field(repr=False)
+    generation: int
+    expires_at: int | None
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Nothing was released, spent or written, and why.
+
+    ``absent``: no such connection within reach. ``reference``: no such reference for this audience.
+    ``status``: the connection is not active. ``withheld``: its provider releases no tokens. ``stale``: refresh
+    ``generation`` first.
+    """
+
+    reason: Literal["absent", "reference", "status", "withheld", "stale"]
+    status: Status | None = None
+    generation: int | None = None
+
+
+class Releases:
+    """Releases access tokens; the decision and the record of it are one atomic step."""
+
+    def __init__(self, store: Pipeline, keyring: Keyring) -> None:
+        self._store = store
+        self._keyring = keyring
+
+    async def release(
+        self,
+        connection_id: str,
+        *,
+        reach: Reach,
+        withheld: Collection[str],
+        event: Event,
+        outlive: int,
+        refused_generation: int | None = None,
+        reference_digest: str | None = None,
+    ) -> Release | Kept:
+        """Release the connection's access token if it outlives the moment ``outlive`` (ms).
+
+        :param reach: whose connections the caller can touch; enforced within the step.
+        :param withheld: providers that release no tokens.
+        :param event: what is recorded if the token leaves; its ``client_id`` is the audience of the reference.
+        :param refused_generation: a generation that the provider refused and that must not be served again.
+        :param reference_digest: the reference to spend.
+        :raises SealBroken: the token can't be opened; its event is then stored although nothing left.
+        """
+        keys = [names.record(connection_id), names.outbox(connection_id)]
+        if reference_digest is not None:
+            keys.append(names.reference(connection_id, reference_digest))
+        reply = await self._store.run(
+            scripts.RELEASE,
+            keys,
+            [
+                event.at,
+                outlive,
+                reach.tenant,
+                "*" if reach.providers is None else _listed(reach.providers),
+                _listed(withheld),
+                event.client_id or "",
+                _NO_GENERATION if refused_generation is None else refused_generation,
+                event.encode()[:-1],
+            ],
+        )
+        word = reply[0].decode()
+        if word != "ok":
+            return Kept(
+                word,
+                status=Status(reply[1].decode()) if word == "status" else None,
+                generation=int(reply[1]) if word == "stale" else None,
+            )
+        generation, expiry, grant, scopes, sealed, provider = reply[1:]
+        place = Place(reach.tenant, connection_id, grant.decode(), "access_token", int(generation))
+        return Release(
+            connection_id=connection_id,
+            provider=provider.decode(),
+            access_token=self._keyring.open(place, sealed).decode(),
+            generation=int(generation),
+            expires_at=int(expiry) if expiry else None,
+            scopes=tuple(scopes.decode().split()),
+        )
+
+
+def _listed(providers: Collection[str]) -> str:
+    # Commas at both ends, so that the script finds whole names only; names are [a-z0-9_-].
+    return f",{','.join(providers)}," if providers else ""

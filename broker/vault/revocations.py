@@ -1,0 +1,106 @@
+"""What has to be given back to providers: disconnecting, and the sealed queue of revocations to retry."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+from broker.models.connection import Connection
+from broker.models.event import Event
+from broker.vault import names, scripts
+from broker.vault.keyring import Keyring, Place
+from broker.vault.redis.pipeline import Pipeline
+
+KEPT: Final = 86_400_000
+"""How long an unfinished revocation is retried, in milliseconds; then its credential is erased."""
+_PREFIX: Final = "revoke:"
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A credential that has to be given back."""
+
+    connection_id: str
+    provider: str
+    parameters: Mapping[str, str]
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+
+
+class Revocations:
+    """Ends connections and keeps what still has to be revoked."""
+
+    def __init__(self, store: Pipeline, keyring: Keyring) -> None:
+        self._store = store
+        self._keyring = keyring
+
+    async def disconnect(self, connection: Connection, job: Job | None, event: Event, *, stays: int) -> bool:
+        """End the connection and queue ``job``, in one step; ``False`` if it left its generation meanwhile.
+
+        :param stays: how long the ended record can still be read, in milliseconds.
+        """
+        reply = await self._store.run(
+            scripts.DISCONNECT,
+            [
+                names.record(connection.id),
+                names.outbox(connection.id),
+                names.due(connection.id),
+                names.revocation(connection.id),
+            ],
+            [
+                connection.generation,
+                event.at,
+                stays,
+                event.encode(),
+                connection.id,
+                self._sealed(connection, job) if job else "",
+                KEPT,
+            ],
+        )
+        return bool(reply)
+
+    async def claim_due(self, bucket: int, *, now: int, hidden_for: int, count: int) -> list[str]:
+        """Connections of the bucket whose revocation is due; each is due again after ``hidden_for`` ms."""
+        key = names.bucket_due(bucket)
+        reply = await self._store.execute("ZRANGE", key, "-inf", now, "BYSCORE", "LIMIT", 0, count)
+        members = [member.decode() for member in reply]
+        for member in members:
+            await self._store.execute("ZADD", key, "XX", now + hidden_for, member)
+        return [member.removeprefix(_PREFIX) for member in members if member.startswith(_PREFIX)]
+
+    async def read(self, connection_id: str) -> Job | None:
+        """The queued job, or ``None`` if its time is over.
+
+        :raises SealBroken: it does not open.
+        """
+        stored = await self._store.execute("GET", names.revocation(connection_id))
+        if stored is None:
+            return None
+        head, _, sealed = stored.partition(b"\n")
+        header = json.loads(head)
+        place = Place(header["tenant"], connection_id, header["grant"], "revocation", header["generation"])
+        tokens = json.loads(self._keyring.open(place, sealed))
+        return Job(
+            connection_id,
+            header["provider"],
+            header["parameters"],
+            tokens["access_token"],
+            tokens["refresh_token"],
+        )
+
+    async def drop(self, connection_id: str) -> None:
+        """Erase a job that is done."""
+        await self._store.execute("DEL", names.revocation(connection_id))
+        await self._store.execute("ZREM", names.due(connection_id), f"{_PREFIX}{connection_id}")
+
+    def _sealed(self, connection: Connection, job: Job) -> bytes:
+        header = {
+            "tenant": connection.tenant,
+            "grant": connection.grant_id,
+            "generation": connection.generation,
+            "provider": job.provider,
+            "parameters": dict(job.parameters),
+        }
+        place = Place(connection.tenant, connection.id, connection.grant_id, "revocation", connection.generation)
+        tokens = {"access_token": job.access_token, "refresh_token": job.refresh_token}
+        return json.dumps(header).encode() + b"\n" + self._keyring.seal(place, json.dumps(tokens).encode())

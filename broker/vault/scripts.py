@@ -1,0 +1,53 @@
+"""The Lua scripts, one file each in ``lua/``, loaded once at import.
+
+A script is one atomic step. Its keys all lie in one hash slot; its file says what it takes and answers.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.resources import files
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """A script's source and the SHA-1 name the store knows it by (that is the store's protocol, not a signature)."""
+
+    name: str
+    source: str
+    sha: str
+
+
+def _load(name: str) -> Script:
+    source = (files("broker.vault") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
+    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+
+
+RELEASE = _load("release")
+CREATE = _load("create")
+WRITE = _load("write")
+LEASE = _load("lease")
+LEASE_RENEW = _load("lease_renew")
+LEASE_DROP = _load("lease_drop")
+DISCONNECT = _load("disconnect")
+REFERENCE_ISSUE = _load("reference_issue")
+REFERENCE_REVOKE = _load("reference_revoke")
+SESSION_CREATE = _load("session_create")
+SESSION_STEP = _load("session_step")
+KEYRING_ADOPT = _load("keyring_adopt")
+COUNT = _load("count")
+
+ALL = (
+    RELEASE,
+    CREATE,
+    WRITE,
+    LEASE,
+    LEASE_RENEW,
+    LEASE_DROP,
+    DISCONNECT,
+    REFERENCE_ISSUE,
+    REFERENCE_REVOKE,
+    SESSION_CREATE,
+    SESSION_STEP,
+    KEYRING_ADOPT,
+    COUNT,
+)

@@ -1,0 +1,147 @@
+"""Connect sessions at rest: one hash each, gone by itself some time after the session ended."""
+
+import json
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+from broker.models.session import Completion, ConnectSession, SessionStatus
+from broker.vault import names, scripts
+from broker.vault.keyring import Keyring, Place
+from broker.vault.redis.pipeline import Argument, Pipeline
+
+KEPT_AFTER_END: Final = 3_600_000
+"""How long an ended session can still be read, in milliseconds."""
+
+_STEPPED: Final = (
+    "status",
+    "expires_at",
+    "connection_id",
+    "browser_digest",
+    "state_digest",
+    "expected_issuer",
+    "issuer_required",
+    "completion_digest",
+    "wrong_codes",
+    "error",
+    "error_description",
+)
+_SEALED: Final = ("verifier", "code")
+
+
+class Sessions:
+    """Reads and steps of connect sessions."""
+
+    def __init__(self, store: Pipeline, keyring: Keyring) -> None:
+        self._store = store
+        self._keyring = keyring
+
+    async def create(self, session: ConnectSession) -> None:
+        """Store a new session until an hour after it expires."""
+        await self._store.run(
+            scripts.SESSION_CREATE,
+            [names.session(session.id)],
+            [
+                session.expires_at + KEPT_AFTER_END,
+                *("fixed", _fixed_json(session)),
+                *("status", session.status),
+                *("expires_at", session.expires_at),
+                *("connection_id", session.connection_id or ""),
+            ],
+        )
+
+    async def read(self, session_id: str) -> ConnectSession | None:
+        """The session without its sealed parts, or ``None``."""
+        reply = await self._store.execute("HMGET", names.session(session_id), "fixed", *_STEPPED)
+        if reply[0] is None or reply[1] is None:
+            return None
+        fixed = json.loads(reply[0])
+        stepped = {name: (value or b"").decode() for name, value in zip(_STEPPED, reply[1:], strict=True)}
+        return ConnectSession(
+            **{**fixed, "scopes": tuple(fixed["scopes"]), "completion": Completion(fixed["completion"])},
+            id=session_id,
+            status=SessionStatus(stepped["status"]),
+            expires_at=int(stepped["expires_at"]),
+            connection_id=stepped["connection_id"] or None,
+            browser_digest=stepped["browser_digest"],
+            state_digest=stepped["state_digest"],
+            expected_issuer=stepped["expected_issuer"],
+            issuer_required=stepped["issuer_required"] == "1",
+            completion_digest=stepped["completion_digest"],
+            wrong_codes=int(stepped["wrong_codes"] or 0),
+            error=stepped["error"] or None,
+            error_description=stepped["error_description"] or None,
+        )
+
+    async def step(
+        self,
+        session: ConnectSession,
+        *,
+        now: int,
+        among: Collection[SessionStatus],
+        change: Mapping[str, Argument],
+        where: Mapping[str, str] | None = None,
+        keep: int | None = None,
+    ) -> bool:
+        """Change fields if the session stands ``among`` these statuses, in time, and ``where`` holds.
+
+        One atomic step, so of many callers with the same step exactly one is answered ``True``.
+
+        :param keep: milliseconds from now after which the session disappears.
+        """
+        where = where or {}
+        reply = await self._store.run(
+            scripts.SESSION_STEP,
+            [names.session(session.id)],
+            [
+                now,
+                f",{','.join(among)},",
+                "" if keep is None else keep,
+                len(where),
+                *(part for pair in where.items() for part in pair),
+                *(part for pair in change.items() for part in pair),
+            ],
+        )
+        return bool(reply)
+
+    def seal(self, session: ConnectSession, field: str, secret: str) -> bytes:
+        """Seal the session's ``verifier`` or ``code`` for :meth:`step` to store."""
+        return self._keyring.seal(_place(session, field), secret.encode())
+
+    async def open(self, session: ConnectSession) -> Mapping[str, str]:
+        """The session's sealed ``verifier`` and ``code``, as far as they are there.
+
+        :raises SealBroken: one of them does not open.
+        """
+        reply = await self._store.execute("HMGET", names.session(session.id), *_SEALED)
+        return {
+            field: self._keyring.open(_place(session, field), sealed).decode()
+            for field, sealed in zip(_SEALED, reply, strict=True)
+            if sealed
+        }
+
+
+def _place(session: ConnectSession, field: str) -> Place:
+    return Place(session.tenant, session.id, grant="", field=field, generation=0)
+
+
+def _fixed_json(session: ConnectSession) -> str:
+    fixed: dict[str, Any] = {
+        "tenant": session.tenant,
+        "client_id": session.client_id,
+        "client_name": session.client_name,
+        "provider": session.provider,
+        "subject": session.subject,
+        "completion": session.completion,
+        "scopes": session.scopes,
+        "created_at": session.created_at,
+        "handle_digest": session.handle_digest,
+        "subject_name": session.subject_name,
+        "parameters": dict(session.parameters),
+        "return_url": session.return_url,
+        "state": session.state,
+        "reconnect": session.reconnect,
+        "allow_account_change": session.allow_account_change,
+        "label": session.label,
+        "metadata": dict(session.metadata),
+    }
+    return json.dumps(fixed)
