@@ -1,0 +1,137 @@
+"""Reading any answer of a provider: its body, what counts as a refusal, and when it asks for patience."""
+
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from urllib.parse import parse_qsl
+
+from broker.errors import OutcomeUnknown, ProviderBusy, ProviderError
+from broker.upstream.egress import InboundResponse
+from broker.upstream.json_pointer import lookup
+
+NAMELESS_ERROR = "unspecified_error"
+"""Stands for a refusal whose code is missing or can't be shown."""
+
+_MAX_RETRY_AFTER = 3600
+_FORM = re.compile(r"[A-Za-z0-9_.~*!'()%+:/,;@$?=&-]+")
+_UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
+_RUN = 16
+_SHORTEST_SECRET = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A no, in the provider's words: printable ASCII, short, and without secrets."""
+
+    code: str
+    description: str
+
+    def __str__(self) -> str:
+        return f"{self.code} ({self.description})" if self.description else self.code
+
+
+def read_object(answer: InboundResponse) -> dict[str, object] | None:
+    """The body as an object, from JSON or from a form, whatever it is labelled; ``None`` where it is neither.
+
+    A member that stands twice makes the whole body unreadable: two readers could disagree about it.
+    """
+    try:
+        text = answer.body.decode("utf-8-sig").strip()
+    except UnicodeDecodeError:
+        return None
+    try:
+        document = json.loads(text, object_pairs_hook=_unique_members)
+    except (ValueError, RecursionError):
+        # A page of HTML could be cut into "fields" as well, so the label and the alphabet are both asked.
+        label = answer.headers.get("content-type", "").lower()
+        return None if "html" in label or "json" in label else _read_form(text)
+    return document if isinstance(document, dict) else None
+
+
+def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member stands twice")
+    return members
+
+
+def _read_form(text: str) -> dict[str, object] | None:
+    if not _FORM.fullmatch(text):
+        return None
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict", max_num_fields=100)
+        return _unique_members([*pairs])
+    except ValueError:
+        return None
+
+
+def raise_if_unavailable(answer: InboundResponse, *, now: int) -> None:
+    """Raise where the status alone says that the body can't be believed. ``now``: ms since the epoch.
+
+    Raises:
+        ProviderBusy: 429, or 503 with Retry-After.
+        OutcomeUnknown: any other 5xx. Even with an error code inside, it is no verdict about a credential.
+        ProviderError: a redirect. It is never followed, for it would carry the secret to another address.
+    """
+    retry_after = _retry_after(answer, now)
+    if answer.status == 429 or (answer.status == 503 and retry_after is not None):
+        raise ProviderBusy(f"the provider asks for patience (HTTP {answer.status})", retry_after=retry_after)
+    if answer.status >= 500:
+        raise OutcomeUnknown(f"the provider failed (HTTP {answer.status})", retry_after=retry_after)
+    if not 200 <= answer.status < 300 and answer.status < 400:
+        raise ProviderError(f"the provider redirects (HTTP {answer.status}), which is not followed")
+
+
+def _retry_after(answer: InboundResponse, now: int) -> int | None:
+    """Retry-After (RFC 9110 §10.2.3) in seconds, between one second and one hour."""
+    value = answer.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        seconds = int(value[:9])
+    else:
+        try:
+            moment = parsedate_to_datetime(value)
+            seconds = int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()) - now // 1000
+        except (ValueError, TypeError, OverflowError, IndexError):
+            return None
+    return min(max(seconds, 1), _MAX_RETRY_AFTER)
+
+
+def refusal_in(
+    document: dict[str, object],
+    *,
+    error: str = "/error",
+    description: str = "/error_description",
+    secrets: Collection[str] = (),
+) -> Refusal | None:
+    """The refusal that ``document`` states, whatever the status: an ``error``, or ``ok: false``.
+
+    ``error`` and ``description`` are JSON pointers. ``secrets``: what the text must not repeat.
+    """
+    code = lookup(document, error) or document.get("error")
+    if not code and document.get("ok") is not False:
+        return None
+    return Refusal(
+        _safe_text(code, limit=64, secrets=secrets) or NAMELESS_ERROR,
+        _safe_text(lookup(document, description), limit=200, secrets=secrets),
+    )
+
+
+def _safe_text(value: object, *, limit: int, secrets: Collection[str]) -> str:
+    """``value`` if it is text that may be shown, cut to ``limit``; otherwise nothing."""
+    if not isinstance(value, str):
+        return ""
+    text = _UNPRINTABLE.sub("", value)[:limit].strip()
+    return "" if any(_repeats(text, secret) for secret in secrets) else text
+
+
+def _repeats(text: str, secret: str) -> bool:
+    """Whether ``text`` holds a piece of ``secret`` that is long enough to matter.
+
+    Shorter secrets are no secrets: looking for them would only garble the codes that decisions hang on.
+    """
+    if len(secret) < _RUN:
+        return len(secret) >= _SHORTEST_SECRET and secret in text
+    return any(text[start : start + _RUN] in secret for start in range(len(text) - _RUN + 1))

@@ -1,0 +1,81 @@
+"""Discovery: an issuer's metadata, fetched once however many ask at the same time, and kept for an hour."""
+
+import asyncio
+from collections import OrderedDict
+
+from broker.clock import Clock
+from broker.errors import NotSent, ProviderError, ProviderUnavailable
+from broker.upstream.answers import read_object
+from broker.upstream.egress import Egress, OutboundRequest
+from broker.upstream.metadata import Metadata, parse_metadata, well_known_addresses
+
+TIME_TO_LIVE = 3_600_000
+"""Milliseconds that metadata is believed. Errors are never kept."""
+
+_MAX_ISSUERS = 512
+
+
+class Discovery:
+    """A cache of metadata by issuer, in memory."""
+
+    def __init__(self, egress: Egress, clock: Clock) -> None:
+        self._egress = egress
+        self._clock = clock
+        self._known: OrderedDict[tuple[str, bool], tuple[int, Metadata]] = OrderedDict()
+        self._running: dict[tuple[str, bool], asyncio.Task[Metadata]] = {}
+
+    async def metadata(self, issuer: str, *, trusted: bool, deadline: float) -> Metadata:
+        """The metadata of ``issuer`` (RFC 8414, then OpenID), within ``deadline`` seconds. ``trusted``: the
+        operator wrote the issuer's host.
+
+        Raises:
+            NotSent: it could not be fetched. Never ``OutcomeUnknown``, because the caller's own request
+                hasn't left.
+            ProviderError: there is none, or what is there can't be used.
+            AddressRefused: the issuer's address may not be called.
+        """
+        key = (issuer, trusted)
+        if key in self._known:
+            fetched_at, metadata = self._known[key]
+            if 0 <= self._clock() - fetched_at < TIME_TO_LIVE:
+                return metadata
+        if key not in self._running:
+            task = asyncio.create_task(self._fetch(issuer, trusted, deadline))
+            self._running[key] = task
+            task.add_done_callback(lambda done: self._finish(key, done))
+        # Shielded: one caller who gives up must not take the answer from the others.
+        return await asyncio.shield(self._running[key])
+
+    async def aclose(self) -> None:
+        """Stop what is under way."""
+        running = list(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    def _finish(self, key: tuple[str, bool], task: asyncio.Task[Metadata]) -> None:
+        del self._running[key]
+        # Asking for the exception also marks it as seen, for when every caller has gone away.
+        if task.cancelled() or task.exception() is not None:
+            return
+        self._known[key] = (self._clock(), task.result())
+        self._known.move_to_end(key)
+        if len(self._known) > _MAX_ISSUERS:
+            self._known.popitem(last=False)
+
+    async def _fetch(self, issuer: str, trusted: bool, deadline: float) -> Metadata:
+        failing = False
+        try:
+            async with asyncio.timeout(deadline):
+                for address in well_known_addresses(issuer):
+                    request = OutboundRequest("GET", address, {"accept": "application/json"})
+                    answer = await self._egress.send(request, deadline=deadline, trusted=trusted)
+                    # Anything else means that nothing is published here: a 404, a redirect, a page.
+                    if answer.status == 200 and (document := read_object(answer)) is not None:
+                        return parse_metadata(issuer, document)
+                    failing = failing or answer.status == 429 or answer.status >= 500
+        except (TimeoutError, ProviderUnavailable):
+            failing = True
+        if failing:
+            raise NotSent("the provider's metadata can't be fetched now")
+        raise ProviderError("the provider publishes no metadata where it should")

@@ -1,0 +1,194 @@
+"""The only way out: one HTTP client with a total deadline, a capped body, no redirects and a guard."""
+
+import asyncio
+import re
+import socket
+import ssl
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
+
+import httpx2
+
+from broker.errors import InvalidRequest, NotSent, OutcomeUnknown
+from broker.upstream.address_guard import AddressGuard, IPNetwork, Resolver, parse_address, system_resolver
+
+MAX_BODY = 1024 * 1024
+"""Bytes of an answer's body, decoded, that are read at most."""
+
+_MAX_CONNECTIONS = 256
+_HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundRequest:
+    """One request to a provider; header names are lower-case. What may hold secrets stays out of the repr."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    content: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class InboundResponse:
+    """A whole answer. Header names are lower-case; the body is decoded and at most ``MAX_BODY`` long."""
+
+    status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class _Progress:
+    """How far one request got, which decides what its failure means."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._stream: Any = None
+        self.sent = False
+
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Follow the client's steps: its ``trace`` extension calls this before and after each."""
+        match event.rpartition("."):
+            case (step, _, "started") if step.endswith("send_request_headers"):
+                # From here on the provider may have seen the request; a proxy's CONNECT doesn't count.
+                self.sent = self.sent or info["request"].method != b"CONNECT"
+            case (step, _, "complete") if step.endswith("connect_tcp"):
+                self._stream = info["return_value"]
+            case (step, _, "failed") if step.endswith("start_tls"):
+                # Cancelled during the handshake (that is how the deadline ends it), the client forgets the socket.
+                await self._stream.aclose()
+
+    def failure(self, error: Exception) -> NotSent | OutcomeUnknown:
+        """The error to raise for ``error``. Its own text stays out: it was written for nobody's eyes."""
+        reason = _reason(error)
+        if self.sent:
+            return OutcomeUnknown(f"the request to {self._host} was sent but not answered: {reason}")
+        return NotSent(f"{self._host} can't be reached: {reason}")
+
+
+class Egress:
+    """Sends requests out of the house. One per process; close it with :meth:`aclose`."""
+
+    def __init__(
+        self,
+        *,
+        allow: Collection[str | IPNetwork] = (),
+        proxy: str | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        resolve: Resolver = system_resolver,
+    ) -> None:
+        """``allow``: host names and networks that guarded calls may reach although private. ``proxy``: the
+        URL of an HTTP proxy for all calls; proxy variables of the environment are never read.
+        ``ssl_context``: whom to trust, by default the system's authorities."""
+        self._guard = AddressGuard(allow, resolve)
+        self._client = httpx2.AsyncClient(
+            headers={"accept-encoding": "identity", "user-agent": "oauth-broker"},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+            verify=ssl_context or httpx2.create_ssl_context(trust_env=False),
+            trust_env=False,
+            proxy=proxy,
+            follow_redirects=False,
+            # No connection is kept. One that died while idle is noticed only after sending on it, which would
+            # turn a refresh into an unknown outcome; and to a pinned address, one name's request could travel
+            # on a connection that was verified for another name.
+            limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0),
+        )
+
+    async def send(self, request: OutboundRequest, *, deadline: float, trusted: bool) -> InboundResponse:
+        """Send ``request`` and read the whole answer within ``deadline`` seconds. A redirect is an answer.
+
+        ``trusted``: the operator wrote this host. All others are resolved here, checked, and dialled at
+        exactly the addresses that were checked, while TLS and ``Host`` keep the name.
+
+        Raises:
+            AddressRefused: the address may not be called. Nothing was sent.
+            InvalidRequest: a header can't be sent as it is. Nothing was sent.
+            NotSent: DNS, connecting or TLS failed or took too long.
+            OutcomeUnknown: the request left, but no whole answer came back.
+        """
+        url = parse_address(request.url)
+        for name, value in request.headers.items():
+            if not _HEADER_VALUE.fullmatch(value):
+                raise InvalidRequest(f"the header {name} would hold characters that a header can't have")
+        progress = _Progress(url.host)
+        try:
+            async with asyncio.timeout(deadline):
+                targets = [url] if trusted else await self._pinned(url)
+                return await self._first_reached(request, url, targets, deadline, progress)
+        except (TimeoutError, httpx2.HTTPError, OSError) as error:
+            raise progress.failure(error) from None
+
+    async def aclose(self) -> None:
+        """Close whatever is open."""
+        await self._client.aclose()
+
+    async def _pinned(self, url: httpx2.URL) -> list[httpx2.URL]:
+        port = url.port or (443 if url.scheme == "https" else 80)
+        host = url.raw_host.decode("ascii")
+        return [url.copy_with(host=str(address)) for address in await self._guard.addresses(host, port)]
+
+    async def _first_reached(
+        self,
+        request: OutboundRequest,
+        url: httpx2.URL,
+        targets: list[httpx2.URL],
+        deadline: float,
+        progress: _Progress,
+    ) -> InboundResponse:
+        """Go on to the next address only while nothing was sent. All share the deadline for connecting."""
+        for target in targets[:-1]:
+            try:
+                return await self._exchange(request, url, target, deadline / len(targets), progress)
+            except httpx2.HTTPError:
+                if progress.sent:
+                    raise
+        return await self._exchange(request, url, targets[-1], deadline, progress)
+
+    async def _exchange(
+        self,
+        request: OutboundRequest,
+        url: httpx2.URL,
+        target: httpx2.URL,
+        connect_timeout: float,
+        progress: _Progress,
+    ) -> InboundResponse:
+        outbound = self._client.build_request(
+            request.method,
+            target,
+            headers={**request.headers, "host": url.netloc.decode("ascii"), "connection": "close"},
+            content=request.content,
+            timeout=httpx2.Timeout(None, connect=connect_timeout),
+            # The certificate is checked against the name, whichever address is dialled.
+            extensions={"trace": progress.trace, "sni_hostname": url.raw_host.decode("ascii")},
+        )
+        response = await self._client.send(outbound, stream=True)
+        try:
+            return InboundResponse(response.status_code, dict(response.headers), await _capped_body(response))
+        finally:
+            await response.aclose()
+
+
+async def _capped_body(response: httpx2.Response) -> bytes:
+    body = bytearray()
+    # Decoded chunk by chunk, so that a small compressed answer can't grow past the cap either.
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise OutcomeUnknown(f"the provider's answer is larger than {MAX_BODY} bytes")
+    return bytes(body)
+
+
+def _reason(error: BaseException) -> str:
+    cause: BaseException | None = error
+    while cause is not None:
+        match cause:
+            case ssl.SSLError():
+                return "TLS failed"
+            case socket.gaierror():
+                return "the name does not resolve"
+            case TimeoutError() | httpx2.TimeoutException():
+                return "it took too long"
+        cause = cause.__cause__ or cause.__context__
+    return "the connection failed"

@@ -1,0 +1,138 @@
+"""The calls that the heart makes to providers. Nothing but composition: each step is a room of its own."""
+
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+from broker.clock import Clock
+from broker.errors import BrokerError
+from broker.models.connection import Account
+from broker.providers.schema import Provider
+from broker.upstream import authorization_code, client_credentials, identity, revocation
+from broker.upstream.discovery import Discovery
+from broker.upstream.egress import Egress
+from broker.upstream.endpoints import Endpoints, needs_discovery, resolve
+from broker.upstream.parameters import check_parameters, fill, host_is_fixed
+from broker.upstream.refresh_token import refresh as refresh_token_grant
+from broker.upstream.revocation import RevocationOutcome
+from broker.upstream.token_response import TokenSet
+
+
+class Upstream:
+    """All providers. ``parameters`` are always those of the connection or session in question.
+
+    Every call may raise ``InvalidRequest`` (parameters that don't fit the entry), ``AddressRefused`` (they
+    lead where they may not) and, from discovery, ``NotSent`` and ``ProviderError``; the request itself hasn't
+    left then.
+    """
+
+    def __init__(self, egress: Egress, clock: Clock) -> None:
+        self._egress = egress
+        self._clock = clock
+        self._discovery = Discovery(egress, clock)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Stop what is under way and close the way out."""
+        await self._discovery.aclose()
+        await self._egress.aclose()
+
+    async def endpoints(self, provider: Provider, parameters: Mapping[str, str]) -> Endpoints:
+        """Where ``provider`` is for a connection with ``parameters``; what the entry leaves out is discovered."""
+        values = check_parameters(provider, parameters)
+        metadata = None
+        if provider.issuer is not None and needs_discovery(provider):
+            metadata = await self._discovery.metadata(
+                fill(provider.issuer, values),
+                trusted=host_is_fixed(provider.issuer),
+                deadline=provider.timeout,
+            )
+        return resolve(provider, values, metadata)
+
+    async def authorization_url(
+        self,
+        provider: Provider,
+        parameters: Mapping[str, str],
+        *,
+        redirect_uri: str,
+        state: str,
+        scopes: Sequence[str],
+        verifier: str,
+    ) -> str:
+        """Where to send the browser; see :func:`authorization_code.authorization_url`."""
+        endpoints = await self.endpoints(provider, parameters)
+        return authorization_code.authorization_url(
+            provider, endpoints, redirect_uri=redirect_uri, state=state, scopes=scopes, verifier=verifier
+        )
+
+    async def exchange_code(
+        self,
+        provider: Provider,
+        parameters: Mapping[str, str],
+        *,
+        code: str,
+        verifier: str,
+        redirect_uri: str,
+        scopes: Sequence[str],
+    ) -> TokenSet:
+        """Redeem an authorization code; see :func:`authorization_code.exchange_code`."""
+        endpoints = await self.endpoints(provider, parameters)
+        return await authorization_code.exchange_code(
+            self._egress,
+            self._clock,
+            provider,
+            endpoints,
+            code=code,
+            verifier=verifier,
+            redirect_uri=redirect_uri,
+            scopes=scopes,
+        )
+
+    async def refresh(
+        self, provider: Provider, parameters: Mapping[str, str], *, refresh_token: str, scopes: Sequence[str]
+    ) -> TokenSet:
+        """One refresh, one POST; see :func:`refresh_token.refresh`."""
+        endpoints = await self.endpoints(provider, parameters)
+        return await refresh_token_grant(
+            self._egress, self._clock, provider, endpoints, refresh_token=refresh_token, scopes=scopes
+        )
+
+    async def client_credentials(
+        self, provider: Provider, parameters: Mapping[str, str], *, scopes: Sequence[str]
+    ) -> TokenSet:
+        """A token for the app itself; see :func:`client_credentials.client_credentials`."""
+        endpoints = await self.endpoints(provider, parameters)
+        return await client_credentials.client_credentials(
+            self._egress, self._clock, provider, endpoints, scopes=scopes
+        )
+
+    async def revoke(
+        self,
+        provider: Provider,
+        parameters: Mapping[str, str],
+        *,
+        access_token: str | None,
+        refresh_token: str | None,
+    ) -> RevocationOutcome:
+        """Give a token back and say what became of it. Raises nothing; see :func:`revocation.revoke`."""
+        try:
+            endpoints = await self.endpoints(provider, parameters)
+        except BrokerError as error:
+            return revocation.from_error(error)
+        return await revocation.revoke(
+            self._egress,
+            self._clock,
+            provider,
+            endpoints,
+            access_token=access_token,
+            refresh_token=refresh_token,
+        )
+
+    async def identify(self, provider: Provider, parameters: Mapping[str, str], *, access_token: str) -> Account | None:
+        """Whose account it is; ``None`` where the provider can't say. See :func:`identity.identify`."""
+        endpoints = await self.endpoints(provider, parameters)
+        return await identity.identify(self._egress, self._clock, provider, endpoints, access_token=access_token)

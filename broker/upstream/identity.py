@@ -1,0 +1,64 @@
+"""The provider's whoami: proves that an access token works, and says whose account it is."""
+
+from broker.clock import Clock
+from broker.errors import ProviderError, ProviderRefused
+from broker.models.connection import Account
+from broker.providers.schema import Provider
+from broker.upstream.answers import raise_if_unavailable, read_object, refusal_in
+from broker.upstream.egress import Egress, InboundResponse, OutboundRequest
+from broker.upstream.endpoints import Endpoints, IdentityEndpoint
+from broker.upstream.json_pointer import lookup
+
+_MAX_ID = 255
+_MAX_NAME = 200
+
+
+async def identify(
+    egress: Egress, clock: Clock, provider: Provider, endpoints: Endpoints, *, access_token: str
+) -> Account | None:
+    """Ask who ``access_token`` belongs to; ``None`` where the provider has no whoami.
+
+    Raises:
+        ProviderRefused: the provider does not accept the token (``invalid_token`` on a 401), or says another
+            error.
+        ProviderError: it refused without a readable error, or its answer lacks the account's id.
+        ProviderUnavailable: it can't be asked now; nothing is known about the token.
+    """
+    rule = endpoints.identity
+    if rule is None:
+        return None
+    request = build_request(rule, access_token)
+    answer = await egress.send(request, deadline=provider.timeout, trusted=rule.trusted)
+    return parse_account(rule, answer, access_token=access_token, now=clock())
+
+
+def build_request(rule: IdentityEndpoint, access_token: str) -> OutboundRequest:
+    """The call, with the token in the header (RFC 6750 §2.1) and what the entry adds."""
+    extra = {name.lower(): value for name, value in rule.headers.items()}
+    headers = {"accept": "application/json", **extra, "authorization": f"Bearer {access_token}"}
+    return OutboundRequest(rule.method, rule.url, headers)
+
+
+def parse_account(rule: IdentityEndpoint, answer: InboundResponse, *, access_token: str, now: int) -> Account:
+    """Read the answer. ``now``: milliseconds since the epoch. Raises: as :func:`identify`."""
+    raise_if_unavailable(answer, now=now)
+    if answer.status == 401:
+        raise ProviderRefused("invalid_token", "the provider does not accept the access token", http_status=401)
+    document = read_object(answer)
+    refusal = refusal_in(document or {}, secrets=(access_token,))
+    if refusal is not None:
+        raise ProviderRefused(refusal.code, f"the provider refused: {refusal}", http_status=answer.status)
+    if answer.status >= 300 or document is None:
+        raise ProviderError(f"the provider did not say whose account it is (HTTP {answer.status})")
+    account_id = _text(lookup(document, rule.id))
+    if not account_id or len(account_id) > _MAX_ID:
+        raise ProviderError("the provider's answer lacks the account's id")
+    names = (_text(lookup(document, pointer)) for pointer in rule.names)
+    return Account(account_id, next((name[:_MAX_NAME] for name in names if name), None))
+
+
+def _text(value: object) -> str:
+    """``value`` as printable text; numbers are ids too, truth values are not."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        return ""
+    return "".join(character for character in str(value) if character.isprintable()).strip()

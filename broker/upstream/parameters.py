@@ -1,0 +1,56 @@
+"""What a connection says about itself (a subdomain, a tenant), put into the operator's addresses."""
+
+import re
+from collections.abc import Mapping
+from urllib.parse import quote
+
+from broker.errors import FieldFault, InvalidRequest
+from broker.providers.schema import Provider, placeholders
+
+_MAX_LENGTH = 253
+_VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._~-]*[A-Za-z0-9_~])?")
+
+
+def check_parameters(provider: Provider, parameters: Mapping[str, str]) -> dict[str, str]:
+    """The values of all parameters of ``provider``, defaults included.
+
+    Besides the entry's own pattern, a value is letters, digits, ``.``, ``_``, ``~`` and ``-`` only: whatever
+    the pattern lets through, nothing that could end a host name or a path segment, or start a port or a
+    query.
+
+    Raises:
+        InvalidRequest: a parameter is unknown, missing or malformed; each is named.
+    """
+    faults = [FieldFault(f"parameters.{name}", "unknown") for name in parameters if name not in provider.parameters]
+    values: dict[str, str] = {}
+    for name, rule in provider.parameters.items():
+        value = parameters.get(name, rule.default)
+        if value is None:
+            faults.append(FieldFault(f"parameters.{name}", "required"))
+        elif len(value) > _MAX_LENGTH or not _VALUE.fullmatch(value) or ".." in value:
+            faults.append(FieldFault(f"parameters.{name}", "may hold letters, digits, '.', '_', '~' and '-'"))
+        elif not re.fullmatch(rule.pattern, value):
+            faults.append(FieldFault(f"parameters.{name}", f"must match {rule.pattern}"))
+        else:
+            values[name] = value
+    if faults:
+        raise InvalidRequest("parameters are wrong: " + ", ".join(fault.field for fault in faults), faults)
+    return values
+
+
+def fill(template: str, values: Mapping[str, str]) -> str:
+    """``template`` with each ``{name}`` replaced by its value, percent-encoded."""
+    for name in placeholders(template):
+        template = template.replace(f"{{{name}}}", quote(values[name], safe=""))
+    return template
+
+
+def host_is_fixed(template: str) -> bool:
+    """Whether the operator wrote the whole host of ``template``, so that no value moves it elsewhere.
+
+    A host of which a user supplies any part counts as user-supplied, also ``{subdomain}.example.com``:
+    whoever owns a name under that domain may let it point anywhere, and for a public provider the guard
+    refuses nothing.
+    """
+    authority = re.split(r"[/?#]", template.partition("://")[2], maxsplit=1)[0]
+    return not placeholders(authority)

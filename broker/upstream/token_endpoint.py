@@ -1,0 +1,59 @@
+"""What all grants share: one POST to the token endpoint (RFC 6749 §3.2), built, sent and read."""
+
+import json
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlencode
+
+from broker.clock import Clock
+from broker.providers.schema import Provider
+from broker.upstream.client_auth import authenticate
+from broker.upstream.egress import Egress, OutboundRequest
+from broker.upstream.endpoints import Endpoints
+from broker.upstream.token_response import TokenSet, parse_token_response
+
+_SECRET_FIELDS = ("code", "code_verifier", "refresh_token")
+
+
+def build_request(provider: Provider, endpoints: Endpoints, fields: Mapping[str, str]) -> OutboundRequest:
+    """An authenticated POST of ``fields``, as a form or as JSON, with what the entry adds; ``fields`` win.
+
+    Raises:
+        NotSent: the entry lacks the client id or secret.
+    """
+    auth_headers, body = authenticate(provider, endpoints.token_auth_method, {**provider.token_params, **fields})
+    as_json = provider.token_body == "json"  # noqa: S105 - the name of an encoding
+    return OutboundRequest(
+        "POST",
+        endpoints.token.url,
+        {
+            "accept": "application/json",
+            "content-type": "application/json" if as_json else "application/x-www-form-urlencoded",
+            **{name.lower(): value for name, value in provider.token_headers.items()},
+            **auth_headers,
+        },
+        (json.dumps(body) if as_json else urlencode(body)).encode(),
+    )
+
+
+async def request_token(
+    egress: Egress,
+    clock: Clock,
+    provider: Provider,
+    endpoints: Endpoints,
+    fields: Mapping[str, str],
+    *,
+    requested_scopes: Sequence[str],
+) -> TokenSet:
+    """Send one token request and read the answer.
+
+    Raises:
+        NotSent, AddressRefused, InvalidRequest: the request never left.
+        OutcomeUnknown, ProviderBusy, ProviderRefused, ProviderError: see :func:`parse_token_response`.
+    """
+    request = build_request(provider, endpoints, fields)
+    answer = await egress.send(request, deadline=provider.timeout, trusted=endpoints.token.trusted)
+    secrets = [fields[name] for name in _SECRET_FIELDS if name in fields]
+    secrets.append(request.headers.get("authorization", ""))
+    if provider.client_secret is not None:
+        secrets.append(provider.client_secret.get_secret_value())
+    return parse_token_response(provider, answer, requested_scopes=requested_scopes, now=clock(), secrets=secrets)

@@ -1,0 +1,150 @@
+"""What came back from a token endpoint (RFC 6749 §5): a set of tokens, or an error that says what to believe.
+
+Pure, and tolerant only where providers are known to differ. No answer, however malformed, raises anything but
+the errors named here or yields tokens that can't be used as they are.
+"""
+
+import json
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from broker.errors import OutcomeUnknown, ProviderError, ProviderRefused
+from broker.providers.schema import Provider, TokenResponse
+from broker.upstream.answers import raise_if_unavailable, read_object, refusal_in
+from broker.upstream.egress import InboundResponse
+from broker.upstream.json_pointer import lookup
+
+CAUTIOUS_LIFETIME = 300
+"""Seconds that a token is taken to live whose ``expires_in`` is zero, negative or not a number.
+
+Not zero: every fetch would refresh. Not for ever: the token would be served after it died. Should it be dead
+sooner after all, the caller who is refused reports so and it is refreshed then.
+"""
+
+_MAX_LIFETIME = 10 * 365 * 86_400
+_MAX_KEPT = 4096
+_MAX_TOKEN = 16_384
+_SENDER_CONSTRAINED = frozenset({"dpop", "mac", "pop"})
+_TOKEN = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
+_SCOPE = re.compile(r"[\x21-\x7e]+")
+_NUMBER = re.compile(r"[+-]?\d{1,18}(\.\d*)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSet:
+    """What a token endpoint granted."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+    """``None``: none came, and the one that was used stays (RFC 6749 §6)."""
+    expires_in: int | None
+    """Seconds the access token lives; ``None``: the provider names no end."""
+    scopes: tuple[str, ...]
+    """What was granted; what was asked for, where the answer doesn't say (RFC 6749 §5.1)."""
+    provider_data: Mapping[str, object] = field(default_factory=dict)
+    """The fields that the entry wants kept."""
+    token_type: str = "Bearer"  # noqa: S105 - the name of a type
+
+
+def parse_token_response(
+    provider: Provider,
+    answer: InboundResponse,
+    *,
+    requested_scopes: Sequence[str],
+    now: int,
+    secrets: Collection[str] = (),
+) -> TokenSet:
+    """Read the answer of a token endpoint. ``now``: milliseconds since the epoch. ``secrets``: what was sent,
+    so that no error repeats it.
+
+    Raises:
+        ProviderBusy: the provider asks for patience and did nothing.
+        ProviderRefused: it refused, with its error code. Only ``invalid_grant`` speaks about the grant.
+        ProviderError: it said no without a readable reason, or issued a token that can't be served as Bearer.
+        OutcomeUnknown: a 5xx, or a success that holds no token: what was sent may be spent.
+    """
+    raise_if_unavailable(answer, now=now)
+    succeeded = answer.status < 300
+    document = read_object(answer)
+    if document is not None:
+        _raise_if_refused(provider.token_response, document, answer.status, secrets)
+    if not succeeded:
+        raise ProviderError(f"the provider refused (HTTP {answer.status}) without a readable error")
+    access_token = _token(lookup(document, provider.token_response.access_token))
+    if document is None or access_token is None:
+        raise OutcomeUnknown(f"the provider answered HTTP {answer.status} without a readable access token")
+    _raise_if_sender_constrained(lookup(document, provider.token_response.token_type))
+    refresh_token = _token(lookup(document, provider.token_response.refresh_token))
+    expires_in = _lifetime(lookup(document, provider.token_response.expires_in))
+    if expires_in is None and refresh_token is not None:
+        expires_in = provider.refresh.default_expires_in
+    return TokenSet(
+        access_token=access_token,
+        refresh_token=refresh_token,
+        expires_in=expires_in,
+        scopes=_scopes(lookup(document, provider.token_response.scope), provider.scope_separator, requested_scopes),
+        provider_data=_kept(document, provider.token_response.keep),
+    )
+
+
+def _raise_if_refused(
+    fields: TokenResponse, document: dict[str, object], status: int, secrets: Collection[str]
+) -> None:
+    issued = (lookup(document, fields.access_token), lookup(document, fields.refresh_token))
+    unspeakable = [*secrets, *(token for token in issued if isinstance(token, str))]
+    refusal = refusal_in(document, error=fields.error, description=fields.error_description, secrets=unspeakable)
+    if refusal is not None:
+        code = "invalid_grant" if refusal.code in fields.invalid_grant else refusal.code
+        raise ProviderRefused(code, f"the provider refused: {refusal}", http_status=status)
+
+
+def _raise_if_sender_constrained(token_type: object) -> None:
+    # A key that we don't hold would have to sign each request: the token is useless to whoever fetches it.
+    if isinstance(token_type, str) and token_type.strip().lower() in _SENDER_CONSTRAINED:
+        raise ProviderError("the provider issued a sender-constrained token, which can't be served as Bearer")
+
+
+def _token(value: object) -> str | None:
+    """A token as RFC 6749 appendix A.12 spells it, so that it fits into a header; otherwise ``None``."""
+    usable = isinstance(value, str) and len(value) <= _MAX_TOKEN and _TOKEN.fullmatch(value)
+    return str(value) if usable else None
+
+
+def _lifetime(value: object) -> int | None:
+    match value:
+        case None:
+            return None
+        case str() if _NUMBER.fullmatch(value.strip()):
+            seconds: float = float(value)
+        case int() | float() if not isinstance(value, bool):
+            seconds = value
+        case _:
+            return CAUTIOUS_LIFETIME
+    # Compared before it is converted: NaN compares false, infinity is too much, an int may exceed any float.
+    return min(int(seconds), _MAX_LIFETIME) if 1 <= seconds < math.inf else CAUTIOUS_LIFETIME
+
+
+def _scopes(value: object, separator: str, requested: Sequence[str]) -> tuple[str, ...]:
+    match value:
+        case str():
+            found = re.split(f"[{re.escape(separator)},\\s]+", value)
+        case list():
+            found = [scope for scope in value if isinstance(scope, str)]
+        case _:
+            found = list(requested)
+    return tuple(dict.fromkeys(scope for scope in found if _SCOPE.fullmatch(scope)))
+
+
+def _kept(document: dict[str, object], pointers: Mapping[str, str]) -> dict[str, object]:
+    found = {name: lookup(document, pointer) for name, pointer in pointers.items()}
+    return {name: value for name, value in found.items() if value is not None and _storable(value)}
+
+
+def _storable(value: object) -> bool:
+    """Whether ``value`` survives JSON and UTF-8 (NaN and lone surrogates don't) and is small."""
+    try:
+        return len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode()) <= _MAX_KEPT
+    except (ValueError, RecursionError):
+        return False

@@ -1,0 +1,121 @@
+"""Whose account it is: the call, the answer, and what a refusal means."""
+
+import pytest
+
+from broker.errors import InvalidRequest, OutcomeUnknown, ProviderBusy, ProviderError, ProviderRefused
+from broker.models.connection import Account
+from broker.upstream.egress import Egress
+from broker.upstream.endpoints import IdentityEndpoint, resolve
+from broker.upstream.identity import identify, parse_account
+from tests.upstream.conftest import NOW, MakeProvider
+from tests.upstream.practice_server import PracticeServer, inbound, json_answer
+
+RULE = IdentityEndpoint("https://provider.test/me", True, "GET", "/user/id", ("/user/email", "/user/name"), {})
+
+
+def account(document: object = None, *, status: int = 200, body: bytes | None = None) -> Account:
+    """What is read out of an answer."""
+    return parse_account(RULE, inbound(document, status=status, body=body), access_token="the-access-token", now=NOW)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_the_call(server: PracticeServer, egress: Egress, make_provider: MakeProvider, method: str) -> None:
+    """The token travels in the header only, with what the entry adds."""
+    server.answers["/me"] = json_answer({"id": 7, "login": "ada"})
+    identity = {
+        "url": f"{server.origin}/me",
+        "method": method,
+        "id": "/id",
+        "name": "/login",
+        "headers": {"Practice-Version": "2", "Authorization": "Basic x"},
+    }
+    provider = make_provider(identity=identity)
+    endpoints = resolve(provider, {}, None)
+    found = await identify(egress, lambda: NOW, provider, endpoints, access_token="the-access-token")
+    assert found == Account("7", "ada")
+    (asked,) = server.asked
+    assert (asked.method, asked.target, asked.body) == (method, "/me", b"")
+    assert asked.headers["authorization"] == "Bearer the-access-token"
+    assert asked.headers["practice-version"] == "2"
+
+
+async def test_a_provider_without_whoami(server: PracticeServer, egress: Egress, make_provider: MakeProvider) -> None:
+    """Nobody is asked, and nothing is known."""
+    provider = make_provider()
+    assert await identify(egress, lambda: NOW, provider, resolve(provider, {}, None), access_token="x") is None
+    assert server.asked == []
+
+
+async def test_a_token_that_fits_no_header_is_not_sent(
+    server: PracticeServer, egress: Egress, make_provider: MakeProvider
+) -> None:
+    """An imported token may be anything; it can't smuggle a header in, and isn't quoted."""
+    provider = make_provider(identity={"url": f"{server.origin}/me", "id": "/id"})
+    with pytest.raises(InvalidRequest) as caught:
+        await identify(
+            egress, lambda: NOW, provider, resolve(provider, {}, None), access_token="canary\r\nx-injected: 1"
+        )
+    assert "canary" not in str(caught.value)
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("user", "expected"),
+    [
+        ({"id": "u-1", "email": "ada@x.test", "name": "Ada"}, Account("u-1", "ada@x.test")),
+        ({"id": "u-1", "name": "Ada"}, Account("u-1", "Ada")),
+        ({"id": "u-1", "email": "", "name": None}, Account("u-1", None)),
+        ({"id": "u-1", "email": {"x": 1}, "name": True}, Account("u-1", None)),
+        ({"id": 0}, Account("0", None)),
+        ({"id": 12345678901234567890}, Account("12345678901234567890", None)),
+        ({"id": " u-1\n"}, Account("u-1", None)),
+        ({"id": "u-1", "name": "Zo\u00eb \x1b\u202e\ud800" + "x" * 300}, Account("u-1", "Zo\u00eb " + "x" * 196)),
+    ],
+)
+def test_what_is_read(user: dict[str, object], expected: Account) -> None:
+    """Numbers are ids too; a name is the first there is, printable and short."""
+    assert account({"user": user}) == expected
+
+
+@pytest.mark.parametrize(
+    "user", [{}, {"id": None}, {"id": ""}, {"id": True}, {"id": 1.5}, {"id": {}}, {"id": "x" * 256}, 7]
+)
+def test_an_answer_without_an_id(user: object) -> None:
+    """An account that can't be told apart is no account."""
+    with pytest.raises(ProviderError, match="id"):
+        account({"user": user})
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"error": "anything"}', b"<html>"])
+def test_a_401_means_the_token(body: bytes) -> None:
+    """RFC 6750 §3.1, whatever the provider writes along with it."""
+    with pytest.raises(ProviderRefused) as caught:
+        account(status=401, body=body)
+    assert (caught.value.error, caught.value.http_status) == ("invalid_token", 401)
+
+
+@pytest.mark.parametrize(("status", "ok"), [(200, False), (403, None)])
+def test_an_error_is_named(status: int, ok: bool | None) -> None:
+    """A refusal in a 200 is one, and the provider's own code is kept."""  # P3
+    with pytest.raises(ProviderRefused) as caught:
+        account({"ok": ok, "error": "token_revoked", "user": {"id": "u-1"}}, status=status)
+    assert (caught.value.error, caught.value.http_status) == ("token_revoked", status)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (403, b"no", ProviderError),
+        (404, b"", ProviderError),
+        (302, b"", ProviderError),
+        (200, b"<html>", ProviderError),
+        (200, b"[]", ProviderError),
+        (429, b"", ProviderBusy),
+        (500, b'{"error": "invalid_token"}', OutcomeUnknown),
+    ],
+)
+def test_other_failures_say_nothing_about_the_token(status: int, body: bytes, error: type[Exception]) -> None:
+    """Only a refusal is a refusal."""
+    with pytest.raises(error) as caught:
+        account(status=status, body=body)
+    assert not isinstance(caught.value, ProviderRefused)
