@@ -1,0 +1,107 @@
+"""``python -m broker.sandbox``: read the arguments, listen, say where, serve until told to end."""
+
+import argparse
+import json
+import signal
+import socket
+import sys
+from types import FrameType
+
+import uvicorn
+
+from broker.sandbox.app import create_app
+from broker.sandbox.behaviour import Behaviour, Rotation, SettingError
+from broker.sandbox.clients import Client, is_loopback
+from broker.sandbox.provider import Provider
+
+_BEHAVIOUR_FLAGS = ("rotation", "access_token_ttl", "grace", "code_ttl", "auto_consent")
+_BACKLOG = 2048
+_PATIENCE = 5
+"""Seconds that running requests get to finish when the process is told to end."""
+
+
+class _AnnouncingServer(uvicorn.Server):
+    """Prints where it listens as one JSON line, once it does: whoever started it waits for that line."""
+
+    def __init__(self, config: uvicorn.Config, base_url: str) -> None:
+        super().__init__(config)
+        self._base_url = base_url
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        print(json.dumps({"base_url": self._base_url, "issuer": self._base_url}), flush=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Serve until told to end. Exits 0 then, 2 for wrong arguments, 1 if the port can't be had."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal again after its own orderly end; this turns that into a clean exit.
+        signal.signal(number, _exit)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if not is_loopback(options.host):
+        parser.error("--host: the practice provider listens on loopback only (127.0.0.1, ::1, localhost)")
+    try:
+        behaviour = Behaviour().changed({name: getattr(options, name) for name in _BEHAVIOUR_FLAGS})
+    except SettingError as error:
+        parser.error(str(error))
+    client = Client(options.client_id, options.client_secret, tuple(options.redirect_uri))
+    _serve(options.host, options.port, client, behaviour)
+
+
+def _serve(host: str, port: int, client: Client, behaviour: Behaviour) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=_BACKLOG)
+    except (OSError, OverflowError) as error:
+        sys.exit(f"can't listen on {host} port {port}: {error}")
+    with listening:
+        name = f"[{host}]" if family == socket.AF_INET6 else host
+        base_url = f"http://{name}:{listening.getsockname()[1]}"
+        provider = Provider(issuer=base_url, clients=[client], behaviour=behaviour)
+        config = uvicorn.Config(
+            create_app(provider),
+            lifespan="off",
+            ws="none",
+            access_log=False,  # authorization codes and states travel in URLs
+            log_level="warning",
+            proxy_headers=False,
+            server_header=False,
+            backlog=_BACKLOG,
+            timeout_graceful_shutdown=_PATIENCE,
+        )
+        _AnnouncingServer(config, base_url).run(sockets=[listening])
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m broker.sandbox",
+        description="A practice provider: a small OAuth 2.0 authorization server on loopback.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,
+    )
+    defaults = Behaviour()
+    parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
+    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--rotation", choices=[str(mode) for mode in Rotation], default=str(defaults.rotation))
+    parser.add_argument("--access-token-ttl", type=int, default=defaults.access_token_ttl, help="seconds")
+    parser.add_argument("--grace", type=int, default=defaults.grace, help="seconds, for --rotation grace")
+    parser.add_argument("--code-ttl", type=int, default=defaults.code_ttl, help="seconds")
+    parser.add_argument("--client-id", default="practice-client", help="the registered app")
+    parser.add_argument("--client-secret", default="practice-secret", help="its secret")
+    parser.add_argument(
+        "--redirect-uri",
+        action="append",
+        default=[],
+        help="registered return address; none = any on loopback",
+    )
+    parser.add_argument("--auto-consent", action="store_true", help="allow at once, without the page")
+    return parser
+
+
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

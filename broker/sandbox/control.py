@@ -1,0 +1,64 @@
+"""``/counters`` and ``/control``: see what was asked, change the behaviour while it runs.
+
+These exist only because the provider listens on loopback and nowhere else. ``/control`` insists on a JSON
+content type, which a page of another site can't send without a preflight that nobody here answers.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from broker.sandbox.behaviour import SettingError
+from broker.sandbox.errors import NO_STORE, OAuthError
+from broker.sandbox.parameters import read_body
+from broker.sandbox.provider import Provider
+
+
+class Control:
+    """For tests and the demo; no client of the provider uses these."""
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self._actions: dict[str, Callable[[], None]] = {
+            "reset_counters": provider.counters.reset,
+            "expire_access_tokens": provider.grants.expire_access_tokens,
+            "revoke_grants": provider.grants.revoke_grants,
+        }
+
+    async def counters(self, _request: Request) -> Response:
+        """What the provider was asked so far."""
+        return JSONResponse(self._provider.counters.as_json(), headers=NO_STORE)
+
+    async def change(self, request: Request) -> Response:
+        """Set the given knobs, then do the actions that are ``true``; all or, with a 400, nothing.
+
+        Answers the behaviour now in force.
+        """
+        asked = _json_object(request.headers.get("content-type", ""), await read_body(request))
+        actions = {name: asked.pop(name) for name in self._actions if name in asked}
+        for name, value in actions.items():
+            if not isinstance(value, bool):
+                raise OAuthError("invalid_request", f"{name}: must be true or false")
+        try:
+            self._provider.behaviour = self._provider.behaviour.changed(asked)
+        except SettingError as error:
+            raise OAuthError("invalid_request", str(error)) from None
+        for name, wanted in actions.items():
+            if wanted:
+                self._actions[name]()
+        return JSONResponse(asdict(self._provider.behaviour), headers=NO_STORE)
+
+
+def _json_object(content_type: str, body: bytes) -> dict[str, object]:
+    if content_type.partition(";")[0].strip().lower() != "application/json":
+        raise OAuthError("invalid_request", "the body must be application/json", status=415)
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        raise OAuthError("invalid_request", "the body must be JSON") from None
+    if not isinstance(value, dict):
+        raise OAuthError("invalid_request", "the body must be a JSON object")
+    return value

@@ -1,0 +1,44 @@
+"""What the provider was asked: tests compare these counts with what they expect the broker to have sent."""
+
+from collections import Counter
+from collections.abc import Iterable
+
+_ENDPOINTS = ("metadata", "authorize", "revoke", "introspect", "whoami", "api")
+_OTHER = "other"
+
+
+class Counters:
+    """Requests by endpoint, token requests by grant type and outcome, and reuses that were noticed."""
+
+    def __init__(self, grant_types: Iterable[str]) -> None:
+        self._grant_types = (*grant_types, _OTHER)
+        self.reset()
+
+    def reset(self) -> None:
+        """Start again from zero."""
+        self._requests: Counter[str] = Counter()
+        self._token: dict[str, Counter[str]] = {name: Counter() for name in self._grant_types}
+        self._reuse_detected = 0
+
+    def asked(self, endpoint: str) -> None:
+        """One more request to ``endpoint``, whatever comes of it."""
+        if endpoint not in _ENDPOINTS:
+            raise ValueError(f"not a counted endpoint: {endpoint}")
+        self._requests[endpoint] += 1
+
+    def token_answered(self, grant_type: str | None, *, ok: bool) -> None:
+        """One more token request; a missing or unknown grant type counts under ``other``."""
+        name = grant_type if grant_type in self._token else _OTHER
+        self._token[name or _OTHER]["ok" if ok else "error"] += 1
+
+    def reuse_detected(self) -> None:
+        """One more code or refresh token that came again and was refused for it."""
+        self._reuse_detected += 1
+
+    def as_json(self) -> dict[str, object]:
+        """All counts; what never happened is 0, never left out."""
+        return {
+            **{name: self._requests[name] for name in _ENDPOINTS},
+            "token": {name: {"ok": counts["ok"], "error": counts["error"]} for name, counts in self._token.items()},
+            "reuse_detected": self._reuse_detected,
+        }

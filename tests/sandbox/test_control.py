@@ -1,0 +1,113 @@
+"""Counters and control: what tests and the demo see and change."""
+
+import httpx2
+import pytest
+
+from tests.sandbox.app import CREDENTIALS, App
+
+
+def test_counters_say_what_was_asked(app: App) -> None:
+    """Every endpoint and grant type counts, with its outcome; what never happened is 0."""
+    tokens = app.connect()
+    app.refresh(tokens["refresh_token"])
+    app.refresh("prt_unknown")
+    app.token({"grant_type": "password"})
+    app.whoami(tokens["access_token"])
+    app.http.get("/api/messages")
+    app.http.get("/.well-known/oauth-authorization-server")
+    app.http.post("/introspect", data={"token": "x"}, auth=CREDENTIALS)
+    app.http.post("/revoke", data={"token": "x"}, auth=CREDENTIALS)
+    assert app.counters() == {
+        "metadata": 1,
+        "authorize": 1,
+        "revoke": 1,
+        "introspect": 1,
+        "whoami": 1,
+        "api": 1,
+        "token": {
+            "authorization_code": {"ok": 1, "error": 0},
+            "refresh_token": {"ok": 1, "error": 1},
+            "client_credentials": {"ok": 0, "error": 0},
+            "other": {"ok": 0, "error": 1},
+        },
+        "reuse_detected": 0,
+    }
+
+
+def test_counters_start_again_when_told(app: App) -> None:
+    """After a reset nothing has happened yet."""
+    app.token({"grant_type": "client_credentials"})
+    app.control(reset_counters=True)
+    assert app.counters()["token"]["client_credentials"] == {"ok": 0, "error": 0}
+
+
+def test_access_tokens_expire_on_command(app: App) -> None:
+    """Those issued until now stop working; refreshing gets one that works."""
+    tokens = app.connect()
+    app.control(expire_access_tokens=True)
+    assert app.whoami(tokens["access_token"]).status_code == 401
+    renewed = app.refresh(tokens["refresh_token"]).json()["access_token"]
+    assert app.whoami(renewed).status_code == 200
+
+
+def test_grants_are_revoked_on_command(app: App) -> None:
+    """Refresh tokens issued until now get invalid_grant; the person can connect again."""
+    tokens = app.connect()
+    app.control(revoke_grants=True)
+    assert app.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"
+    assert app.refresh(app.connect()["refresh_token"]).status_code == 200
+
+
+def test_the_life_time_changes_for_what_comes(app: App) -> None:
+    """A new access_token_ttl is in the next answer, and control tells all knobs."""
+    response = app.http.post("/control", json={"access_token_ttl": 7, "rotation": "grace", "grace": 3})
+    assert response.json() == {
+        "rotation": "grace",
+        "access_token_ttl": 7,
+        "grace": 3,
+        "code_ttl": 600,
+        "auto_consent": False,
+        "token_delay_ms": 0,
+    }
+    assert app.token({"grant_type": "client_credentials"}).json()["expires_in"] == 7
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"rotatoin": "grace"}, "rotatoin"),
+        ({"rotation": "sometimes"}, "rotation"),
+        ({"rotation": ["none"]}, "rotation"),
+        ({"access_token_ttl": 0}, "access_token_ttl"),
+        ({"access_token_ttl": True}, "access_token_ttl"),
+        ({"grace": -1}, "grace"),
+        ({"grace": 1.5}, "grace"),
+        ({"token_delay_ms": "10"}, "token_delay_ms"),
+        ({"auto_consent": "yes"}, "auto_consent"),
+        ({"revoke_grants": 1}, "revoke_grants"),
+    ],
+)
+def test_a_bad_change_names_the_key_and_changes_nothing(app: App, changes: dict[str, object], named: str) -> None:
+    """400 with the key at fault; the good changes beside it aren't made either."""
+    tokens = app.connect()
+    response = app.http.post("/control", json={"expire_access_tokens": True, "code_ttl": 5, **changes})
+    assert response.status_code == 400
+    assert named in response.json()["error_description"]
+    assert app.whoami(tokens["access_token"]).status_code == 200
+    assert app.http.post("/control", json={}).json()["code_ttl"] == 600
+
+
+@pytest.mark.parametrize("body", ["", "[]", "nonsense"])
+def test_control_wants_a_json_object(http: httpx2.Client, body: str) -> None:
+    """Anything else is refused."""
+    response = http.post("/control", content=body, headers={"Content-Type": "application/json"})
+    assert response.status_code == 400
+
+
+def test_a_web_page_cannot_send_a_control_request(app: App) -> None:
+    """A content type that browsers send across sites without asking first is refused, nothing changes."""
+    tokens = app.connect()
+    body = '{"revoke_grants": true}'
+    response = app.http.post("/control", content=body, headers={"Content-Type": "text/plain"})
+    assert response.status_code == 415
+    assert app.whoami(tokens["access_token"]).status_code == 200
