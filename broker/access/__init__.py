@@ -1,0 +1,11 @@
+"""Who may do what.
+
+* ``policy`` – the one function that every route and grant asks.
+* ``clients`` – registered clients: making, reading, listing, deleting.
+* ``authentication`` – from a request's credentials to a :class:`~broker.models.access.Caller`.
+* ``tokens`` – broker tokens: issuing, looking up, revoking.
+* ``references`` – capabilities for one connection's access token: issuing, introspecting, revoking.
+
+A request passes ``authentication`` (who), then ``policy`` (may they), and only then reaches a connection.
+Must not import ``connections`` (its sibling) nor any face.
+"""

@@ -1,0 +1,112 @@
+"""From what a request carries to a :class:`~broker.models.access.Caller`: client secrets and broker tokens."""
+
+import asyncio
+import hmac
+from dataclasses import dataclass
+from typing import Final
+
+from broker.access.clients import Clients
+from broker.access.tokens import BrokerTokens
+from broker.clock import Clock
+from broker.errors import RateLimited, StoreUnavailable, Unauthenticated
+from broker.models.access import Caller, Client
+from broker.models.ids import digest
+from broker.vault.documents import Documents
+
+REVALIDATED_EVERY: Final = 1.5
+"""Seconds between two looks at whether the broker tokens in use are still good."""
+
+_TRUSTED_FOR: Final = 5_000
+_FAILURES_PER_MINUTE: Final = 120
+_NOBODY: Final = digest("nobody's secret")
+
+
+@dataclass(slots=True)
+class _Known:
+    caller: Caller
+    expires_at: int
+    trusted_until: int
+    used: bool = True
+
+
+class Authenticator:
+    """Tells who calls. Broker tokens in use are remembered, and looked at again every moment."""
+
+    def __init__(self, documents: Documents, clients: Clients, tokens: BrokerTokens, clock: Clock) -> None:
+        self._documents = documents
+        self._clients = clients
+        self._tokens = tokens
+        self._clock = clock
+        self._known: dict[str, _Known] = {}
+
+    async def client(self, client_id: str, secret: str, address: str) -> Client:
+        """The client with this secret. An unknown client and a wrong secret are told apart by nothing.
+
+        :raises Unauthenticated: no such client, or not its secret.
+        :raises RateLimited: too many failures from ``address`` within a minute.
+        """
+        client = await self._clients.read(client_id)
+        presented = digest(secret)
+        # Everybody's secret is compared, against nobody's if need be: both ways take the same steps.
+        registered = client.secret_digests if client else (_NOBODY,)
+        if any(hmac.compare_digest(presented, known) for known in registered) and client:
+            return client
+        await self._count_failure(address)
+        raise Unauthenticated("client authentication failed")
+
+    async def bearer(self, token: str, address: str) -> Caller:
+        """The caller whose broker token this is.
+
+        :raises Unauthenticated: unknown, over or revoked, or its client is gone.
+        :raises RateLimited: too many failures from ``address`` within a minute.
+        """
+        token_digest = digest(token)
+        known, now = self._known.get(token_digest), self._clock()
+        if known is None or now >= known.trusted_until:
+            known = await self._look_up(token_digest)
+        if known is None or now >= known.expires_at:
+            await self._count_failure(address)
+            raise Unauthenticated("the broker token is unknown, expired or revoked")
+        known.used = True
+        return known.caller
+
+    def forget(self, token: str) -> None:
+        """Stop remembering a token that was just revoked here."""
+        self._known.pop(digest(token), None)
+
+    async def revalidate(self) -> None:
+        """Look again at every token in use since the last look, and forget the others.
+
+        So a request never waits for this, and a revoked token or deleted client is refused within seconds.
+        """
+        in_use = [token_digest for token_digest, known in self._known.items() if known.used]
+        self._known = {token_digest: self._known[token_digest] for token_digest in in_use}
+        for token_digest in in_use:
+            self._known[token_digest].used = False
+        # A store that can't be asked: what is remembered runs out by itself.
+        results = await asyncio.gather(*map(self._look_up, in_use), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, StoreUnavailable):
+                raise result
+
+    async def _look_up(self, token_digest: str) -> _Known | None:
+        asked_at = self._clock()
+        grant = await self._tokens.find(token_digest)
+        client = await self._clients.read(grant.client_id) if grant else None
+        if grant is None or client is None or client.tenant != grant.tenant:
+            self._known.pop(token_digest, None)
+            return None
+        before = self._known.get(token_digest)
+        known = _Known(
+            caller=Caller(client.client_id, frozenset(grant.scopes) & frozenset(client.scopes), client.reach),
+            expires_at=grant.expires_at,
+            trusted_until=asked_at + _TRUSTED_FOR,
+            used=before.used if before else True,
+        )
+        self._known[token_digest] = known
+        return known
+
+    async def _count_failure(self, address: str) -> None:
+        count, left = await self._documents.count("authentication", address, window=60_000)
+        if count > _FAILURES_PER_MINUTE:
+            raise RateLimited("too many failed authentications from this address", retry_after=max(1, left // 1000))

@@ -1,0 +1,14 @@
+"""The heart: how connections are made, kept fresh, used and ended.
+
+* ``opening``, ``journey``, ``completion`` – a connect session step by step: opened by an app, taken by a browser to
+  the provider and back, completed by the app.
+* ``authorization`` – from an authorization code to a stored connection: exchange, identity, account check.
+* ``tokens`` – fetching an access token: release it, or refresh first.
+* ``refresh`` – the one refresh, whoever asks and however many replicas.
+* ``bookkeeping`` – the audit record moves from the outboxes to the journal, and indexes follow the records.
+* ``lifecycle`` – connections without a browser, testing, listing, disconnecting and giving tokens back.
+* ``detached`` – work that outlives the request that started it; ``persistence`` – writes that are not given up.
+
+A fetch passes ``tokens`` → (``vault.release``) and touches nothing else while the token is fresh.
+Must not import ``access`` (its sibling): who may do what is decided before a request comes here.
+"""

@@ -1,0 +1,174 @@
+"""From a provider's authorization to a stored connection: exchange, identity, account check, commit."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import structlog
+
+from broker.clock import Clock
+from broker.connections.persistence import until_stored
+from broker.errors import BrokerError, Conflict, NotFound
+from broker.models.connection import Account, Connection, Credential, Health, Minted, Status
+from broker.models.event import Event
+from broker.models.ids import new_id
+from broker.observe import metrics
+from broker.providers import Provider
+from broker.upstream.endpoints import Endpoints
+from broker.upstream.facade import Upstream
+from broker.upstream.token_response import TokenSet
+from broker.vault.records import Records
+
+_ATTEMPTS: Final = 8
+"""Writes of a new connection before it is given up: some five seconds, while a person waits."""
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a connection is to be made for, or renewed for."""
+
+    tenant: str
+    client_id: str
+    subject: str
+    provider: Provider
+    credential_type: str
+    requested_scopes: Sequence[str]
+    parameters: Mapping[str, str]
+    label: str | None
+    metadata: Mapping[str, Any]
+    renews: str | None = None
+    """The connection to renew, if one is."""
+    allow_account_change: bool = False
+    request_id: str | None = None
+
+
+class AccountChanged(Conflict):
+    """The person signed in with another account than the connection stands for."""
+
+
+class Authorizations:
+    """Turns token answers into connections."""
+
+    def __init__(self, records: Records, upstream: Upstream, clock: Clock) -> None:
+        self._records = records
+        self._upstream = upstream
+        self._clock = clock
+
+    async def store(self, wanted: Wanted, tokens: TokenSet) -> Connection:
+        """Ask whose account it is, then create the connection or put the new grant into the old one.
+
+        :raises AccountChanged: another account than before, and that was not allowed.
+        :raises NotFound: the connection to renew is gone.
+        :raises Conflict: it was changed at the same moment, repeatedly.
+        :raises ProviderError, ProviderUnavailable: the provider does not say whose account it is.
+        """
+        provider = wanted.provider
+        account = await self._upstream.identify(provider, wanted.parameters, access_token=tokens.access_token)
+        endpoints = await self._upstream.endpoints(provider, wanted.parameters)
+        fresh = self._connection(wanted, tokens, account, endpoints)
+        credential = Credential(tokens.access_token, tokens.refresh_token)
+        if wanted.renews is None:
+            event = self._event("connection.created", fresh, wanted)
+            await until_stored(
+                lambda: self._records.create(fresh, credential, event),
+                what=f"new {fresh.id}",
+                attempts=_ATTEMPTS,
+            )
+        else:
+            fresh = await self._renew(wanted, fresh, credential)
+        metrics.connections_made.labels(provider.name).inc()
+        return fresh
+
+    async def give_back(self, wanted: Wanted, tokens: TokenSet) -> None:
+        """Revoke tokens that will not be kept, where that ends nothing but them; never fails."""
+        revocation = wanted.provider.revocation
+        if revocation is None or revocation.effect == "grant":
+            # Revoking would end the grant of another connection to the same account.
+            return
+        try:
+            await self._upstream.revoke(
+                wanted.provider,
+                wanted.parameters,
+                access_token=tokens.access_token,
+                refresh_token=tokens.refresh_token,
+            )
+        except BrokerError as error:
+            log.warning("authorization.not_given_back", provider=wanted.provider.name, reason=error.detail)
+
+    async def _renew(self, wanted: Wanted, fresh: Connection, credential: Credential) -> Connection:
+        # A refresh of the old grant may commit in between; the new grant wins over it, so the read is repeated.
+        for _ in range(5):
+            before = await self._records.read(wanted.renews or "")
+            if before is None or before.tenant != wanted.tenant:
+                raise NotFound("the connection to renew is gone")
+            _check_account(before.account, fresh.account, allowed=wanted.allow_account_change)
+            after = replace(
+                fresh,
+                id=before.id,
+                created_at=before.created_at,
+                generation=before.generation + 1,
+                label=before.label if wanted.label is None else wanted.label,
+                metadata=wanted.metadata or before.metadata,
+            )
+            if await self._records.replace(before, after, credential, self._event("connection.renewed", after, wanted)):
+                return after
+        raise Conflict("the connection is being changed by somebody else")
+
+    def _connection(
+        self, wanted: Wanted, tokens: TokenSet, account: Account | None, endpoints: Endpoints
+    ) -> Connection:
+        now = self._clock()
+        return Connection(
+            id=new_id("con"),
+            tenant=wanted.tenant,
+            provider=wanted.provider.name,
+            subject=wanted.subject,
+            status=Status.ACTIVE,
+            credential_type=wanted.credential_type,
+            generation=1,
+            grant_id=new_id("grant"),
+            scopes=tokens.scopes,
+            requested_scopes=tuple(wanted.requested_scopes),
+            minted=minted_by(wanted.provider, endpoints),
+            created_at=now,
+            updated_at=now,
+            parameters=dict(wanted.parameters),
+            provider_data=tokens.provider_data,
+            account=account,
+            label=wanted.label,
+            metadata=wanted.metadata,
+            access_token_expires_at=None if tokens.expires_in is None else now + tokens.expires_in * 1000,
+            health=Health(last_checked_at=now if account else None, last_refreshed_at=now),
+        )
+
+    def _event(self, event_type: str, connection: Connection, wanted: Wanted) -> Event:
+        return Event(
+            type=event_type,
+            tenant=connection.tenant,
+            at=self._clock(),
+            connection_id=connection.id,
+            client_id=wanted.client_id,
+            request_id=wanted.request_id,
+            data={
+                "provider": connection.provider,
+                "subject": connection.subject,
+                "scopes": list(connection.scopes),
+                "created_at": connection.created_at,
+            },
+        )
+
+
+def minted_by(provider: Provider, endpoints: Endpoints) -> Minted:
+    """The issuer and app that credentials obtained at ``endpoints`` belong to."""
+    token_endpoint = urlsplit(endpoints.token.url)
+    return Minted(endpoints.issuer or f"{token_endpoint.scheme}://{token_endpoint.netloc}", provider.client_id or "")
+
+
+def _check_account(before: Account | None, now: Account | None, *, allowed: bool) -> None:
+    if before is None or allowed:
+        return
+    if now is None or now.id != before.id:
+        raise AccountChanged("the person signed in with another account than the one this connection stands for")

@@ -1,0 +1,58 @@
+"""Settling the buckets' outboxes: events move to the journal and the sink, and indexes follow the records."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from broker.clock import Clock
+from broker.models.event import Event
+from broker.models.ids import bucket_of
+from broker.observe import metrics
+from broker.observe.sink import Sink
+from broker.vault import names
+from broker.vault.journal import Journal
+from broker.vault.records import Records
+
+_AT_ONCE: Final = 500
+_LISTED_BY: Final = frozenset({"connection.created", "connection.renewed"})
+
+
+class Bookkeeping:
+    """Moves events on. Every step can be repeated, by any replica at any time."""
+
+    def __init__(self, journal: Journal, records: Records, sink: Sink, clock: Clock) -> None:
+        self._journal = journal
+        self._records = records
+        self._sink = sink
+        self._clock = clock
+
+    async def settle_all(self) -> int:
+        """Settle every bucket; answers how many events moved."""
+        waiting = await self._journal.waiting(names.buckets())
+        metrics.events_waiting.set(sum(waiting.values()))
+        return await self._settle(waiting)
+
+    async def settle_connection(self, connection_id: str) -> None:
+        """Settle the bucket of one connection."""
+        await self._settle([bucket_of(connection_id)])
+
+    async def _settle(self, buckets: Iterable[int]) -> int:
+        moved, tenants = 0, set[str]()
+        for bucket in buckets:
+            while parcels := await self._journal.collect(bucket, _AT_ONCE):
+                events = [parcel.event for parcel in parcels]
+                await self._sink.write([event.encode() for event in events])
+                await self._journal.write(events)
+                await self._list_again(events)
+                await self._journal.acknowledge(bucket, parcels)
+                tenants.update(event.tenant for event in events)
+                moved += len(parcels)
+        await self._journal.trim(tenants, self._clock())
+        return moved
+
+    async def _list_again(self, events: Iterable[Event]) -> None:
+        """List connections that were made: whoever made them may have died before that."""
+        for event in events:
+            if event.type in _LISTED_BY and event.connection_id:
+                connection = await self._records.read(event.connection_id)
+                if connection is not None:
+                    await self._records.index(connection)

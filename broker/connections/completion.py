@@ -1,0 +1,229 @@
+"""Completing a connect session: the app proves who is signed in, and only then is the code redeemed."""
+
+import asyncio
+import hmac
+from dataclasses import dataclass
+from typing import Final
+
+from broker.clock import Clock
+from broker.connections.authorization import AccountChanged, Authorizations, Wanted
+from broker.connections.detached import Detached
+from broker.connections.journey import Journey, normalized_code
+from broker.connections.persistence import until_stored
+from broker.errors import (
+    BrokerError,
+    Conflict,
+    FieldFault,
+    InvalidRequest,
+    NotFound,
+    NotSent,
+    ProviderUnavailable,
+    SubjectMismatch,
+)
+from broker.models.connection import Connection
+from broker.models.ids import digest
+from broker.models.session import ConnectSession, SessionStatus
+from broker.providers import Registry
+from broker.upstream.facade import Upstream
+from broker.vault.records import Records
+from broker.vault.sessions import KEPT_AFTER_END, Sessions
+
+_WRONG_CODES_AT_MOST: Final = 5
+_LOOKS_EVERY: Final = 0.05
+_ATTEMPTS: Final = 8
+_EXCHANGE_AT_MOST: Final = 120_000
+"""How long redeeming a code may take before the session counts as lost, in milliseconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompletionRequest:
+    """Who completes: the code that came back through the browser, and the subject that is signed in."""
+
+    completion_code: str
+    subject: str
+
+
+class Completions:
+    """Redeems codes for connections, each once."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        records: Records,
+        journey: Journey,
+        authorizations: Authorizations,
+        upstream: Upstream,
+        providers: Registry,
+        clock: Clock,
+    ) -> None:
+        self._sessions = sessions
+        self._records = records
+        self._journey = journey
+        self._authorizations = authorizations
+        self._upstream = upstream
+        self._providers = providers
+        self._clock = clock
+        self._running: Detached[Connection] = Detached()
+
+    async def complete(
+        self, session: ConnectSession, proof: CompletionRequest, *, request_id: str | None
+    ) -> Connection:
+        """The connection that the session was opened for; repeating the call answers the same one.
+
+        :raises SubjectMismatch: somebody else is signed in; the session is over and its code is gone.
+        :raises InvalidRequest: not the session's completion code; after five such calls the session is over.
+        :raises Conflict: the session is not awaiting completion.
+        :raises NotFound: it has expired.
+        :raises ProviderError, ProviderUnavailable: the provider did not redeem the code.
+        """
+        await self._check_proof(session, proof)
+        match session.status_at(self._clock()):
+            case SessionStatus.COMPLETED:
+                return await self._made(session)
+            case SessionStatus.AWAITING_COMPLETION | SessionStatus.EXCHANGING:
+                return await self._running.join(session.id, lambda: self._redeem(session, request_id))
+            case SessionStatus.EXPIRED:
+                raise NotFound("the connect session has expired")
+            case SessionStatus.FAILED:
+                raise Conflict(f"the connect session failed: {session.error}")
+            case _:
+                raise Conflict("the connect session is not awaiting completion")
+
+    async def complete_in_browser(self, session: ConnectSession, *, request_id: str | None) -> Connection:
+        """Redeem at once, for clients registered for completion ``browser``.
+
+        :raises ProviderError, ProviderUnavailable: the provider did not redeem the code.
+        """
+        return await self._running.join(session.id, lambda: self._redeem(session, request_id))
+
+    async def drain(self, seconds: float) -> int:
+        """Let running exchanges finish; answers how many did not within ``seconds``."""
+        return await self._running.drain(seconds)
+
+    async def _check_proof(self, session: ConnectSession, proof: CompletionRequest) -> None:
+        presented = digest(normalized_code(proof.completion_code))
+        if not session.completion_digest or not hmac.compare_digest(session.completion_digest, presented):
+            await self._count_wrong_code(session)
+            fault = FieldFault("completion_code", "not the completion code of this session")
+            raise InvalidRequest("the completion code is wrong", [fault])
+        if proof.subject != session.subject:
+            await self._journey.fail(session, [SessionStatus.AWAITING_COMPLETION], "subject_mismatch")
+            raise SubjectMismatch("the signed-in subject is not the one this session was opened for")
+
+    async def _count_wrong_code(self, session: ConnectSession) -> None:
+        wrong = session.wrong_codes + 1
+        if wrong >= _WRONG_CODES_AT_MOST:
+            await self._journey.fail(session, [SessionStatus.AWAITING_COMPLETION], "too_many_wrong_codes")
+            return
+        counted = await self._sessions.step(
+            session,
+            now=self._clock(),
+            among=[SessionStatus.AWAITING_COMPLETION],
+            where={"wrong_codes": str(session.wrong_codes or "")},
+            change={"wrong_codes": wrong},
+        )
+        current = None if counted else await self._sessions.read(session.id)
+        if current and current.status is SessionStatus.AWAITING_COMPLETION:
+            # Many guesses at the same moment each count.
+            await self._count_wrong_code(current)
+
+    async def _redeem(self, session: ConnectSession, request_id: str | None) -> Connection:
+        now = self._clock()
+        taken = await self._sessions.step(
+            session,
+            now=now,
+            among=[SessionStatus.AWAITING_COMPLETION],
+            change={"status": SessionStatus.EXCHANGING, "expires_at": now + _EXCHANGE_AT_MOST},
+            keep=_EXCHANGE_AT_MOST + KEPT_AFTER_END,
+        )
+        if not taken:
+            return await self._made_elsewhere(session)
+        try:
+            connection = await self._exchange(session, request_id)
+        except NotSent:
+            # Nothing reached the provider, so the code is as good as before.
+            await self._sessions.step(
+                session,
+                now=self._clock(),
+                among=[SessionStatus.EXCHANGING],
+                change={"status": SessionStatus.AWAITING_COMPLETION, "expires_at": session.expires_at},
+            )
+            raise
+        except BrokerError as error:
+            code = "account_mismatch" if isinstance(error, AccountChanged) else error.code
+            await self._journey.fail(session, [SessionStatus.EXCHANGING], code)
+            raise
+        ended = {
+            "status": SessionStatus.COMPLETED,
+            "connection_id": connection.id,
+            "code": "",
+            "verifier": "",
+        }
+        await until_stored(
+            lambda: self._sessions.step(
+                session,
+                now=self._clock(),
+                among=[SessionStatus.EXCHANGING],
+                change=ended,
+                keep=KEPT_AFTER_END,
+            ),
+            what=f"completion of {session.id}",
+            attempts=_ATTEMPTS,
+        )
+        return connection
+
+    async def _exchange(self, session: ConnectSession, request_id: str | None) -> Connection:
+        provider = self._providers.get(session.provider)
+        secrets = await self._sessions.open(session)
+        if "code" not in secrets or "verifier" not in secrets:
+            raise Conflict("the connect session is not awaiting completion")
+        tokens = await self._upstream.exchange_code(
+            provider,
+            session.parameters,
+            code=secrets["code"],
+            verifier=secrets["verifier"],
+            redirect_uri=self._journey.redirect_uri(provider),
+            scopes=session.scopes,
+        )
+        wanted = Wanted(
+            tenant=session.tenant,
+            client_id=session.client_id,
+            subject=session.subject,
+            provider=provider,
+            credential_type="oauth2",
+            requested_scopes=session.scopes,
+            parameters=session.parameters,
+            label=session.label,
+            metadata=session.metadata,
+            renews=session.connection_id if session.reconnect else None,
+            allow_account_change=session.allow_account_change,
+            request_id=request_id,
+        )
+        try:
+            return await self._authorizations.store(wanted, tokens)
+        except BrokerError as error:
+            await self._authorizations.give_back(wanted, tokens)
+            if isinstance(error, NotSent):
+                # The identity call did not go out, but the code has been redeemed: it can't be tried again.
+                raise ProviderUnavailable(error.detail) from None
+            raise
+
+    async def _made_elsewhere(self, session: ConnectSession) -> Connection:
+        """Wait for the exchange that another process has begun."""
+        while True:
+            current = await self._sessions.read(session.id)
+            match current.status_at(self._clock()) if current else SessionStatus.EXPIRED:
+                case SessionStatus.COMPLETED if current:
+                    return await self._made(current)
+                case SessionStatus.EXCHANGING:
+                    await asyncio.sleep(_LOOKS_EVERY)
+                case SessionStatus.EXPIRED:
+                    raise NotFound("the connect session has expired")
+                case _:
+                    raise Conflict("the connect session could not be completed")
+
+    async def _made(self, session: ConnectSession) -> Connection:
+        connection = await self._records.read(session.connection_id or "")
+        if connection is None:
+            raise NotFound("the connection that this session made is gone")
+        return connection

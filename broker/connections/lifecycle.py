@@ -1,0 +1,210 @@
+"""A connection's life outside of browsers and fetches: made without a person, refreshed on demand, tested, ended."""
+
+from dataclasses import replace
+from typing import Final
+
+from broker.clock import Clock
+from broker.connections.authorization import Authorizations, Wanted
+from broker.connections.refresh import Refresher
+from broker.errors import Conflict, NotFound, ProviderRefused, ReauthRequired, StoreUnavailable
+from broker.models.connection import Account, Connection, Credential, Ending, Status
+from broker.models.event import Event
+from broker.observe import metrics
+from broker.providers import Registry
+from broker.upstream.facade import Upstream
+from broker.upstream.parameters import check_parameters
+from broker.vault.records import Records
+from broker.vault.revocations import Job, Revocations
+
+ENDED_STAYS: Final = 30 * 86_400_000
+"""How long a disconnected connection can still be read, in milliseconds."""
+_ATTEMPTS: Final = 4
+
+_NOTHING_TO_REVOKE: Final = Ending("unsupported", None, "there was no credential left to revoke")
+_SKIPPED_SHARED: Final = Ending(
+    "skipped_shared",
+    None,
+    "revoking would end the grant of another connection to the same account, so only this connection was ended",
+)
+
+
+class Lifecycle:
+    """Makes, tests, refreshes and ends connections."""
+
+    def __init__(
+        self,
+        records: Records,
+        revocations: Revocations,
+        authorizations: Authorizations,
+        refresher: Refresher,
+        upstream: Upstream,
+        providers: Registry,
+        clock: Clock,
+    ) -> None:
+        self._records = records
+        self._revocations = revocations
+        self._authorizations = authorizations
+        self._refresher = refresher
+        self._upstream = upstream
+        self._providers = providers
+        self._clock = clock
+
+    async def connect_app(self, wanted: Wanted) -> Connection:
+        """A connection of the OAuth app itself, by the provider's client credentials grant (RFC 6749 §4.4).
+
+        :raises Conflict: the provider lacks settings or that grant.
+        :raises ProviderError, ProviderUnavailable: the provider gives no token.
+        """
+        provider = wanted.provider
+        if not provider.ready:
+            raise Conflict(f"the provider is not ready: {', '.join(provider.missing)} missing")
+        if "client_credentials" not in provider.grant_types:
+            raise Conflict("the provider has no client credentials grant")
+        wanted = replace(wanted, parameters=check_parameters(provider, wanted.parameters))
+        tokens = await self._upstream.client_credentials(
+            provider, wanted.parameters, scopes=tuple(wanted.requested_scopes)
+        )
+        return await self._authorizations.store(wanted, tokens)
+
+    async def refresh(self, connection: Connection, *, request_id: str | None) -> Connection:
+        """Refresh now, whatever the access token's age; answers the connection afterwards.
+
+        :raises NotFound, ReauthRequired, ProviderError, ProviderUnavailable: as :meth:`Refresher.refresh`.
+        """
+        await self._refresher.refresh(connection.id, connection.generation, request_id=request_id)
+        return await self._reread(connection)
+
+    async def test(self, connection: Connection, *, request_id: str | None) -> Account | None:
+        """Ask the provider whose account it is, with a fresh token; ``None`` where the provider can't be asked that.
+
+        :raises ReauthRequired, ProviderError, ProviderUnavailable: the credential does not work, or nobody knows.
+        """
+        if not connection.outlives(self._clock()):
+            connection = await self.refresh(connection, request_id=request_id)
+        try:
+            account = await self._identify(connection)
+        except ProviderRefused as error:
+            if error.error != "invalid_token":
+                raise
+            # Dead before its time; a refresh tells whether the grant is, too.
+            connection = await self.refresh(connection, request_id=request_id)
+            account = await self._identify(connection)
+        now = self._clock()
+        health = replace(connection.health, last_checked_at=now, consecutive_failures=0, last_error=None)
+        await self._records.annotate(connection, health=health, updated_at=now)
+        return account
+
+    async def disconnect(self, connection: Connection, *, client_id: str | None, request_id: str | None) -> Ending:
+        """End the connection; its credential is unusable when this returns, whatever the provider says.
+
+        A revocation that could not be carried out is kept, sealed, and retried for up to a day. Repeating the
+        call answers what became of it.
+
+        :raises NotFound: the connection is gone.
+        :raises Conflict: it is being changed by somebody else, repeatedly.
+        :raises SealBroken: its credential can't be opened, so it can't be given back; the record is kept.
+        """
+        if connection.status is Status.REVOKED:
+            return await self._records.ending(connection.id) or _NOTHING_TO_REVOKE
+        job = await self._take_out_of_use(connection.id, client_id, request_id)
+        await self._records.unshare(connection)
+        if isinstance(job, Ending):
+            await self._records.note_ending(connection.id, job)
+            ending = job
+        else:
+            ending = await self.give_back(job)
+        metrics.connections_ended.labels(connection.provider, ending.outcome).inc()
+        return ending
+
+    async def give_back(self, job: Job) -> Ending:
+        """Revoke at the provider what an ended connection held, note the outcome, and erase it unless ``pending``."""
+        if job.provider not in self._providers:
+            ending = Ending("failed", None, "the provider is no longer configured")
+        else:
+            outcome = await self._upstream.revoke(
+                self._providers.get(job.provider),
+                job.parameters,
+                access_token=job.access_token,
+                refresh_token=job.refresh_token,
+            )
+            ending = Ending(outcome.outcome, outcome.status, outcome.detail or None)
+        await self._records.note_ending(job.connection_id, ending)
+        if ending.outcome != "pending":
+            await self._revocations.drop(job.connection_id)
+        return ending
+
+    async def _take_out_of_use(self, connection_id: str, client_id: str | None, request_id: str | None) -> Job | Ending:
+        """Erase the credential from the record; answers what is to be given back, or why nothing is."""
+        job: Job | Ending | None = None
+        for _ in range(_ATTEMPTS):
+            found = await self._records.read_with_credential(connection_id)
+            if found is None:
+                raise NotFound("no such connection")
+            connection, credential = found
+            if connection.status is Status.REVOKED:
+                # Ended by an attempt whose answer was lost, or by somebody else, who then gives it back.
+                return job or _NOTHING_TO_REVOKE
+            job = await self._job(connection, credential)
+            event = self._event(connection, client_id, request_id)
+            try:
+                if await self._revocations.disconnect(
+                    connection, job if isinstance(job, Job) else None, event, stays=ENDED_STAYS
+                ):
+                    return job
+            except StoreUnavailable:
+                continue
+        raise Conflict("the connection is being changed by somebody else")
+
+    async def _job(self, connection: Connection, credential: Credential | None) -> Job | Ending:
+        if credential is None:
+            return _NOTHING_TO_REVOKE
+        provider = self._providers.get(connection.provider) if connection.provider in self._providers else None
+        ends_grant = provider is not None and provider.revocation is not None and provider.revocation.effect == "grant"
+        if ends_grant and await self._has_sibling(connection):
+            return _SKIPPED_SHARED
+        return Job(
+            connection_id=connection.id,
+            provider=connection.provider,
+            parameters=connection.parameters,
+            access_token=credential.access_token,
+            refresh_token=credential.refresh_token,
+        )
+
+    async def _has_sibling(self, connection: Connection) -> bool:
+        """Whether another living connection stands for the same account and app, in whichever tenant."""
+        for sibling_id in await self._records.sharing(connection):
+            sibling = None if sibling_id == connection.id else await self._records.read(sibling_id)
+            if sibling is not None and sibling.status is not Status.REVOKED and same_grant(connection, sibling):
+                return True
+        return False
+
+    async def _identify(self, connection: Connection) -> Account | None:
+        found = await self._records.read_with_credential(connection.id)
+        if found is None or found[1] is None:
+            raise ReauthRequired("the connection has to be authorized again")
+        provider = self._providers.get(connection.provider)
+        return await self._upstream.identify(provider, connection.parameters, access_token=found[1].access_token)
+
+    async def _reread(self, connection: Connection) -> Connection:
+        current = await self._records.read(connection.id)
+        if current is None:
+            raise NotFound("no such connection")
+        return current
+
+    def _event(self, connection: Connection, client_id: str | None, request_id: str | None) -> Event:
+        return Event(
+            type="connection.revoked",
+            tenant=connection.tenant,
+            at=self._clock(),
+            connection_id=connection.id,
+            client_id=client_id,
+            request_id=request_id,
+            data={"provider": connection.provider},
+        )
+
+
+def same_grant(one: Connection, other: Connection) -> bool:
+    """Whether two connections may live from one grant: the same app and account, or one that nobody knows."""
+    if one.minted != other.minted:
+        return False
+    return one.account is None or other.account is None or one.account.id == other.account.id

@@ -1,0 +1,106 @@
+"""Fetching an access token: released in one step while it is fresh, refreshed first when it is not."""
+
+from collections.abc import Collection
+from typing import Final
+
+from broker.connections.refresh import Refresher
+from broker.errors import (
+    BrokerError,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    ProviderUnavailable,
+    ReauthRequired,
+)
+from broker.models.access import Reach
+from broker.models.connection import Status
+from broker.models.event import Event
+from broker.vault.release import Kept, Release, Releases
+
+_WHATEVER_ITS_AGE: Final = 0
+
+
+class ReferenceUnknown(InvalidRequest):
+    """The reference is unknown, expired, spent, revoked, or made for another client: all answer the same."""
+
+
+class Tokens:
+    """Fetches access tokens for whoever may have them."""
+
+    def __init__(self, releases: Releases, refresher: Refresher, withheld: Collection[str]) -> None:
+        """:param withheld: providers whose credentials never leave (``release: proxy_only``)."""
+        self._releases = releases
+        self._refresher = refresher
+        self._withheld = frozenset(withheld)
+
+    async def fetch(
+        self,
+        connection_id: str,
+        *,
+        reach: Reach,
+        event: Event,
+        min_ttl: int = 0,
+        refused_generation: int | None = None,
+        reference_digest: str | None = None,
+    ) -> Release:
+        """The connection's access token, with ``event`` stored before it is answered.
+
+        :param min_ttl: seconds the token must outlive; one just refreshed is served even if it lives shorter.
+        :param refused_generation: the provider refused this generation: refresh if it is still the current one.
+        :param reference_digest: the reference that entitles the caller; spent only if a token is released.
+        :raises NotFound: no such connection within ``reach``.
+        :raises ReferenceUnknown: the reference entitles nobody, or somebody else.
+        :raises ReauthRequired: the grant is gone.
+        :raises Conflict: the connection is switched off.
+        :raises Forbidden: the provider's credentials never leave the broker.
+        :raises ProviderError, ProviderUnavailable: a refresh was needed and failed.
+        :raises StoreUnavailable: the store can't be asked.
+        """
+
+        async def release(outlive: int, refused: int | None) -> Release | Kept:
+            return await self._releases.release(
+                connection_id,
+                reach=reach,
+                withheld=self._withheld,
+                event=event,
+                outlive=outlive,
+                refused_generation=refused,
+                reference_digest=reference_digest,
+            )
+
+        outcome = await release(event.at + min_ttl * 1000, refused_generation)
+        if isinstance(outcome, Release):
+            return outcome
+        if outcome.generation is None:
+            raise _refusal(outcome)
+        try:
+            await self._refresher.refresh(connection_id, outcome.generation, request_id=event.request_id)
+        except ProviderUnavailable:
+            # A token that still lives is better than none, unless the provider refuses that very one.
+            outcome = await release(event.at, refused_generation)
+            if isinstance(outcome, Release):
+                return outcome
+            raise
+        outcome = await release(_WHATEVER_ITS_AGE, refused_generation)
+        if isinstance(outcome, Release):
+            return outcome
+        raise _refusal(outcome)
+
+
+def _refusal(kept: Kept) -> BrokerError:
+    match kept.reason:
+        case "absent":
+            return NotFound("no such connection")
+        case "reference":
+            return ReferenceUnknown("the reference is unknown, expired, spent or made for another client")
+        case "withheld":
+            return Forbidden("this provider's credentials never leave the broker; call its API through the proxy")
+        case "stale":
+            return ProviderUnavailable("the credential is being replaced", retry_after=1)
+        case "status" if kept.status is Status.DISABLED:
+            return Conflict("the connection is switched off")
+        case "status" if kept.status is Status.REVOKED:
+            return ReauthRequired("the connection was disconnected")
+        case _:
+            return ReauthRequired("the connection has to be authorized again")
