@@ -1,0 +1,10 @@
+"""The composition root and the processes.
+
+* ``heart`` – settings → everything below the faces. Commands that need the store use it, too.
+* ``composition`` – heart → faces → a Starlette app with its lifespan.
+* ``operations`` – ``/livez``, ``/readyz``, ``/metrics``; ``faults`` – the last resort for errors.
+* ``supervisor`` – the parent process of ``serve``: listens, owns the embedded store, keeps ``worker`` processes alive;
+  ``process``, ``events`` – how it does so.
+
+Imports every room; only ``cli`` imports it.
+"""

@@ -1,0 +1,148 @@
+"""From settings to the app: faces on top of the heart, and what runs beside the requests."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from typing import Final
+
+import structlog
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Mount
+
+from broker.access.authentication import REVALIDATED_EVERY, Authenticator
+from broker.app.faults import exception_handlers
+from broker.app.heart import Heart, build_heart
+from broker.app.operations import operations_routes
+from broker.app.static import ImmutableFiles
+from broker.background.chores import Revoking, chores
+from broker.background.loop import repeat
+from broker.downstream.api.clients import ClientRoutes
+from broker.downstream.api.connect_sessions import ConnectSessionRoutes
+from broker.downstream.api.connections import ConnectionRoutes
+from broker.downstream.api.events import EventRoutes
+from broker.downstream.api.gate import Gate
+from broker.downstream.api.providers import ProviderRoutes
+from broker.downstream.api.references import ReferenceRoutes
+from broker.downstream.api.tokens import TokenRoutes
+from broker.downstream.oauth import client_credentials, token_exchange
+from broker.downstream.oauth.endpoint import OAuthEndpoint
+from broker.downstream.oauth.introspection import IntrospectionEndpoint
+from broker.downstream.oauth.metadata import metadata_route
+from broker.downstream.oauth.revocation import RevocationEndpoint
+from broker.downstream.oauth.token import Grant, TokenEndpoint
+from broker.errors import StoreUnavailable
+from broker.http.context import RequestContext
+from broker.observe import logs
+from broker.providers import load_providers
+from broker.settings import Settings, read_environment
+from broker.vault.leadership import Leadership
+from broker.web.browser import BrowserBinding
+from broker.web.callback import CallbackPages
+from broker.web.connect import ConnectPages
+
+_WORK_ENDS_WITHIN: Final = 25.0
+"""Seconds that refreshes and exchanges under way get to finish when the process ends."""
+
+log = structlog.get_logger(__name__)
+
+
+def create_app(settings: Settings) -> Starlette:
+    """The app of one worker process.
+
+    :raises ConfigurationError: the providers file or the encryption keys can't be used.
+    """
+    logs.configure(settings.log_level, settings.log_format)
+    providers = load_providers(settings.providers_file, read_environment())
+    return app_of(build_heart(settings, providers))
+
+
+def app_of(heart: Heart) -> Starlette:
+    """The app on top of a heart that it owns and closes."""
+
+    @asynccontextmanager
+    async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        tasks = [asyncio.create_task(_revalidate(heart.authenticator), name="revalidate broker tokens")]
+        leadership = Leadership(heart.store)
+        if heart.settings.background_enabled:
+            revoking = Revoking(heart.revocations, heart.lifecycle, heart.clock)
+            tasks += [
+                asyncio.create_task(repeat(chore, leadership), name=chore.name)
+                for chore in chores(heart.bookkeeping, revoking)
+            ]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await _resign(leadership)
+            await heart.aclose(work_ends_within=_WORK_ENDS_WITHIN)
+
+    return Starlette(
+        routes=[*_services_routes(heart), *_people_routes(heart), *operations_routes(heart)],
+        middleware=[Middleware(RequestContext, trusted_proxies=heart.settings.trusted_proxies)],
+        exception_handlers=exception_handlers(),
+        lifespan=lifespan,
+    )
+
+
+def _services_routes(heart: Heart) -> list[BaseRoute]:
+    gate = Gate(heart.authenticator, heart.records, heart.clock)
+    endpoint = OAuthEndpoint(heart.authenticator, heart.clock)
+    grants: dict[str, Grant] = {
+        client_credentials.GRANT_TYPE: client_credentials.ClientCredentialsGrant(heart.broker_tokens),
+        token_exchange.GRANT_TYPE: token_exchange.TokenExchangeGrant(heart.tokens),
+    }
+    issuer = heart.settings.issuer
+    return [
+        # First the hot path: routes are tried in order.
+        *TokenRoutes(gate, heart.tokens).routes(),
+        *TokenEndpoint(endpoint, grants).routes(),
+        *ReferenceRoutes(gate, heart.references).routes(),
+        *ConnectSessionRoutes(
+            gate,
+            heart.opening,
+            heart.completions,
+            heart.clients,
+            heart.references,
+            heart.records,
+            heart.providers,
+            heart.settings.public_url,
+        ).routes(),
+        *ConnectionRoutes(gate, heart.lifecycle, heart.directory, heart.providers).routes(),
+        *EventRoutes(gate, heart.journal, heart.bookkeeping).routes(),
+        *ProviderRoutes(gate, heart.providers, heart.journey.redirect_uri).routes(),
+        *ClientRoutes(gate, heart.clients, heart.providers).routes(),
+        *IntrospectionEndpoint(endpoint, heart.broker_tokens, heart.references, issuer).routes(),
+        *RevocationEndpoint(endpoint, heart.authenticator, heart.broker_tokens, heart.references).routes(),
+        metadata_route(issuer, grants),
+    ]
+
+
+def _people_routes(heart: Heart) -> list[BaseRoute]:
+    binding = BrowserBinding(heart.keyring, secure=heart.settings.secure, origin=heart.settings.origin)
+    known = frozenset(heart.providers.names)
+    return [
+        *ConnectPages(heart.opening, heart.journey, binding).routes(),
+        *CallbackPages(heart.journey, heart.completions, binding, known=known).routes(),
+        Mount("/static", ImmutableFiles(directory=str(files("broker.web") / "static")), name="static"),
+    ]
+
+
+async def _revalidate(authenticator: Authenticator) -> None:
+    while True:
+        await asyncio.sleep(REVALIDATED_EVERY)
+        try:
+            await authenticator.revalidate()
+        except Exception:
+            # What is remembered runs out by itself within seconds; the loop must not end.
+            log.exception("authentication.revalidation_failed")
+
+
+async def _resign(leadership: Leadership) -> None:
+    try:
+        await leadership.resign()
+    except StoreUnavailable:
+        log.info("leadership.not_resigned", reason="the store is gone; the lead runs out by itself")

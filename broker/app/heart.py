@@ -1,0 +1,129 @@
+"""Everything below the faces, composed: settings → store, providers, access, connections."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from broker.access.authentication import Authenticator
+from broker.access.clients import Clients
+from broker.access.references import References
+from broker.access.tokens import BrokerTokens
+from broker.clock import Clock, system_clock
+from broker.connections.authorization import Authorizations
+from broker.connections.bookkeeping import Bookkeeping
+from broker.connections.completion import Completions
+from broker.connections.journey import Journey
+from broker.connections.lifecycle import Lifecycle
+from broker.connections.opening import Opening
+from broker.connections.refresh import Refresher
+from broker.connections.tokens import Tokens
+from broker.errors import ConfigurationError
+from broker.observe.sink import Sink
+from broker.providers import Registry
+from broker.settings import Settings
+from broker.settings.values import parse_keys
+from broker.upstream.egress import Egress
+from broker.upstream.facade import Upstream
+from broker.vault.directory import Directory
+from broker.vault.documents import Documents
+from broker.vault.journal import Journal
+from broker.vault.keyring import Keyring
+from broker.vault.opening import open_store
+from broker.vault.records import Records
+from broker.vault.redis.data_dir import ensure_keys, socket_path
+from broker.vault.redis.pipeline import Pipeline
+from broker.vault.references import StoredReferences
+from broker.vault.release import Releases
+from broker.vault.revocations import Revocations
+from broker.vault.sessions import Sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Heart:
+    """The parts that the faces and the commands call."""
+
+    settings: Settings
+    clock: Clock
+    store: Pipeline
+    keyring: Keyring
+    providers: Registry
+    upstream: Upstream
+    records: Records
+    directory: Directory
+    revocations: Revocations
+    journal: Journal
+    bookkeeping: Bookkeeping
+    clients: Clients
+    broker_tokens: BrokerTokens
+    references: References
+    authenticator: Authenticator
+    opening: Opening
+    journey: Journey
+    completions: Completions
+    tokens: Tokens
+    refresher: Refresher
+    lifecycle: Lifecycle
+
+    async def aclose(self, *, work_ends_within: float) -> None:
+        """Let refreshes and exchanges finish, for at most so many seconds, then let go of provider and store."""
+        await self.refresher.drain(work_ends_within)
+        await self.completions.drain(work_ends_within)
+        await self.upstream.aclose()
+        await self.store.aclose()
+
+
+def build_heart(settings: Settings, providers: Registry, clock: Clock = system_clock) -> Heart:
+    """Compose. Opens nothing yet: the store connects when it is first used.
+
+    :raises ConfigurationError: there are no usable encryption keys.
+    """
+    keyring = _keyring(settings)
+    store = open_store(_store_url(settings), keyring, wait_replicas=settings.store_wait_replicas)
+    upstream = Upstream(Egress(allow=settings.egress_allow), clock)
+    records, sessions, documents = Records(store, keyring), Sessions(store, keyring), Documents(store)
+    revocations = Revocations(store, keyring)
+    retention = settings.events_retention
+    journal = Journal(store, keep_milliseconds=retention.milliseconds, keep_events=retention.events)
+    clients, broker_tokens = Clients(documents, clock), BrokerTokens(documents, clock)
+    journey = Journey(sessions, upstream, providers, clock, settings.public_url)
+    authorizations = Authorizations(records, upstream, clock)
+    refresher = Refresher(records, upstream, providers, clock)
+    withheld = [provider.name for provider in providers if provider.release == "proxy_only"]
+    return Heart(
+        settings=settings,
+        clock=clock,
+        store=store,
+        keyring=keyring,
+        providers=providers,
+        upstream=upstream,
+        records=records,
+        directory=Directory(store, records),
+        revocations=revocations,
+        journal=journal,
+        bookkeeping=Bookkeeping(journal, records, Sink(settings.events_sink), clock),
+        clients=clients,
+        broker_tokens=broker_tokens,
+        references=References(StoredReferences(store), clients, clock),
+        authenticator=Authenticator(documents, clients, broker_tokens, clock),
+        opening=Opening(sessions, providers, clock),
+        journey=journey,
+        completions=Completions(sessions, records, journey, authorizations, upstream, providers, clock),
+        tokens=Tokens(Releases(store, keyring), refresher, withheld),
+        refresher=refresher,
+        lifecycle=Lifecycle(records, revocations, authorizations, refresher, upstream, providers, clock),
+    )
+
+
+def _keyring(settings: Settings) -> Keyring:
+    if settings.encryption_keys is not None:
+        return Keyring(settings.encryption_keys)
+    try:
+        own = parse_keys(ensure_keys(settings.data_dir))
+    except ValueError as error:
+        raise ConfigurationError([f"{settings.data_dir}/encryption_keys {error}"]) from None
+    return Keyring(cast("tuple[tuple[str, bytes], ...]", own))
+
+
+def _store_url(settings: Settings) -> str:
+    if settings.redis_url is not None:
+        return settings.redis_url.get_secret_value()
+    return f"unix://{socket_path(settings.data_dir)}"

@@ -1,0 +1,137 @@
+"""One worker process: makes the app and serves it on a socket that the supervisor has opened.
+
+It leaves gracefully on SIGTERM and when the supervisor is gone: it takes no new connections, tells clients
+that it closes the ones they have, answers what was asked, and lets the app finish its own work (the end of
+its lifespan). A second signal hurries.
+"""
+
+import argparse
+import asyncio
+import gc
+import importlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext, suppress
+from types import FrameType
+from typing import cast
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from broker.app.process import EXIT_CONFIGURATION, READY
+from broker.errors import ConfigurationError
+from broker.settings import Settings, load_settings
+from broker.vault.redis.embedded import using
+
+_BACKLOG = 2048
+_KEEP_ALIVE_SECONDS = 65  # load balancers keep idle connections for 60 s; let them be the ones who close
+_DRAIN_SECONDS = 0.5
+_GRACE_SECONDS = 20
+_CLOSE = (b"connection", b"close")
+
+
+class WorkerServer(uvicorn.Server):
+    """uvicorn's server with a reported start and an end that no client notices."""
+
+    def __init__(self, config: uvicorn.Config, *, status: int, lifeline: int) -> None:
+        """``status``: a pipe to report into when requests are served; ``lifeline``: ends with the parent."""
+        super().__init__(config)
+        self._status = status
+        self._lifeline = lifeline
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._leaving = False
+        self._drained_by: float | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start serving, then say so."""
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._lifeline, self._parent_ended, self._loop)
+        await super().startup(sockets=sockets)
+        # What exists now stays; walking it in every full collection would hold requests up for 10 ms.
+        gc.collect()
+        gc.freeze()
+        with suppress(BrokenPipeError):
+            os.write(self._status, READY)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Leave; at the second signal wait for no request. Unlike uvicorn, don't die of the signal in the end."""
+        if self._leaving and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._cancel_requests)
+        self._leaving = True
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second: whether to end. Open connections get a moment to be told that they close."""
+        if await super().on_tick(counter):
+            return True
+        if not self._leaving:
+            return False
+        now = asyncio.get_running_loop().time()
+        if self._drained_by is None:
+            self._drained_by = now + _DRAIN_SECONDS
+            for server in self.servers:
+                server.close()
+        if _CLOSE not in self.server_state.default_headers:  # uvicorn makes them anew every second
+            # A connection closed without notice may carry the next request already (RFC 9112 §9.6).
+            self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
+        return not self.server_state.connections or now >= self._drained_by
+
+    def _parent_ended(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.remove_reader(self._lifeline)
+        self.handle_exit(signal.SIGTERM, None)
+
+    def _cancel_requests(self) -> None:
+        # Only the requests: what the app does in the background (a refresh) ends with its lifespan.
+        self.should_exit = True
+        for task in self.server_state.tasks:
+            task.cancel()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Serve until told to leave; the process's exit code. 2 = the configuration is at fault, see stderr."""
+    parser = argparse.ArgumentParser(prog="python -m broker.app.worker", description=__doc__)
+    parser.add_argument("--listen-fd", type=int, required=True, help="the listening socket")
+    parser.add_argument("--status-fd", type=int, required=True, help="a pipe that is told when requests are served")
+    parser.add_argument("--lifeline-fd", type=int, required=True, help="a pipe that ends with the parent process")
+    parser.add_argument("--app", required=True, help="module:function that makes the app from the settings")
+    options = parser.parse_args(arguments)
+    try:
+        settings = load_settings()
+        app = _make_app(options.app, settings)
+    except ConfigurationError as error:
+        print(*error.faults, sep="\n", file=sys.stderr)
+        return EXIT_CONFIGURATION
+    server = WorkerServer(_serving(app), status=options.status_fd, lifeline=options.lifeline_fd)
+    listener = socket.socket(fileno=options.listen_fd)
+    with using(settings.data_dir) if settings.redis_url is None else nullcontext():
+        server.run(sockets=[listener])
+    return 0
+
+
+def _make_app(path: str, settings: Settings) -> ASGIApp:
+    module, _, function = path.partition(":")
+    create_app = cast("Callable[[Settings], ASGIApp]", getattr(importlib.import_module(module), function))
+    return create_app(settings)
+
+
+def _serving(app: ASGIApp) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,8 @@
+"""The services' faces: an OAuth authorization server of our own, and a JSON API.
+
+* ``oauth/`` – RFC 6749 and its family under ``/oauth``: broker tokens, redeeming references, introspection, revocation.
+* ``api/`` – the JSON face under ``/v1``.
+
+Each face judges a request in the same order (size and content type, authentication, scope, existence, body) and turns
+the one error tree into its own kind of answer in one place. Must not import ``web`` or ``background`` (siblings).
+"""

@@ -1,0 +1,126 @@
+"""What requests of the JSON face may say. Unknown fields are faults, lengths are bounded."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from broker.access.references import LONGEST, MOST_USES
+from broker.models.connection import Status
+
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
+Subject = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+"""An end user (or system) as the calling app names them; opaque to the broker."""
+Label = Annotated[str, StringConstraints(max_length=200)]
+Scope = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+Parameters = Annotated[dict[Name, Annotated[str, StringConstraints(max_length=255)]], Field(max_length=20)]
+Metadata = Annotated[dict[Name, str | int | float | bool | None], Field(max_length=50)]
+
+
+class Body(BaseModel):
+    """Base of all bodies and queries."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+
+class OpenConnectSession(Body):
+    """Open a connect session: one attempt of one subject to make or renew one connection."""
+
+    provider: Name
+    subject: Subject
+    subject_name: Annotated[str, StringConstraints(max_length=200)] | None = None
+    """Shown to the person, so that they see for whom they connect."""
+    scopes: Annotated[list[Scope], Field(max_length=100)] = []
+    """Provider scopes; empty = the provider's defaults."""
+    parameters: Parameters = {}
+    return_url: Annotated[str, StringConstraints(max_length=2048)] | None = None
+    """One of the client's registered return addresses; where one is registered, it is the default."""
+    state: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    """Echoed to ``return_url``."""
+    connection_id: str | None = None
+    """The connection to renew."""
+    allow_account_change: bool = False
+    """Let a renewed connection stand for another account than before."""
+    label: Label | None = None
+    metadata: Metadata = {}
+    completion: Literal["app", "code", "browser"] | None = None
+    """Who confirms the subject; ``app`` by default, or ``code`` for a client without return addresses."""
+
+
+class CompleteConnectSession(Body):
+    """Complete a session: the code that came back, and the subject that is signed in at the app now."""
+
+    completion_code: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    subject: Subject
+
+
+class CreateConnection(Body):
+    """Make a connection without a browser."""
+
+    provider: Name
+    subject: Subject
+    credentials: dict[str, Any]
+    """For the provider's client credentials grant: ``{}``."""
+    scopes: Annotated[list[Scope], Field(max_length=100)] = []
+    parameters: Parameters = {}
+    label: Label | None = None
+    metadata: Metadata = {}
+    validate_: Annotated[bool, Field(alias="validate")] = True
+    """Prove the credential before it is stored. A client credentials grant always is its own proof."""
+
+
+class FetchToken(Body):
+    """Fetch an access token."""
+
+    min_ttl: Annotated[int, Field(ge=0, le=86_400)] = 0
+    """Seconds the token must still live; one just refreshed is answered even if it lives shorter."""
+    stale_generation: Annotated[int, Field(ge=1)] | None = None
+    """The generation that the provider refused: refresh if it is still the current one."""
+
+
+class IssueReference(Body):
+    """Issue a reference to this connection."""
+
+    audience: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    """The client_id of the client that may redeem it."""
+    expires_in: Annotated[int, Field(ge=1, le=LONGEST)] = 300
+    """Seconds."""
+    max_uses: Annotated[int, Field(ge=1, le=MOST_USES)] = 1
+
+
+class CreateClient(Body):
+    """Register a client in the caller's tenant."""
+
+    name: Name
+    scope: Annotated[str, StringConstraints(min_length=1, max_length=500)]
+    """Client scopes, separated by spaces."""
+    return_urls: Annotated[list[str], Field(max_length=50)] = []
+    providers: Annotated[list[Name], Field(max_length=500)] | None = None
+    """``null`` = every provider."""
+    completion: Literal["browser"] | None = None
+
+
+class Paging(Body):
+    """Which part of a list."""
+
+    cursor: Annotated[str, StringConstraints(max_length=4096)] | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
+class ListConnections(Paging):
+    """Which connections."""
+
+    subject: Subject | None = None
+    provider: Name | None = None
+    status: Status | None = None
+
+
+class ListEvents(Paging):
+    """Which events."""
+
+    type: Annotated[str, StringConstraints(max_length=100)] | None = None
+
+    @model_validator(mode="after")
+    def _type_is_plain(self) -> Self:
+        if self.type is not None and not self.type.replace(".", "").replace("_", "").isalnum():
+            raise ValueError("an event type is a word such as token.released")
+        return self

@@ -1,0 +1,58 @@
+"""``/v1/clients``: registering and removing clients of the caller's tenant."""
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from broker.access.clients import Clients
+from broker.downstream.api.bodies import CreateClient
+from broker.downstream.api.gate import Call, Gate, answer
+from broker.downstream.api.views import ClientList, ClientView, CreatedClient
+from broker.errors import FieldFault, InvalidRequest, NotFound
+from broker.providers import Registry
+
+_SCOPE = "admin"
+
+
+class ClientRoutes:
+    """Clients. An administrator hands out at most the providers that it was given itself."""
+
+    def __init__(self, gate: Gate, clients: Clients, providers: Registry) -> None:
+        self._gate = gate
+        self._clients = clients
+        self._providers = providers
+
+    def routes(self) -> list[Route]:
+        """The routes of this resource."""
+        return [
+            self._gate.route("GET", "/v1/clients", _SCOPE, self._list),
+            self._gate.route("POST", "/v1/clients", _SCOPE, self._create),
+            self._gate.route("DELETE", "/v1/clients/{client_id}", _SCOPE, self._delete),
+        ]
+
+    async def _list(self, call: Call) -> Response:
+        clients = await self._clients.list(call.caller.tenant)
+        return answer(ClientList(items=[ClientView.of(client) for client in clients]))
+
+    async def _create(self, call: Call) -> Response:
+        body = call.body(CreateClient)
+        own = call.caller.reach.providers
+        if own is not None and (body.providers is None or set(body.providers) - own):
+            fault = FieldFault("providers", "may hold only providers that the caller was given itself")
+            raise InvalidRequest("the client would see more than its maker", [fault])
+        client, secret = await self._clients.create(
+            body.name,
+            scopes=body.scope.split(),
+            tenant=call.caller.tenant,
+            return_urls=body.return_urls,
+            providers=body.providers,
+            known_providers=self._providers.names,
+            completions=(body.completion,) if body.completion else (),
+        )
+        return answer(CreatedClient.made(client, secret), status=201)
+
+    async def _delete(self, call: Call) -> Response:
+        client = await self._clients.read(call.path("client_id"))
+        if client is None or client.tenant != call.caller.tenant:
+            raise NotFound("no such client")
+        await self._clients.delete(client.client_id)
+        return Response(status_code=204)

@@ -1,0 +1,171 @@
+"""The phases every ``/v1`` request passes, in one order: size and content type, authentication, scope, existence, body.
+
+Errors leave as RFC 9457 problem documents, here and nowhere else.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from broker.access.authentication import Authenticator
+from broker.access.policy import permit
+from broker.clock import Clock
+from broker.errors import (
+    BrokerError,
+    FieldFault,
+    InsufficientScope,
+    InvalidRequest,
+    MissingProviderScopes,
+    NotFound,
+    SealBroken,
+    Unauthenticated,
+)
+from broker.http.reading import bearer_token, read_body, single_query
+from broker.models.access import Caller
+from broker.models.connection import Connection
+from broker.models.event import Event
+from broker.models.ids import is_id
+from broker.observe import metrics
+from broker.vault.records import Records
+
+Body = TypeVar("Body", bound=BaseModel)
+
+_NO_STORE: Final = {"Cache-Control": "no-store"}
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that has passed authentication and scope."""
+
+    request: Request
+    caller: Caller
+    now: int
+    raw_body: bytes = field(repr=False)
+
+    @property
+    def request_id(self) -> str:
+        """The id that logs, events and error answers of this request carry."""
+        return str(self.request.state.request_id)
+
+    def path(self, name: str) -> str:
+        """A path parameter."""
+        return str(self.request.path_params[name])
+
+    def body(self, model: type[Body]) -> Body:
+        """The body as ``model``; an empty body is an empty object.
+
+        :raises InvalidRequest: naming every field that is wrong, and no value.
+        """
+        try:
+            return model.model_validate_json(self.raw_body or b"{}")
+        except ValidationError as error:
+            raise InvalidRequest("the body is not what this route takes", faults_of(error)) from None
+
+    def query(self, model: type[Body]) -> Body:
+        """The query parameters as ``model``.
+
+        :raises InvalidRequest: naming every parameter that is wrong or given twice.
+        """
+        try:
+            return model.model_validate(dict(single_query(self.request)))
+        except ValidationError as error:
+            raise InvalidRequest("the query is not what this route takes", faults_of(error)) from None
+
+    def event(self, event_type: str, connection_id: str | None = None) -> Event:
+        """An audit event of this request."""
+        return Event(
+            type=event_type,
+            tenant=self.caller.tenant,
+            at=self.now,
+            connection_id=connection_id,
+            client_id=self.caller.client_id,
+            request_id=self.request_id,
+        )
+
+
+Handler = Callable[[Call], Awaitable[Response]]
+
+
+class Gate:
+    """Makes routes whose handlers only see requests that may be there."""
+
+    def __init__(self, authenticator: Authenticator, records: Records, clock: Clock) -> None:
+        self._authenticator = authenticator
+        self._records = records
+        self._clock = clock
+
+    def route(self, method: str, path: str, scope: str | None, handler: Handler) -> Route:
+        """A route that takes client scope ``scope`` (``None``: any authenticated client)."""
+
+        async def endpoint(request: Request) -> Response:
+            try:
+                raw_body = await read_body(request, "application/json")
+                caller = await self._authenticator.bearer(bearer_token(request), request.state.address)
+                permit(caller, scope)
+                return await handler(Call(request, caller, self._clock(), raw_body))
+            except BrokerError as error:
+                return problem(error, str(request.state.request_id))
+
+        return Route(path, endpoint, methods=[method], name=f"{method} {path}")
+
+    async def connection(self, call: Call, scope: str) -> Connection:
+        """The connection that the path names.
+
+        :raises NotFound: there is none for this tenant and client; unknown and foreign answer the same.
+        """
+        connection_id = call.path("connection_id")
+        connection = await self._records.read(connection_id) if is_id("con", connection_id) else None
+        if connection is None:
+            raise NotFound("no such connection")
+        permit(call.caller, scope, connection)
+        return connection
+
+
+def answer(view: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """``view`` as a JSON answer that nobody caches. Fields that are not set are left out where the model says so."""
+    return Response(
+        view.model_dump_json(),
+        status_code=status,
+        media_type="application/json",
+        headers={**_NO_STORE, **(headers or {})},
+    )
+
+
+def problem(error: BrokerError, request_id: str) -> Response:
+    """An error as a problem document (RFC 9457) with the broker's code and the request's id."""
+    body: dict[str, Any] = {
+        "type": "about:blank",
+        "title": error.code.replace("_", " ").capitalize(),
+        "status": error.status,
+        "code": error.code,
+        "detail": error.detail,
+        "request_id": request_id,
+    }
+    headers = dict(_NO_STORE)
+    match error:
+        case InvalidRequest():
+            body["errors"] = [{"field": fault.field, "message": fault.message} for fault in error.faults]
+        case MissingProviderScopes():
+            body["missing"] = list(error.missing)
+        case Unauthenticated():
+            headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+        case InsufficientScope():
+            headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{error.scope}"'
+        case SealBroken():
+            metrics.seals_broken.inc()
+    if error.retry_after is not None or error.status == 503:
+        headers["Retry-After"] = str(error.retry_after or 1)
+    return JSONResponse(body, error.status, headers, media_type="application/problem+json")
+
+
+def faults_of(error: ValidationError) -> Sequence[FieldFault]:
+    """pydantic's findings as field and message; the values stay out."""
+    return [
+        FieldFault(".".join(str(part) for part in fault["loc"]) or "body", fault["msg"])
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    ]

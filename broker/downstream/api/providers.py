@@ -1,0 +1,40 @@
+"""``/v1/providers``: what can be connected, and what is missing where something can't."""
+
+from collections.abc import Callable
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from broker.downstream.api.gate import Call, Gate, answer
+from broker.downstream.api.views import ProviderList, ProviderView
+from broker.errors import NotFound
+from broker.providers import Provider, Registry
+
+
+class ProviderRoutes:
+    """Providers; a client sees those it was given."""
+
+    def __init__(self, gate: Gate, providers: Registry, redirect_uri: Callable[[Provider], str]) -> None:
+        self._gate = gate
+        self._providers = providers
+        self._redirect_uri = redirect_uri
+
+    def routes(self) -> list[Route]:
+        """The routes of this resource."""
+        return [
+            self._gate.route("GET", "/v1/providers", None, self._list),
+            self._gate.route("GET", "/v1/providers/{name}", None, self._show),
+        ]
+
+    async def _list(self, call: Call) -> Response:
+        reach = call.caller.reach
+        return answer(ProviderList(items=[self._view(p) for p in self._providers if reach.covers_provider(p.name)]))
+
+    async def _show(self, call: Call) -> Response:
+        name = call.path("name")
+        if not call.caller.reach.covers_provider(name):
+            raise NotFound("there is no such provider")
+        return answer(self._view(self._providers.get(name)))
+
+    def _view(self, provider: Provider) -> ProviderView:
+        return ProviderView.of(provider, self._redirect_uri(provider))

@@ -1,0 +1,65 @@
+"""``/v1/connections/{id}/token``: the hot path."""
+
+from starlette.responses import Response
+from starlette.routing import Route
+
+from broker.connections.tokens import Tokens
+from broker.downstream.api.bodies import FetchToken
+from broker.downstream.api.gate import Call, Gate
+from broker.downstream.api.views import TokenView
+from broker.errors import InvalidRequest, NotFound
+from broker.models.ids import is_id
+from broker.observe import metrics
+from broker.vault.release import Release
+
+_SCOPE = "tokens:read"
+
+
+class TokenRoutes:
+    """Access tokens."""
+
+    def __init__(self, gate: Gate, tokens: Tokens) -> None:
+        self._gate = gate
+        self._tokens = tokens
+
+    def routes(self) -> list[Route]:
+        """The routes of this resource."""
+        return [self._gate.route("POST", "/v1/connections/{connection_id}/token", _SCOPE, self._fetch)]
+
+    async def _fetch(self, call: Call) -> Response:
+        connection_id = call.path("connection_id")
+        if not is_id("con", connection_id):
+            raise NotFound("no such connection")
+        try:
+            body = call.body(FetchToken)
+        except InvalidRequest:
+            # Existence is judged before the body; on the way that succeeds the release does both in one step.
+            await self._gate.connection(call, _SCOPE)
+            raise
+        release = await self._tokens.fetch(
+            connection_id,
+            reach=call.caller.reach,
+            event=call.event("token.released", connection_id),
+            min_ttl=body.min_ttl,
+            refused_generation=body.stale_generation,
+        )
+        metrics.tokens_released.labels(release.provider).inc()
+        return Response(
+            token_view(release, call.now).model_dump_json(exclude_none=True),
+            media_type="application/json",
+            # RFC 6749 §5.1 and RFC 9111: a token is cached by nobody.
+            headers={"Cache-Control": "no-store", "Pragma": "no-cache"},
+        )
+
+
+def token_view(release: Release, now: int) -> TokenView:
+    """The answer that carries ``release``; ``expires_in`` is left out where the token has no end."""
+    expires_in = None if release.expires_at is None else max(0, (release.expires_at - now) // 1000)
+    return TokenView(
+        access_token=release.access_token,
+        token_type="Bearer",  # noqa: S106 - the name of a type
+        expires_in=expires_in,
+        scope=" ".join(release.scopes),
+        connection_id=release.connection_id,
+        generation=release.generation,
+    )

@@ -1,0 +1,9 @@
+"""The OAuth face: the broker as an authorization server for its own clients, with nothing of ours to learn.
+
+* ``endpoint`` – the phases that every POST passes (size and content type, parameters, client authentication) and the
+  one place where errors become RFC 6749 §5.2 answers.
+* ``token`` – ``/oauth/token``: picks the grant; ``client_credentials`` and ``token_exchange`` fill in what differs.
+* ``introspection`` (RFC 7662), ``revocation`` (RFC 7009), ``metadata`` (RFC 8414).
+
+Must not import ``api`` handlers; both faces stand on the same heart.
+"""

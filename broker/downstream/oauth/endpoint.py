@@ -1,0 +1,145 @@
+"""What every POST under ``/oauth`` shares: taking it in, authenticating the client, saying no in RFC 6749's words."""
+
+import base64
+import binascii
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import unquote_plus
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from broker.access.authentication import Authenticator
+from broker.clock import Clock
+from broker.errors import (
+    BrokerError,
+    InsufficientScope,
+    OAuthError,
+    RateLimited,
+    SealBroken,
+    Unauthenticated,
+)
+from broker.http.reading import parse_form, read_body
+from broker.models.access import Caller, Client
+from broker.observe import metrics
+
+FORM: Final = "application/x-www-form-urlencoded"
+NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+"""RFC 6749 §5.1: on every answer that holds a token."""
+
+
+@dataclass(frozen=True, slots=True)
+class OAuthCall:
+    """A request whose client is authenticated."""
+
+    request_id: str
+    client: Client
+    parameters: Mapping[str, str] = field(repr=False)
+    now: int
+
+    @property
+    def caller(self) -> Caller:
+        """The client with all its scopes: it authenticated itself, not with a broker token."""
+        return Caller(self.client.client_id, frozenset(self.client.scopes), self.client.reach)
+
+    def required(self, name: str) -> str:
+        """A parameter that must be there.
+
+        :raises OAuthError: ``invalid_request``; it is not.
+        """
+        try:
+            return self.parameters[name]
+        except KeyError:
+            raise OAuthError("invalid_request", f"the parameter {name} is missing") from None
+
+
+OAuthHandler = Callable[[OAuthCall], Awaitable[Response]]
+
+
+class OAuthEndpoint:
+    """Makes POST routes whose handlers only see authenticated clients."""
+
+    def __init__(self, authenticator: Authenticator, clock: Clock) -> None:
+        self._authenticator = authenticator
+        self._clock = clock
+
+    def route(self, path: str, handler: OAuthHandler) -> Route:
+        """A POST route under ``/oauth``."""
+
+        async def endpoint(request: Request) -> Response:
+            request_id = str(request.state.request_id)
+            try:
+                parameters = parse_form(await read_body(request, FORM))
+                client = await self._authenticate(request, parameters)
+                return await handler(OAuthCall(request_id, client, parameters, self._clock()))
+            except BrokerError as error:
+                return refusal(error, request_id, challenge="authorization" in request.headers)
+
+        return Route(path, endpoint, methods=["POST"], name=f"POST {path}")
+
+    async def _authenticate(self, request: Request, parameters: Mapping[str, str]) -> Client:
+        """The client, by ``client_secret_basic`` or ``client_secret_post``, never both (RFC 6749 §2.3)."""
+        headers = request.headers.getlist("authorization")
+        if len(headers) > 1 or (headers and ("client_secret" in parameters or "client_assertion" in parameters)):
+            raise OAuthError("invalid_request", "the client authenticates in more than one way")
+        client_id, secret = _basic(headers[0]) if headers else _post(parameters)
+        if parameters.get("client_id", client_id) != client_id:
+            raise OAuthError("invalid_request", "client_id is given twice, and differs")
+        return await self._authenticator.client(client_id, secret, request.state.address)
+
+
+def refusal(error: BrokerError, request_id: str, *, challenge: bool = False) -> Response:
+    """An error as RFC 6749 §5.2 has it, with the broker's code where that says more.
+
+    :param challenge: the client tried the Authorization header, so the answer names the scheme.
+    """
+    status, headers = error.status, dict(NO_STORE)
+    match error:
+        case OAuthError():
+            status, name, code = error.status_code, error.error, error.broker_code
+        case Unauthenticated():
+            name, code = "invalid_client", None
+            if challenge:
+                headers["WWW-Authenticate"] = 'Basic realm="broker"'
+        case InsufficientScope():
+            status, name, code = 400, "unauthorized_client", error.code
+        case RateLimited():
+            name, code = "temporarily_unavailable", error.code
+        case _ if error.status == 503:
+            name, code = "temporarily_unavailable", error.code
+        case _ if error.status >= 500:
+            name, code = "server_error", error.code
+        case _:
+            # A dead connection (409), a foreign one (404), too large a body (413): to the client its request is wrong.
+            status = status if status in {413, 415} else 400
+            name, code = "invalid_request", error.code if error.code != "invalid_request" else None
+    if isinstance(error, SealBroken):
+        metrics.seals_broken.inc()
+    if error.retry_after is not None or status == 503:
+        headers["Retry-After"] = str(error.retry_after or 1)
+    body: dict[str, Any] = {"error": name, "error_description": error.detail, "request_id": request_id}
+    if code is not None:
+        body["code"] = code
+    return JSONResponse(body, status, headers)
+
+
+def _basic(header: str) -> tuple[str, str]:
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        raise Unauthenticated("client authentication failed")
+    try:
+        user, colon, password = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        raise Unauthenticated("client authentication failed") from None
+    if not colon:
+        raise Unauthenticated("client authentication failed")
+    # RFC 6749 §2.3.1: both are form-encoded before they are joined.
+    return unquote_plus(user), unquote_plus(password)
+
+
+def _post(parameters: Mapping[str, str]) -> tuple[str, str]:
+    if "client_id" not in parameters or "client_secret" not in parameters:
+        raise Unauthenticated("client authentication failed")
+    return parameters["client_id"], parameters["client_secret"]

@@ -1,0 +1,49 @@
+"""``POST /oauth/introspect`` (RFC 7662): what a broker token or a reference stands for, told to whom it belongs."""
+
+from typing import Any, Final
+
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from broker.access.references import References
+from broker.access.tokens import BrokerTokens
+from broker.downstream.oauth.endpoint import NO_STORE, OAuthCall, OAuthEndpoint
+from broker.models.ids import digest
+
+PATH: Final = "/oauth/introspect"
+
+
+class IntrospectionEndpoint:
+    """Introspection. Unknown, over and foreign tokens answer the same."""
+
+    def __init__(self, endpoint: OAuthEndpoint, tokens: BrokerTokens, references: References, issuer: str) -> None:
+        self._endpoint = endpoint
+        self._tokens = tokens
+        self._references = references
+        self._issuer = issuer
+
+    def routes(self) -> list[Route]:
+        """The route."""
+        return [self._endpoint.route(PATH, self._introspect)]
+
+    async def _introspect(self, call: OAuthCall) -> Response:
+        token = call.required("token")
+        members = await (self._reference(call, token) if token.startswith("ref_") else self._token(call, token))
+        body = {"active": False} if members is None else {"active": True, "iss": self._issuer, **members}
+        return JSONResponse(body, headers=NO_STORE)
+
+    async def _reference(self, call: OAuthCall, token: str) -> dict[str, Any] | None:
+        return await self._references.introspect(call.caller, token)
+
+    async def _token(self, call: OAuthCall, token: str) -> dict[str, Any] | None:
+        grant = await self._tokens.find(digest(token))
+        if grant is None or grant.client_id != call.client.client_id:
+            return None
+        return {
+            "token_type": "Bearer",
+            "client_id": grant.client_id,
+            "sub": grant.client_id,
+            "scope": " ".join(grant.scopes),
+            "iat": grant.issued_at // 1000,
+            "exp": grant.expires_at // 1000,
+        }

@@ -1,0 +1,91 @@
+"""Taking a request in: capped before it is parsed, and refused where it could be read in two ways."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Final
+from urllib.parse import parse_qsl
+
+from starlette.requests import ClientDisconnect, Request
+
+from broker.errors import InvalidRequest, PayloadTooLarge, Unauthenticated, UnsupportedMediaType
+
+BODY_LIMIT: Final = 64 * 1024
+"""Bytes of a request body that are read at most."""
+_FIELDS_AT_MOST: Final = 100
+_SECONDS_FOR_A_BODY: Final = 20.0
+_MAY_REPEAT: Final = frozenset({"resource", "audience"})
+"""Parameters that RFC 8707 and RFC 8693 allow to be given more than once."""
+
+
+async def read_body(request: Request, content_type: str) -> bytes:
+    """The body, which must be of ``content_type`` unless it is empty.
+
+    :raises PayloadTooLarge: more than :data:`BODY_LIMIT` bytes, announced or sent.
+    :raises UnsupportedMediaType: another content type, or a content coding.
+    :raises InvalidRequest: the body stops short, or takes too long to arrive.
+    """
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > BODY_LIMIT:
+        raise PayloadTooLarge(f"a body may have {BODY_LIMIT} bytes")
+    body = bytearray()
+    try:
+        async with asyncio.timeout(_SECONDS_FOR_A_BODY):
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > BODY_LIMIT:
+                    raise PayloadTooLarge(f"a body may have {BODY_LIMIT} bytes")
+    except (TimeoutError, ClientDisconnect):
+        raise InvalidRequest("the body did not arrive in full") from None
+    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if (body or declared) and declared != content_type:
+        raise UnsupportedMediaType(f"a body must be {content_type}")
+    if "content-encoding" in request.headers:
+        raise UnsupportedMediaType("a body must not be compressed")
+    return bytes(body)
+
+
+def parse_form(body: bytes) -> Mapping[str, str]:
+    """The parameters of a form body; empty ones count as absent (RFC 6749 §3.2).
+
+    :raises InvalidRequest: not UTF-8, too many fields, or one that is given twice.
+    """
+    try:
+        pairs = parse_qsl(
+            body.decode("utf-8"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=_FIELDS_AT_MOST,
+        )
+    except ValueError:
+        raise InvalidRequest("the body is not a form of at most 100 UTF-8 fields") from None
+    parameters: dict[str, str] = {}
+    for name, value in pairs:
+        if name in parameters and name not in _MAY_REPEAT:
+            raise InvalidRequest("a parameter is given more than once")
+        parameters[name] = value
+    return {name: value for name, value in parameters.items() if value}
+
+
+def single_query(request: Request) -> Mapping[str, str]:
+    """The query parameters.
+
+    :raises InvalidRequest: one is given twice.
+    """
+    pairs = request.query_params.multi_items()
+    parameters = dict(pairs)
+    if len(parameters) != len(pairs):
+        raise InvalidRequest("a query parameter is given more than once")
+    return parameters
+
+
+def bearer_token(request: Request) -> str:
+    """The broker token of the one Authorization header (RFC 6750 §2.1).
+
+    :raises Unauthenticated: no such header, several, or another scheme.
+    """
+    headers = request.headers.getlist("authorization")
+    scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token.startswith("bat_") or not token.isascii():
+        raise Unauthenticated("a broker token is needed: Authorization: Bearer bat_…")
+    return token

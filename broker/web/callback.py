@@ -1,0 +1,93 @@
+"""``GET /callback/{provider}``: the redirect URI, one per provider. Takes the browser back and sends it on."""
+
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from broker.connections.completion import Completions
+from broker.connections.journey import Arrival, Journey
+from broker.errors import BrokerError, InvalidRequest
+from broker.http.reading import single_query
+from broker.models.session import Completion, ConnectSession
+from broker.providers import Provider
+from broker.web import pages
+from broker.web.browser import BrowserBinding
+from broker.web.endings import back_to_app, error_page, page
+
+_PATH: Final = "/callback/{provider}"
+_LONGEST_VALUE: Final = 8192
+
+_REFUSALS: Final = {
+    "access_denied": ("Not connected", "You said no, or the provider did. Nothing was connected."),
+}
+_REFUSED: Final = ("Not connected", "The provider could not connect your account. Nothing was connected.")
+
+
+class CallbackPages:
+    """The return of a browser."""
+
+    def __init__(
+        self, journey: Journey, completions: Completions, binding: BrowserBinding, *, known: frozenset[str]
+    ) -> None:
+        """:param known: the names of all providers; other paths lead nowhere."""
+        self._journey = journey
+        self._completions = completions
+        self._binding = binding
+        self._known = known
+
+    def routes(self) -> list[Route]:
+        """The route of this page."""
+        return [Route(_PATH, page(self._arrive), methods=["GET"], name=f"GET {_PATH}")]
+
+    async def _arrive(self, request: Request) -> Response:
+        answer = single_query(request)
+        if any(len(value) > _LONGEST_VALUE for value in answer.values()):
+            raise InvalidRequest("the provider's answer is too long")
+        name = request.path_params["provider"]
+        session, provider = await self._journey.find(name if name in self._known else "", answer.get("state", ""))
+        arrival = await self._journey.arrive(session, answer, self._binding.secret(request, session.id))
+        response = await self._onwards(request, arrival, provider)
+        self._binding.release(response, session.id)
+        return response
+
+    async def _onwards(self, request: Request, arrival: Arrival, provider: Provider) -> Response:
+        session, request_id = arrival.session, str(request.state.request_id)
+        if arrival.error is not None:
+            title, message = _REFUSALS.get(arrival.error, _REFUSED)
+            return back_to_app(session, error=arrival.error) or pages.error_page(
+                status=400,
+                title=title,
+                message=message,
+                hint="Go back to where you started, and try again if that was not what you wanted.",
+                request_id=request_id,
+            )
+        if session.completion is Completion.BROWSER:
+            return await self._complete_here(session, provider, request_id)
+        if session.completion is Completion.CODE:
+            return pages.code_page(
+                app_name=session.client_name,
+                provider_name=provider.display_name,
+                code=arrival.completion_code or "",
+                expires_in_minutes=max(1, min(provider.code_lifetime, 300) // 60),
+            )
+        # The session has a return address: a session with completion "app" can't be opened without one.
+        return back_to_app(session, completion_code=arrival.completion_code or "") or self._connected(
+            session, provider, None
+        )
+
+    async def _complete_here(self, session: ConnectSession, provider: Provider, request_id: str) -> Response:
+        try:
+            connection = await self._completions.complete_in_browser(session, request_id=request_id)
+        except BrokerError as error:
+            return back_to_app(session, error=error.code) or error_page(error, request_id)
+        account = connection.account
+        return back_to_app(session, status="connected") or self._connected(
+            session, provider, account.name if account else None
+        )
+
+    def _connected(self, session: ConnectSession, provider: Provider, account_name: str | None) -> Response:
+        return pages.connected_page(
+            app_name=session.client_name, provider_name=provider.display_name, account_name=account_name
+        )

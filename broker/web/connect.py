@@ -1,0 +1,74 @@
+"""``/connect/{handle}``: the page that says who asks for what, and the button that leaves for the provider."""
+
+from typing import Final
+from urllib.parse import urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from broker.connections.journey import Journey
+from broker.connections.opening import Opening
+from broker.http.reading import parse_form, read_body
+from broker.models.session import ConnectSession
+from broker.providers import Provider
+from broker.web import pages
+from broker.web.browser import BrowserBinding
+from broker.web.endings import back_to_app, page
+
+_PATH: Final = "/connect/{handle}"
+_FORM: Final = "application/x-www-form-urlencoded"
+
+
+class ConnectPages:
+    """The start of a connection in a browser."""
+
+    def __init__(self, opening: Opening, journey: Journey, binding: BrowserBinding) -> None:
+        self._opening = opening
+        self._journey = journey
+        self._binding = binding
+
+    def routes(self) -> list[Route]:
+        """The routes of this page."""
+        return [
+            Route(_PATH, page(self._show), methods=["GET"], name=f"GET {_PATH}"),
+            Route(_PATH, page(self._press), methods=["POST"], name=f"POST {_PATH}"),
+        ]
+
+    async def _show(self, request: Request) -> Response:
+        """Show the page. Changes nothing: mail scanners and link previews open links, too."""
+        handle = request.path_params["handle"]
+        session, provider = await self._opening.by_handle(handle)
+        self._journey.check_open(session, self._binding.secret(request, session.id))
+        return pages.connect_page(
+            action=f"/connect/{handle}",
+            app_name=session.client_name,
+            provider_name=provider.display_name,
+            subject_name=session.subject_name,
+            scopes=_sentences(session, provider),
+            reconnect=session.reconnect,
+            return_host=urlsplit(session.return_url).netloc if session.return_url else None,
+        )
+
+    async def _press(self, request: Request) -> Response:
+        """Bind the session to this browser and send it to the provider, or take the person's no."""
+        self._binding.check_own_form(request)
+        decision = parse_form(await read_body(request, _FORM)).get("decision", "continue")
+        session, provider = await self._opening.by_handle(request.path_params["handle"])
+        secret = self._binding.secret(request, session.id)
+        if decision == "cancel":
+            await self._journey.cancel(session, secret)
+            response = back_to_app(session, error="access_denied") or pages.cancelled_page(
+                app_name=session.client_name, provider_name=provider.display_name
+            )
+            self._binding.release(response, session.id)
+            return response
+        departure = await self._journey.depart(session, provider, secret)
+        # 303, not 307: the provider must not receive the form (RFC 9700 §4.12).
+        response = RedirectResponse(departure.url, status_code=303, headers={"Cache-Control": "no-store"})
+        self._binding.bind(response, session.id, departure.browser_secret)
+        return response
+
+
+def _sentences(session: ConnectSession, provider: Provider) -> list[tuple[str, str | None]]:
+    return [(scope, provider.scopes.get(scope)) for scope in session.scopes]

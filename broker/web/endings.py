@@ -1,0 +1,77 @@
+"""Where a browser ends up: back at the app, or on a page that says what happened, in words a person understands."""
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import urlencode, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from broker.errors import BrokerError, Conflict, Forbidden, InvalidRequest, NotFound, SealBroken
+from broker.models.session import ConnectSession
+from broker.observe import metrics
+from broker.web import pages
+
+Page = Callable[[Request], Awaitable[Response]]
+
+_TRY_AGAIN = "Go back to the app and start again from there."
+
+
+def back_to_app(session: ConnectSession, **result: str) -> Response | None:
+    """A redirect to the session's return address with ``result``, or ``None`` if it has none.
+
+    The address is the one that was registered and stored when the session was opened; nothing that came with the
+    present request goes into it.
+    """
+    if session.return_url is None:
+        return None
+    parameters = {"connect_session": session.id, **result}
+    if session.state is not None:
+        parameters["state"] = session.state
+    joint = "&" if urlsplit(session.return_url).query else "?"
+    # 303: whatever the browser did last, it GETs the app's address and sends no body along (RFC 9700 §4.12).
+    return RedirectResponse(
+        f"{session.return_url}{joint}{urlencode(parameters)}",
+        status_code=303,
+        headers={"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"},
+    )
+
+
+def page(handler: Page) -> Page:
+    """Turn the error tree into pages, here and nowhere else."""
+
+    async def endpoint(request: Request) -> Response:
+        try:
+            return await handler(request)
+        except BrokerError as error:
+            return error_page(error, str(request.state.request_id))
+
+    return endpoint
+
+
+def error_page(error: BrokerError, request_id: str) -> Response:
+    """An error as a page: what happened, and what to do now."""
+    title, hint = "Something went wrong", _TRY_AGAIN
+    status, message = error.status, error.detail
+    match error:
+        case NotFound():
+            title = "This link is not valid any more"
+            message = "Connect links work for a limited time and only once."
+        case Conflict():
+            title = "This link was used already"
+            message = "A connect link works only once."
+        case Forbidden():
+            title = "Please use the browser you started in"
+            message = f"For your safety, nothing was connected: {error.detail}."
+        case InvalidRequest():
+            title = "The answer could not be accepted"
+            message = f"For your safety, nothing was connected: {error.detail}."
+        case _ if error.status in {502, 503}:
+            title = "The service can't be reached right now"
+            message = "This is not your fault, and nothing was lost."
+            hint = "Wait a moment, then try again."
+    if isinstance(error, SealBroken):
+        metrics.seals_broken.inc()
+    response = pages.error_page(status=status, title=title, message=message, hint=hint, request_id=request_id)
+    if error.status == 503:
+        response.headers["Retry-After"] = str(error.retry_after or 1)
+    return response

@@ -1,0 +1,145 @@
+"""What tests of several rooms share: a real store, a practice provider, a composed broker, and its app over HTTP."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import httpx2
+import pytest
+import redis
+
+from broker.app.composition import app_of
+from broker.app.heart import Heart, build_heart
+from broker.models.access import CLIENT_SCOPES
+from broker.providers import Registry, load_providers
+from broker.settings import Settings
+from broker.vault.redis.embedded import EmbeddedStore
+from tests.processes import sandbox_process
+from tests.world import PUBLIC_URL, RETURN_URL, FakeClock, ServiceClient
+
+_KEY = bytes(range(32))
+_PROVIDERS = Path(__file__).parent / "providers.yaml"
+
+
+def _has_browser() -> bool:
+    return any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests need a browser: skipped where there is none, except in CI, where that would hide a hole."""
+    if _has_browser() or os.environ.get("CI"):
+        return
+    for item in items:
+        if "browser" in item.keywords:
+            item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+
+
+@pytest.fixture(scope="session")
+def store_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedStore]:
+    """The embedded Valkey server."""
+    server = EmbeddedStore(tmp_path_factory.mktemp("store") / "data")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def raw_store(store_server: EmbeddedStore) -> Iterator[redis.Redis]:
+    """The empty store through a client of its own, to look at what the broker keeps."""
+    with redis.Redis.from_url(store_server.url) as client:
+        client.flushall()
+        client.script_flush()
+        yield client
+
+
+@pytest.fixture(scope="session")
+def sandbox_url() -> Iterator[str]:
+    """The practice provider, as a process of its own."""
+    with sandbox_process() as url:
+        yield url
+
+
+@pytest.fixture
+def sandbox(sandbox_url: str) -> Iterator[httpx2.Client]:
+    """The practice provider with its behaviour and counters as at the start."""
+    with httpx2.Client(base_url=sandbox_url, trust_env=False) as client:
+        client.post(
+            "/control",
+            json={
+                "rotation": "none",
+                "access_token_ttl": 3600,
+                "grace": 60,
+                "code_ttl": 600,
+                "auto_consent": False,
+                "token_delay_ms": 0,
+                "reset_counters": True,
+            },
+        ).raise_for_status()
+        yield client
+
+
+@pytest.fixture
+def providers(sandbox_url: str) -> Registry:
+    """``tests/providers.yaml``, with the practice provider's address."""
+    return load_providers(_PROVIDERS, {"PRACTICE": sandbox_url})
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """A clock that stands at the present and moves when told."""
+    return FakeClock()
+
+
+@pytest.fixture
+def settings(raw_store: redis.Redis, store_server: EmbeddedStore, tmp_path: Path) -> Settings:
+    """Settings of a broker on the test store."""
+    return Settings(
+        public_url=PUBLIC_URL,
+        redis_url=store_server.url,
+        encryption_keys=(("k1", _KEY),),
+        data_dir=tmp_path / "data",
+        background_enabled=False,
+    )
+
+
+@pytest.fixture
+async def heart(settings: Settings, providers: Registry, clock: FakeClock) -> AsyncIterator[Heart]:
+    """A composed broker without its faces."""
+    heart = build_heart(settings, providers, clock)
+    yield heart
+    await heart.aclose(work_ends_within=5)
+
+
+@pytest.fixture
+async def http(heart: Heart) -> AsyncIterator[httpx2.AsyncClient]:
+    """The broker's faces, called in this process."""
+    transport = httpx2.ASGITransport(app_of(heart), client=("203.0.113.7", 40_000))
+    async with httpx2.AsyncClient(transport=transport, base_url=PUBLIC_URL) as client:
+        yield client
+
+
+@pytest.fixture
+def make_client(heart: Heart, http: httpx2.AsyncClient) -> Callable[..., ServiceClient]:
+    """Registers clients; ``await (await make_client(name, scopes=…)).…`` calls the broker as one."""
+
+    async def make(
+        name: str = "app",
+        *,
+        scopes: tuple[str, ...] = CLIENT_SCOPES,
+        tenant: str = "default",
+        providers: tuple[str, ...] | None = None,
+        return_urls: tuple[str, ...] = (RETURN_URL,),
+        completions: tuple[str, ...] = (),
+    ) -> ServiceClient:
+        client, secret = await heart.clients.create(
+            name,
+            scopes=scopes,
+            tenant=tenant,
+            providers=providers,
+            return_urls=return_urls,
+            completions=completions,
+        )
+        return ServiceClient(http, client.client_id, secret)
+
+    return make

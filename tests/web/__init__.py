@@ -1,0 +1,1 @@
+"""Tests of ``broker.web``: what people see and how they pass through it."""
