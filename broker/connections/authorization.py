@@ -104,6 +104,8 @@ class Authorizations:
             before = await self._records.read(wanted.renews or "")
             if before is None or before.tenant != wanted.tenant:
                 raise NotFound("the connection to renew is gone")
+            if before.status is Status.REVOKED:
+                raise Conflict("the connection was disconnected; make a new one")
             _check_account(before.account, fresh.account, allowed=wanted.allow_account_change)
             after = replace(
                 fresh,
@@ -114,6 +116,7 @@ class Authorizations:
                 metadata=wanted.metadata or before.metadata,
             )
             if await self._records.replace(before, after, credential, self._event("connection.renewed", after, wanted)):
+                await self._records.index(after)
                 return after
         raise Conflict("the connection is being changed by somebody else")
 

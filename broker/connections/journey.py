@@ -94,6 +94,15 @@ class Journey:
         endpoints = await self._upstream.endpoints(provider, session.parameters)
         browser_secret = browser_secret if session.browser_digest and browser_secret else new_secret()
         state, verifier = bearing_secret("st", session.id), new_verifier()
+        # Before the browser is bound: one that was bound and got no cookie could never come back.
+        url = await self._upstream.authorization_url(
+            provider,
+            session.parameters,
+            redirect_uri=self.redirect_uri(provider),
+            state=state,
+            scopes=session.scopes,
+            verifier=verifier,
+        )
         stepped = await self._sessions.step(
             session,
             now=now,
@@ -112,25 +121,17 @@ class Journey:
         )
         if not stepped:
             raise Forbidden("this connection was just started in another window")
-        url = await self._upstream.authorization_url(
-            provider,
-            session.parameters,
-            redirect_uri=self.redirect_uri(provider),
-            state=state,
-            scopes=session.scopes,
-            verifier=verifier,
-        )
         return Departure(url, session.id, browser_secret)
 
-    async def cancel(self, session: ConnectSession, browser_secret: str | None) -> ConnectSession:
+    async def cancel(self, session: ConnectSession, browser_secret: str | None) -> None:
         """The person said no on our own page.
 
         :raises Forbidden: another browser has the session.
         :raises Conflict: the session has ended or is past this step.
         """
         self.check_open(session, browser_secret)
-        await self.fail(session, [SessionStatus.PENDING, SessionStatus.AUTHORIZING], "access_denied")
-        return session
+        if not await self.fail(session, [SessionStatus.PENDING, SessionStatus.AUTHORIZING], "access_denied"):
+            raise Conflict("this connection was just continued in another window")
 
     async def find(self, provider_name: str, state: str) -> tuple[ConnectSession, Provider]:
         """The session that an answer of a provider belongs to.

@@ -21,6 +21,7 @@ from broker.connections.detached import Detached
 from broker.connections.persistence import until_stored
 from broker.errors import (
     BrokerError,
+    Conflict,
     NotFound,
     NotSent,
     OutcomeUnknown,
@@ -111,6 +112,8 @@ class Refresher:
             renewal.cancel()
 
     async def _minting_provider(self, connection: Connection) -> Provider:
+        if connection.provider not in self._providers:
+            raise Conflict("the connection's provider is no longer in the providers file")
         provider = self._providers.get(connection.provider)
         endpoints = await self._upstream.endpoints(provider, connection.parameters)
         if minted_by(provider, endpoints) != connection.minted:

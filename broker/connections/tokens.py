@@ -10,6 +10,7 @@ from broker.errors import (
     Forbidden,
     InvalidRequest,
     NotFound,
+    ProviderError,
     ProviderUnavailable,
     ReauthRequired,
 )
@@ -76,7 +77,7 @@ class Tokens:
             raise _refusal(outcome)
         try:
             await self._refresher.refresh(connection_id, outcome.generation, request_id=event.request_id)
-        except ProviderUnavailable:
+        except (ProviderError, ProviderUnavailable):
             # A token that still lives is better than none, unless the provider refuses that very one.
             outcome = await release(event.at, refused_generation)
             if isinstance(outcome, Release):

@@ -56,7 +56,9 @@ class RequestContext:
             metrics.requests.labels(route, str(status)).inc()
             metrics.request_seconds.labels(route).observe(elapsed)
             if route not in _QUIET:
-                log.info(
+                # What went well is in the audit record where it matters; what did not is worth a line by default.
+                say = log.debug if status < 400 else log.info if status < 500 else log.warning
+                say(
                     "request",
                     request_id=request_id,
                     method=scope["method"],

@@ -6,6 +6,7 @@ loses no event and doubles none.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -47,13 +48,17 @@ class Journal:
 
     async def write(self, events: Sequence[Event]) -> None:
         """Write events into their tenants' journals, and their times into those of their connections."""
-        moves = []
+        by_tenant: defaultdict[str, list[int | str]] = defaultdict(list)
+        by_connection: defaultdict[str, set[int]] = defaultdict(set)
         for event in events:
-            moves.append(self._store.execute("ZADD", names.journal(event.tenant), event.at, event.encode()))
+            by_tenant[event.tenant] += (event.at, event.encode())
             if event.connection_id:
-                key = names.connection_journal(event.connection_id)
-                moves.append(self._store.execute("ZADD", key, event.at, event.at))
-                moves.append(self._store.execute("PEXPIRE", key, self._keep_milliseconds))
+                by_connection[event.connection_id].add(event.at)
+        moves = [self._store.execute("ZADD", names.journal(tenant), *pairs) for tenant, pairs in by_tenant.items()]
+        for connection_id, times in by_connection.items():
+            key = names.connection_journal(connection_id)
+            moves.append(self._store.execute("ZADD", key, *(part for at in times for part in (at, at))))
+            moves.append(self._store.execute("PEXPIRE", key, self._keep_milliseconds))
         await asyncio.gather(*moves)
 
     async def acknowledge(self, bucket: int, parcels: Sequence[Parcel]) -> None:

@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from broker.connections.journey import Journey
 from broker.connections.opening import Opening
+from broker.errors import InvalidRequest
 from broker.http.reading import parse_form, read_body
 from broker.models.session import ConnectSession
 from broker.providers import Provider
@@ -53,7 +54,9 @@ class ConnectPages:
     async def _press(self, request: Request) -> Response:
         """Bind the session to this browser and send it to the provider, or take the person's no."""
         self._binding.check_own_form(request)
-        decision = parse_form(await read_body(request, _FORM)).get("decision", "continue")
+        decision = parse_form(await read_body(request, _FORM)).get("decision")
+        if decision not in {"continue", "cancel"}:
+            raise InvalidRequest("the form does not say whether to continue or to cancel")
         session, provider = await self._opening.by_handle(request.path_params["handle"])
         secret = self._binding.secret(request, session.id)
         if decision == "cancel":

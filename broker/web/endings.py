@@ -1,7 +1,7 @@
 """Where a browser ends up: back at the app, or on a page that says what happened, in words a person understands."""
 
 from collections.abc import Awaitable, Callable
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -27,7 +27,8 @@ def back_to_app(session: ConnectSession, **result: str) -> Response | None:
     parameters = {"connect_session": session.id, **result}
     if session.state is not None:
         parameters["state"] = session.state
-    joint = "&" if urlsplit(session.return_url).query else "?"
+    # An address that ends in a bare "?" has no query yet, but its question mark.
+    joint = "&" if "?" in session.return_url else "?"
     # 303: whatever the browser did last, it GETs the app's address and sends no body along (RFC 9700 §4.12).
     return RedirectResponse(
         f"{session.return_url}{joint}{urlencode(parameters)}",

@@ -6,7 +6,7 @@ from starlette.routing import Route
 from broker.access.clients import Clients
 from broker.downstream.api.bodies import CreateClient
 from broker.downstream.api.gate import Call, Gate, answer
-from broker.downstream.api.views import ClientList, ClientView, CreatedClient
+from broker.downstream.api.views import ClientList, ClientView, CreatedClient, DeletedClient
 from broker.errors import FieldFault, InvalidRequest, NotFound
 from broker.providers import Registry
 
@@ -55,4 +55,4 @@ class ClientRoutes:
         if client is None or client.tenant != call.caller.tenant:
             raise NotFound("no such client")
         await self._clients.delete(client.client_id)
-        return Response(status_code=204)
+        return answer(DeletedClient(client_id=client.client_id, status="deleted"))

@@ -17,9 +17,9 @@ from broker.downstream.api.views import (
     ConnectSessionView,
     OpenedConnectSession,
 )
-from broker.errors import FieldFault, Forbidden, InvalidRequest, NotFound, Unauthenticated
+from broker.errors import Conflict, FieldFault, Forbidden, InvalidRequest, NotFound, Unauthenticated
 from broker.models.access import Client
-from broker.models.connection import Connection
+from broker.models.connection import Connection, Status
 from broker.models.ids import is_id
 from broker.models.session import Completion, ConnectSession
 from broker.providers import Provider, Registry
@@ -135,6 +135,8 @@ class ConnectSessionRoutes:
         if connection is None:
             raise NotFound("no such connection")
         permit(call.caller, "connect", connection)
+        if connection.status is Status.REVOKED:
+            raise Conflict("the connection was disconnected; open a session without connection_id")
         for field, matches in (
             ("subject", connection.subject == body.subject),
             ("provider", connection.provider == body.provider),

@@ -329,6 +329,13 @@ class CreatedClient(ClientView):
         return cls(**cls.fields_of(client), client_secret=secret)
 
 
+class DeletedClient(BaseModel):
+    """A client that is gone."""
+
+    client_id: str
+    status: str
+
+
 class ClientList(BaseModel):
     """All clients of the tenant."""
 

@@ -1,0 +1,11 @@
+"""Measurements. Nothing here asserts anything: it prints what it saw, on which machine.
+
+``python -m bench`` (or ``make bench``) starts everything itself on loopback and reports
+
+* cold start: from the command to the first answer that says ready,
+* memory of a worker,
+* round trips and commands at the store per fetch of a fresh token,
+* refreshes at the provider for 300 concurrent fetches of a token that was refused, with four workers.
+
+Figures in the README and the docs come from here.
+"""

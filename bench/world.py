@@ -1,0 +1,114 @@
+"""A broker and a practice provider as real processes on loopback, for measuring."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import httpx2
+
+_PROVIDERS = """
+providers:
+  practice:
+    display_name: Practice provider
+    type: oauth2
+    issuer: {issuer}
+    client_id: practice-client
+    client_secret: practice-secret
+    grant_types: [authorization_code, refresh_token, client_credentials]
+    scopes: {{profile: See your name}}
+    default_scopes: [profile]
+    refresh: {{rotation: revoke_on_reuse}}
+"""
+
+
+@dataclass(frozen=True)
+class World:
+    """What is running."""
+
+    broker_url: str
+    provider_url: str
+    data_dir: Path
+    pid: int
+    seconds_to_ready: float
+    environment: dict[str, str]
+
+    def client(self) -> tuple[str, str]:
+        """A client of the broker with every scope: its id and secret."""
+        scope = "connect connections:read connections:write tokens:read events:read"
+        made = subprocess.check_output(
+            [sys.executable, "-m", "broker.cli.main", "clients", "create", "bench", "--scope", scope, "--json"]
+            + ["--return-url", "https://bench.example/back"],
+            env=self.environment,
+        )
+        client = json.loads(made)
+        return client["client_id"], client["client_secret"]
+
+    def workers(self) -> list[int]:
+        """The process ids of the workers."""
+        found = subprocess.run(["pgrep", "-P", str(self.pid)], capture_output=True, text=True, check=False)
+        commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in found.stdout.split()}
+        return [pid for pid, command in commands.items() if b"broker.app.worker" in command]
+
+
+@contextmanager
+def world(*, workers: int = 1) -> Iterator[World]:
+    """Start everything, and end it again."""
+    with TemporaryDirectory() as folder, _sandbox() as provider_url:
+        providers = Path(folder) / "providers.yaml"
+        providers.write_text(_PROVIDERS.format(issuer=provider_url))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        environment = {
+            **os.environ,
+            "BROKER_DATA_DIR": f"{folder}/data",
+            "BROKER_PROVIDERS_FILE": str(providers),
+            "BROKER_PORT": str(port),
+            "BROKER_WORKERS": str(workers),
+            "BROKER_LOG_LEVEL": "WARNING",
+        }
+        began = time.perf_counter()
+        broker = subprocess.Popen(
+            [sys.executable, "-m", "broker.cli.main", "serve"], env=environment, stderr=subprocess.DEVNULL
+        )
+        try:
+            url = f"http://127.0.0.1:{port}"
+            seconds = _until_ready(url, began)
+            yield World(url, provider_url, Path(folder) / "data", broker.pid, seconds, environment)
+        finally:
+            broker.terminate()
+            broker.wait(60)
+
+
+def _until_ready(url: str, began: float) -> float:
+    with httpx2.Client(trust_env=False) as http:
+        while time.perf_counter() - began < 30:
+            try:
+                if http.get(f"{url}/readyz").status_code == 200:
+                    return time.perf_counter() - began
+            except httpx2.TransportError:
+                pass
+            time.sleep(0.005)
+    raise RuntimeError("the broker did not become ready within 30 seconds")
+
+
+@contextmanager
+def _sandbox() -> Iterator[str]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "broker.sandbox", "--rotation", "revoke_on_reuse", "--auto-consent"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        try:
+            yield json.loads(process.stdout.readline())["base_url"]
+        finally:
+            process.terminate()
