@@ -44,8 +44,10 @@ class World:
         """A client of the broker with every scope: its id and secret."""
         scope = "connect connections:read connections:write tokens:read events:read"
         made = subprocess.check_output(
-            [sys.executable, "-m", "broker.cli.main", "clients", "create", "bench", "--scope", scope, "--json"]
-            + ["--return-url", "https://bench.example/back"],
+            [
+                *(sys.executable, "-m", "broker.cli.main", "clients", "create", "bench"),
+                *("--scope", scope, "--return-url", "https://bench.example/back", "--json"),
+            ],
             env=self.environment,
         )
         client = json.loads(made)

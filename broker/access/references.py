@@ -7,6 +7,7 @@ from broker.access.clients import Clients
 from broker.clock import Clock
 from broker.errors import Conflict, FieldFault, InvalidRequest, NotFound, ReauthRequired
 from broker.models.access import Caller
+from broker.models.connection import Connection
 from broker.models.event import Event
 from broker.models.ids import bearing_secret, digest, owner_of
 from broker.vault.references import StoredReferences
@@ -41,7 +42,7 @@ class References:
     async def issue(
         self,
         caller: Caller,
-        connection_id: str,
+        connection: Connection,
         *,
         audience: str,
         expires_in: int,
@@ -61,9 +62,9 @@ class References:
             fault = FieldFault("audience", "no client of this tenant has this client_id")
             raise InvalidRequest("the reference's audience is unknown", [fault])
         now = self._clock()
-        reference = bearing_secret("ref", connection_id)
+        reference = bearing_secret("ref", connection.id)
         outcome = await self._stored.issue(
-            connection_id,
+            connection.id,
             digest(reference),
             audience=audience,
             uses=max_uses,
@@ -72,10 +73,15 @@ class References:
                 type="reference.issued",
                 tenant=caller.tenant,
                 at=now,
-                connection_id=connection_id,
+                connection_id=connection.id,
                 client_id=caller.client_id,
                 request_id=request_id,
-                data={"audience": audience, "expires_in": expires_in, "max_uses": max_uses},
+                data={
+                    "provider": connection.provider,
+                    "audience": audience,
+                    "expires_in": expires_in,
+                    "max_uses": max_uses,
+                },
             ),
         )
         match outcome:

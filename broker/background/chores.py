@@ -9,6 +9,7 @@ from broker.background.loop import Chore
 from broker.clock import Clock
 from broker.connections.bookkeeping import Bookkeeping
 from broker.connections.lifecycle import Lifecycle
+from broker.errors import BrokerError
 from broker.vault import names
 from broker.vault.revocations import Revocations
 
@@ -46,7 +47,11 @@ class Revoking:
         )
         due = [connection_id for claimed in claims for connection_id in claimed]
         for connection_id in due:
-            await self._retry(connection_id)
+            try:
+                await self._retry(connection_id)
+            except BrokerError as error:
+                # One that can't be opened or noted now must not keep the others waiting; it is due again later.
+                log.error("revocation.not_retried", connection_id=connection_id, reason=error.detail)
         return len(due)
 
     async def _retry(self, connection_id: str) -> None:

@@ -9,7 +9,7 @@ import structlog
 
 from broker.clock import Clock
 from broker.connections.persistence import until_stored
-from broker.errors import BrokerError, Conflict, NotFound
+from broker.errors import Conflict, NotFound
 from broker.models.connection import Account, Connection, Credential, Health, Minted, Status
 from broker.models.event import Event
 from broker.models.ids import new_id
@@ -85,40 +85,53 @@ class Authorizations:
     async def give_back(self, wanted: Wanted, tokens: TokenSet) -> None:
         """Revoke tokens that will not be kept, where that ends nothing but them; never fails."""
         revocation = wanted.provider.revocation
-        if revocation is None or revocation.effect == "grant":
+        if revocation is not None and revocation.effect == "grant":
             # Revoking would end the grant of another connection to the same account.
             return
-        try:
-            await self._upstream.revoke(
-                wanted.provider,
-                wanted.parameters,
-                access_token=tokens.access_token,
-                refresh_token=tokens.refresh_token,
-            )
-        except BrokerError as error:
-            log.warning("authorization.not_given_back", provider=wanted.provider.name, reason=error.detail)
+        outcome = await self._upstream.revoke(
+            wanted.provider,
+            wanted.parameters,
+            access_token=tokens.access_token,
+            refresh_token=tokens.refresh_token,
+        )
+        if outcome.outcome != "revoked":
+            log.warning("authorization.not_given_back", provider=wanted.provider.name, outcome=outcome.outcome)
 
     async def _renew(self, wanted: Wanted, fresh: Connection, credential: Credential) -> Connection:
         # A refresh of the old grant may commit in between; the new grant wins over it, so the read is repeated.
         for _ in range(5):
-            before = await self._records.read(wanted.renews or "")
-            if before is None or before.tenant != wanted.tenant:
-                raise NotFound("the connection to renew is gone")
-            if before.status is Status.REVOKED:
-                raise Conflict("the connection was disconnected; make a new one")
-            _check_account(before.account, fresh.account, allowed=wanted.allow_account_change)
-            after = replace(
-                fresh,
-                id=before.id,
-                created_at=before.created_at,
-                generation=before.generation + 1,
-                label=before.label if wanted.label is None else wanted.label,
-                metadata=wanted.metadata or before.metadata,
+            renewed = await until_stored(
+                lambda: self._put_into(wanted, fresh, credential), what=f"renewed {wanted.renews}", attempts=_ATTEMPTS
             )
-            if await self._records.replace(before, after, credential, self._event("connection.renewed", after, wanted)):
-                await self._records.index(after)
-                return after
+            if renewed is not None:
+                return renewed
         raise Conflict("the connection is being changed by somebody else")
+
+    async def _put_into(self, wanted: Wanted, fresh: Connection, credential: Credential) -> Connection | None:
+        """The old connection with the new grant; ``None`` if somebody else changed it at the same moment."""
+        before = await self._records.read(wanted.renews or "")
+        if before is None or before.tenant != wanted.tenant:
+            raise NotFound("the connection to renew is gone")
+        if before.status is Status.REVOKED:
+            raise Conflict("the connection was disconnected; make a new one")
+        if before.grant_id == fresh.grant_id:
+            # Stored by a write whose answer was lost.
+            await self._records.index(before)
+            return before
+        _check_account(before.account, fresh.account, allowed=wanted.allow_account_change)
+        after = replace(
+            fresh,
+            id=before.id,
+            created_at=before.created_at,
+            generation=before.generation + 1,
+            label=before.label if wanted.label is None else wanted.label,
+            metadata=wanted.metadata or before.metadata,
+        )
+        event = self._event("connection.renewed", after, wanted)
+        if not await self._records.replace(before, after, credential, event):
+            return None
+        await self._records.index(after)
+        return after
 
     def _connection(
         self, wanted: Wanted, tokens: TokenSet, account: Account | None, endpoints: Endpoints

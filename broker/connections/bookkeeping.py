@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from broker.clock import Clock
+from broker.errors import StoreUnavailable
 from broker.models.event import Event
 from broker.models.ids import bucket_of
 from broker.observe import metrics
@@ -26,7 +27,10 @@ class Bookkeeping:
         self._clock = clock
 
     async def settle_all(self) -> int:
-        """Settle every bucket; answers how many events moved."""
+        """Settle every bucket; answers how many events moved.
+
+        :raises StoreUnavailable: the store, or the sink, does not take them; they stay where they are.
+        """
         waiting = await self._journal.waiting(names.buckets())
         metrics.events_waiting.set(sum(waiting.values()))
         return await self._settle(waiting)
@@ -40,7 +44,7 @@ class Bookkeeping:
         for bucket in buckets:
             while parcels := await self._journal.collect(bucket, _AT_ONCE):
                 events = [parcel.event for parcel in parcels]
-                await self._sink.write([event.encode() for event in events])
+                await self._write_out(events)
                 await self._journal.write(events)
                 await self._list_again(events)
                 await self._journal.acknowledge(bucket, parcels)
@@ -48,6 +52,13 @@ class Bookkeeping:
                 moved += len(parcels)
         await self._journal.trim(tenants, self._clock())
         return moved
+
+    async def _write_out(self, events: Iterable[Event]) -> None:
+        try:
+            await self._sink.write([event.encode() for event in events])
+        except OSError:
+            # The events stay in their outbox until the sink takes them.
+            raise StoreUnavailable("the events sink can't be written", retry_after=5) from None
 
     async def _list_again(self, events: Iterable[Event]) -> None:
         """List connections that were made: whoever made them may have died before that."""

@@ -90,11 +90,16 @@ class Completions:
                 raise Conflict("the connect session is not awaiting completion")
 
     async def complete_in_browser(self, session: ConnectSession, *, request_id: str | None) -> Connection:
-        """Redeem at once, for clients registered for completion ``browser``.
+        """Redeem at once, for clients registered for completion ``browser``. It works or the session is over.
 
         :raises ProviderError, ProviderUnavailable: the provider did not redeem the code.
         """
-        return await self._running.join(session.id, lambda: self._redeem(session, request_id))
+        try:
+            return await self._running.join(session.id, lambda: self._redeem(session, request_id))
+        except NotSent as error:
+            # The code is still good, but nobody holds a completion code to try again with.
+            await self._journey.fail(session, [SessionStatus.AWAITING_COMPLETION], failure_of(error))
+            raise
 
     async def drain(self, seconds: float) -> int:
         """Let running exchanges finish; answers how many did not within ``seconds``."""
@@ -150,8 +155,7 @@ class Completions:
             )
             raise
         except BrokerError as error:
-            code = "account_mismatch" if isinstance(error, AccountChanged) else error.code
-            await self._journey.fail(session, [SessionStatus.EXCHANGING], code)
+            await self._journey.fail(session, [SessionStatus.EXCHANGING], failure_of(error))
             raise
         ended = {
             "status": SessionStatus.COMPLETED,
@@ -217,6 +221,8 @@ class Completions:
                     return await self._made(current)
                 case SessionStatus.EXCHANGING:
                     await asyncio.sleep(_LOOKS_EVERY)
+                case SessionStatus.AWAITING_COMPLETION:
+                    raise ProviderUnavailable("the provider could not be reached; complete again")
                 case SessionStatus.EXPIRED:
                     raise NotFound("the connect session has expired")
                 case _:
@@ -227,3 +233,8 @@ class Completions:
         if connection is None:
             raise NotFound("the connection that this session made is gone")
         return connection
+
+
+def failure_of(error: BrokerError) -> str:
+    """How a session, and the app's return address, name what ended it."""
+    return "account_mismatch" if isinstance(error, AccountChanged) else error.code

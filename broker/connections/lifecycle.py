@@ -21,6 +21,7 @@ ENDED_STAYS: Final = 30 * 86_400_000
 _ATTEMPTS: Final = 4
 
 _NOTHING_TO_REVOKE: Final = Ending("unsupported", None, "there was no credential left to revoke")
+_BEING_GIVEN_BACK: Final = Ending("pending", None, "the credential is being given back to the provider")
 _SKIPPED_SHARED: Final = Ending(
     "skipped_shared",
     None,
@@ -104,9 +105,11 @@ class Lifecycle:
         :raises Conflict: it is being changed by somebody else, repeatedly.
         :raises SealBroken: its credential can't be opened, so it can't be given back; the record is kept.
         """
-        if connection.status is Status.REVOKED:
-            return await self._records.ending(connection.id) or _NOTHING_TO_REVOKE
-        job = await self._take_out_of_use(connection.id, client_id, request_id)
+        job = None
+        if connection.status is not Status.REVOKED:
+            job = await self._take_out_of_use(connection.id, client_id, request_id)
+        if job is None:
+            return await self._records.ending(connection.id) or _BEING_GIVEN_BACK
         await self._records.unshare(connection)
         if isinstance(job, Ending):
             await self._records.note_ending(connection.id, job)
@@ -133,17 +136,21 @@ class Lifecycle:
             await self._revocations.drop(job.connection_id)
         return ending
 
-    async def _take_out_of_use(self, connection_id: str, client_id: str | None, request_id: str | None) -> Job | Ending:
-        """Erase the credential from the record; answers what is to be given back, or why nothing is."""
-        job: Job | Ending | None = None
-        for _ in range(_ATTEMPTS):
+    async def _take_out_of_use(
+        self, connection_id: str, client_id: str | None, request_id: str | None
+    ) -> Job | Ending | None:
+        """Erase the credential from the record; answers what is to be given back, or why nothing is.
+
+        ``None``: somebody else was faster, and gives it back.
+        """
+        unconfirmed: Job | Ending | None = None
+        for attempts_left in reversed(range(_ATTEMPTS)):
             found = await self._records.read_with_credential(connection_id)
             if found is None:
                 raise NotFound("no such connection")
             connection, credential = found
             if connection.status is Status.REVOKED:
-                # Ended by an attempt whose answer was lost, or by somebody else, who then gives it back.
-                return job or _NOTHING_TO_REVOKE
+                return unconfirmed
             job = await self._job(connection, credential)
             event = self._event(connection, client_id, request_id)
             try:
@@ -152,7 +159,9 @@ class Lifecycle:
                 ):
                     return job
             except StoreUnavailable:
-                continue
+                if not attempts_left:
+                    raise
+                unconfirmed = job
         raise Conflict("the connection is being changed by somebody else")
 
     async def _job(self, connection: Connection, credential: Credential | None) -> Job | Ending:

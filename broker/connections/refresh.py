@@ -158,7 +158,11 @@ class Refresher:
             tokens = await self._ask_provider(attempt)
         except BrokerError as error:
             metrics.refreshes.labels(provider.name, _outcome(error)).inc()
-            await self._note_failure(attempt, error, request_id)
+            if not await self._note_failure(attempt, error, request_id):
+                # The record has left this generation: the failure was about a credential that is already replaced.
+                return
+            if _ends_grant(error):
+                raise ReauthRequired("the connection has to be authorized again") from None
             raise
         metrics.refreshes.labels(provider.name, "ok").inc()
         await self._commit(attempt, tokens, request_id)
@@ -202,6 +206,10 @@ class Refresher:
         current = await self._records.read(attempt.connection.id)
         log.warning("refresh.superseded", connection_id=attempt.connection.id)
         if current is None or current.status is Status.REVOKED:
+            revocation = attempt.provider.revocation
+            if revocation is not None and revocation.effect == "grant":
+                # Whoever disconnected has revoked the whole grant already, or spared it for another connection.
+                return
             # Disconnected while the provider answered: what it just issued is nobody's and is given back.
             await self._upstream.revoke(
                 attempt.provider,
@@ -210,9 +218,9 @@ class Refresher:
                 refresh_token=credential.refresh_token,
             )
 
-    async def _note_failure(self, attempt: _Attempt, error: BrokerError, request_id: str | None) -> None:
-        before, now = attempt.connection, self._clock()
-        dead = isinstance(error, ProviderRefused) and error.error in {"invalid_grant", "no_refresh_token"}
+    async def _note_failure(self, attempt: _Attempt, error: BrokerError, request_id: str | None) -> bool:
+        """Note what went wrong; ``False`` if the record left its generation meanwhile."""
+        before, now, dead = attempt.connection, self._clock(), _ends_grant(error)
         fault = _fault(error, lost_intent=attempt.lease.lost_intent, at=now)
         health = replace(
             before.health,
@@ -220,21 +228,17 @@ class Refresher:
             last_error=fault,
         )
         event_type = "connection.reauth_required" if dead else "credential.refresh_failed"
-        noted = await self._records.annotate(
+        return await self._records.annotate(
             before,
             status=Status.REAUTH_REQUIRED if dead else None,
             health=health,
             updated_at=now,
             event=self._event(event_type, before, request_id, {"reason": fault.code}),
             lease=attempt.lease,
-            # The provider read the request and said no, or never saw it: the refresh token is as it was.
-            settles_intent=not isinstance(error, OutcomeUnknown),
+            # The provider read the request and said no, or never saw it: the refresh token is as it was, unless an
+            # earlier request has used it up.
+            settles_intent=not isinstance(error, OutcomeUnknown) and not attempt.lease.lost_intent,
         )
-        if dead and noted:
-            raise ReauthRequired("the connection has to be authorized again") from None
-        # Dead, but the record has left this generation: the refusal was about a token that is already replaced.
-        if dead and not noted:
-            raise ProviderUnavailable("the credential was replaced meanwhile", retry_after=1) from None
 
     def _event(
         self, event_type: str, connection: Connection, request_id: str | None, data: Mapping[str, object]
@@ -257,6 +261,10 @@ def rotated(before: Credential, tokens: TokenSet) -> Credential:
     if tokens.refresh_token is None or tokens.refresh_token == before.refresh_token:
         return Credential(tokens.access_token, before.refresh_token)
     return Credential(tokens.access_token, tokens.refresh_token, before.refresh_token)
+
+
+def _ends_grant(error: BrokerError) -> bool:
+    return isinstance(error, ProviderRefused) and error.error in {"invalid_grant", "no_refresh_token"}
 
 
 def _outcome(error: BrokerError) -> str:

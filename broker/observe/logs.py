@@ -11,23 +11,29 @@ import structlog
 REDACTED: Final = "[redacted]"
 
 _SECRET_KEYS: Final = re.compile(
-    r"(?i)token|secret|password|authorization|cookie|verifier|credential|api_?key|assertion|\bcode\b|completion_code"
+    r"(?i)token|secret|password|passphrase|authorization|cookie|verifier|credential|(api|private|encryption)_?key"
+    r"|assertion|\bcode\b|(authorization|completion|device|user)_code|^state$"
 )
 _HARMLESS_KEYS: Final = re.compile(
     r"(?i)^(status_code|error_code|token_type|token_endpoint|credential_type|http_status)$"
 )
+_NAMES: Final = (
+    r"(?:code|state|token|access_token|refresh_token|id_token|subject_token|client_secret|client_assertion"
+    r"|code_verifier|completion_code|device_code|password|api_key|authorization|(?:set-)?cookie)"
+)
+"""What secrets are called in addresses, bodies and headers."""
 _SECRET_VALUES: Final = re.compile(
-    r"""(?ix)
-    \b(?:bat|brt|bcs|ref|ch|st)_[0-9a-z]{20,}(?:_[0-9a-z]{20,})?   # our own secrets, by their shape
-    | \beyJ[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)?                       # JSON web tokens
-    | \b(?:bearer|basic)\s+[\w~+/.=-]{8,}                          # Authorization headers
-    | (?:^|(?<=[?&;\s"']))(?:code|state|token|access_token|refresh_token|client_secret|code_verifier|completion_code)
-      =[^\s&"']+                                                   # parameters in addresses and bodies
-    | (?<=://)[^/\s:@]+:[^/\s@]+(?=@)                              # user and password in addresses
+    rf"""(?ix)
+    \b(?:bat|brt|bcs|ref|ch|st)_[0-9a-z]{{20,}}(?:_[0-9a-z]{{20,}})?   # our own secrets, by their shape
+    | \beyJ[\w-]{{8,}}\.[\w-]{{8,}}(?:\.[\w-]*)?                     # JSON web tokens
+    | \b(?:bearer|basic)\s+[\w~+/.=-]{{8,}}                          # Authorization headers
+    | (?:^|(?<=[?&;\s"'])){_NAMES}=[^\s&"']+                         # parameters in addresses and bodies
+    | ["']{_NAMES}\\*["']\s*[:,]\s*b?\\*["'][^"'\\]+              # members of JSON, dictionaries, lists of headers
+    | (?<=://)[^/\s@]+(?=@)                                          # user and password in addresses
     """
 )
 _CHATTY: Final = ("authlib", "httpx2", "httpcore2", "redis", "asyncio", "hpack")
-"""Libraries whose DEBUG lines carry tokens, codes and headers: never below WARNING, whatever our own level."""
+"""Libraries whose lines carry tokens, codes and headers: never below WARNING, whatever our own level."""
 
 
 def configure(level: str, form: str) -> None:
@@ -36,6 +42,7 @@ def configure(level: str, form: str) -> None:
     :param level: ``debug``, ``info``, ``warning`` or ``error``; applies to the broker's own logs.
     :param form: ``json`` or ``console``.
     """
+    own = logging.getLevelNamesMapping()[level.upper()]
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -50,7 +57,7 @@ def configure(level: str, form: str) -> None:
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         # What the level leaves out costs nothing: it is dropped before it is put together.
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        wrapper_class=structlog.make_filtering_bound_logger(own),
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,
     )
@@ -63,9 +70,11 @@ def configure(level: str, form: str) -> None:
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(level.upper())
+    # DEBUG is for the broker's own lines; what others find worth debugging is whatever passes through their hands.
+    root.setLevel(max(logging.INFO, own))
+    logging.getLogger("broker").setLevel(own)
     for name in _CHATTY:
-        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
+        logging.getLogger(name).setLevel(max(logging.WARNING, own))
 
 
 def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
@@ -79,15 +88,20 @@ def _redacted(key: str, value: Any) -> Any:  # noqa: ANN401 - whatever somebody 
     if _SECRET_KEYS.search(key) and not _HARMLESS_KEYS.match(key):
         return REDACTED
     match value:
-        case str():
-            return _SECRET_VALUES.sub(REDACTED, value)
-        case bytes():
-            return _SECRET_VALUES.sub(REDACTED, value.decode("utf-8", "replace"))
+        case None | bool() | int() | float():
+            return value
+        case bytes() | bytearray():
+            return _without_secrets(value.decode("utf-8", "replace"))
         case Mapping():
-            return {inner: _redacted(str(inner), item) for inner, item in value.items()}
+            return {_without_secrets(str(inner)): _redacted(str(inner), item) for inner, item in value.items()}
         case list() | tuple() | set() | frozenset():
             return [_redacted(key, item) for item in value]
-        case BaseException():
-            return _SECRET_VALUES.sub(REDACTED, repr(value))
+        case str():
+            return _without_secrets(value)
         case _:
-            return value
+            # An exception, an address, a request: the renderer would write its repr, so that is what is looked at.
+            return _without_secrets(repr(value))
+
+
+def _without_secrets(text: str) -> str:
+    return _SECRET_VALUES.sub(REDACTED, text)

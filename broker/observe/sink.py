@@ -11,7 +11,10 @@ _FILE: Final = "file:"
 
 
 class Sink:
-    """``none``, ``stdout`` or ``file:PATH``. An event may arrive twice after a crash; its id tells."""
+    """``none``, ``stdout`` or ``file:PATH``.
+
+    An event may arrive twice, after a crash or from two replicas that settle at once; its id tells.
+    """
 
     def __init__(self, target: str) -> None:
         """:raises ValueError: another target."""

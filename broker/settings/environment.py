@@ -88,9 +88,10 @@ def _find(field: str, variables: Mapping[str, str]) -> _Given | None:
 
 
 def _unknown_variables(process: Mapping[str, str]) -> Iterator[str]:
-    """Faults for ``BROKER_`` variables that mean nothing: most are typing errors that would go unnoticed.
+    """Faults for ``BROKER_`` variables that look like a setting and are none: typing errors that would go unnoticed.
 
-    Only the process's environment is searched; ``.env`` may serve other programs too.
+    Others with the prefix may be somebody else's. Only the process's environment is searched; ``.env`` may serve other
+    programs too.
     """
     known = [PREFIX + field.upper() for field in Settings.model_fields]
     known += [f"{PREFIX}{field.upper()}_FILE" for field in sorted(_FROM_FILE)]
@@ -100,7 +101,8 @@ def _unknown_variables(process: Mapping[str, str]) -> Iterator[str]:
         # Compared without the prefix, which would make everything look alike.
         endings = {candidate.removeprefix(PREFIX): candidate for candidate in known}
         close = difflib.get_close_matches(name.removeprefix(PREFIX), endings, n=1)
-        yield f"{name}: unknown setting" + (f" (did you mean {endings[close[0]]}?)" if close else "")
+        if close:
+            yield f"{name}: unknown setting (did you mean {endings[close[0]]}?)"
 
 
 def _faults(error: ValidationError, given: Mapping[str, _Given]) -> Iterator[str]:

@@ -54,7 +54,12 @@ class Journal:
             by_tenant[event.tenant] += (event.at, event.encode())
             if event.connection_id:
                 by_connection[event.connection_id].add(event.at)
-        moves = [self._store.execute("ZADD", names.journal(tenant), *pairs) for tenant, pairs in by_tenant.items()]
+        moves = []
+        for tenant, pairs in by_tenant.items():
+            key = names.journal(tenant)
+            moves.append(self._store.execute("ZADD", key, *pairs))
+            # Trimming follows writing: of a tenant of whom nothing is heard any more, this lets go.
+            moves.append(self._store.execute("PEXPIRE", key, self._keep_milliseconds))
         for connection_id, times in by_connection.items():
             key = names.connection_journal(connection_id)
             moves.append(self._store.execute("ZADD", key, *(part for at in times for part in (at, at))))
@@ -78,7 +83,7 @@ class Journal:
     ) -> list[tuple[listing.Position, Event]]:
         """A tenant's events older than ``after``, newest first."""
         found = await listing.page(self._store, names.journal(tenant), after=after, count=count)
-        return [(position, Event.decode(position.member)) for position in found]
+        return [(_place(position), Event.decode(position.member)) for position in found]
 
     async def of_connection(
         self, tenant: str, connection_id: str, after: listing.Position | None, count: int
@@ -94,3 +99,12 @@ class Journal:
             for event in map(Event.decode, reply)
             if event.connection_id == connection_id
         ]
+
+
+def _place(position: listing.Position) -> listing.Position:
+    """The position without what the event says.
+
+    A member begins with its event's id, which is all that the order within a millisecond needs. Cursors are given out,
+    and the event may be about a provider that who holds the cursor was not given.
+    """
+    return listing.Position(position.score, position.member.partition(",")[0])

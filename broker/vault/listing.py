@@ -9,6 +9,8 @@ from broker.errors import FieldFault, InvalidRequest
 from broker.vault.redis.pipeline import Pipeline
 
 _EXTRA_FOR_TIES: Final = 50
+_LATEST: Final = 2**53
+"""The store keeps scores as floating-point numbers, which are whole up to here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,12 @@ def decode_cursor(cursor: str) -> Position:
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
         score, _, member = text.partition(":")
-        return Position(int(score), member)
+        position = Position(int(score), member)
+        if not 0 <= position.score <= _LATEST:
+            raise ValueError
     except (binascii.Error, ValueError):
         raise InvalidRequest("cursor is not one of ours", [FieldFault("cursor", "not a cursor")]) from None
+    return position
 
 
 async def page(store: Pipeline, key: str, *, after: Position | None, count: int) -> list[Position]:

@@ -81,7 +81,7 @@ def tenant_index(tenant: str) -> str:
 
 def subject_index(tenant: str, subject: str) -> str:
     """Sorted set: one subject's connections by creation time (ms). The subject is hashed: it may be anything."""
-    return f"{PREFIX}index:{tenant}:{hashlib.sha256(subject.encode()).hexdigest()[:32]}"
+    return f"{PREFIX}subject:{tenant}:{hashlib.sha256(subject.encode()).hexdigest()[:32]}"
 
 
 def account_index(issuer: str, client_id: str, account_id: str) -> str:

@@ -42,7 +42,7 @@ class StoredReferences:
         """Remove a reference if the event's client issued it or is its audience."""
         reply = await self._store.run(
             scripts.REFERENCE_REVOKE,
-            [names.reference(connection_id, digest), names.outbox(connection_id)],
-            [event.client_id or "", event.encode()],
+            [names.reference(connection_id, digest), names.outbox(connection_id), names.record(connection_id)],
+            [event.client_id or "", event.encode()[:-1]],
         )
         return bool(reply)

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from broker.connections.completion import Completions
+from broker.connections.completion import Completions, failure_of
 from broker.connections.journey import Arrival, Journey
 from broker.errors import BrokerError, InvalidRequest
 from broker.http.reading import single_query
@@ -81,7 +81,7 @@ class CallbackPages:
         try:
             connection = await self._completions.complete_in_browser(session, request_id=request_id)
         except BrokerError as error:
-            return back_to_app(session, error=error.code) or error_page(error, request_id)
+            return back_to_app(session, error=failure_of(error)) or error_page(error, request_id)
         account = connection.account
         return back_to_app(session, status="connected") or self._connected(
             session, provider, account.name if account else None

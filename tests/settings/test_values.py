@@ -119,19 +119,18 @@ def test_encryption_keys_keep_their_order() -> None:
         (f"a b:{KEY}", "key 1 is not kid:base64"),
         (f"{'a' * 33}:{KEY}", "key 1 is not kid:base64"),
         (f"a:{KEY[:20]} {KEY[20:]}", "key 1 is not kid:base64"),
-        (f"a:{base64.b64encode(bytes(32)).decode()}", "key 1 is weak"),
         (f"a:{KEY},a:{KEY}", "key 2 has the id of a key before it"),
     ],
 )
 def test_a_faulty_key_is_named_by_its_position(keys: str, message: str) -> None:
-    """Format, length, strict base64, weak keys, repeated ids."""
+    """Format, length, strict base64, repeated ids."""
     fault = refusal(ENCRYPTION_KEYS=keys)
     assert message in fault
     assert KEY[:20] not in fault
 
 
-@given(st.binary(min_size=32, max_size=32).filter(lambda key: len(set(key)) > 1))
-def test_every_other_key_of_32_bytes_is_read_back(key: bytes) -> None:
+@given(st.binary(min_size=32, max_size=32))
+def test_every_key_of_32_bytes_is_read_back(key: bytes) -> None:
     """Strictness refuses no real key."""
     for encode in (base64.b64encode, base64.urlsafe_b64encode):
         assert load(ENCRYPTION_KEYS=f"k:{encode(key).decode()}").encryption_keys == (("k", key),)

@@ -19,7 +19,8 @@ Metadata = Annotated[dict[Name, str | int | float | bool | None], Field(max_leng
 class Body(BaseModel):
     """Base of all bodies and queries."""
 
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+    # RFC 8259 knows no NaN and no Infinity; nor could they be answered.
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class OpenConnectSession(Body):

@@ -106,7 +106,7 @@ class ConnectSessionRoutes:
         if "references:redeem" in call.caller.scopes:
             view.reference = await self._references.issue(
                 call.caller,
-                connection.id,
+                connection,
                 audience=call.caller.client_id,
                 expires_in=_REFERENCE_SECONDS,
                 max_uses=1,

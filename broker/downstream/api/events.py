@@ -57,5 +57,5 @@ def _page(found: list[tuple[Position, Event]], query: ListEvents, caller: Caller
 
 
 def _within(caller: Caller, event: Event) -> bool:
-    provider = event.data.get("provider")
-    return provider is None or caller.reach.covers_provider(str(provider))
+    # An event about a connection names its provider; one that did not would be for those who were given all.
+    return event.connection_id is None or caller.reach.covers_provider(str(event.data.get("provider")))

@@ -27,7 +27,7 @@ class ReferenceRoutes:
         body = call.body(IssueReference)
         reference = await self._references.issue(
             call.caller,
-            connection.id,
+            connection,
             audience=body.audience,
             expires_in=body.expires_in,
             max_uses=body.max_uses,

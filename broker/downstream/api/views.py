@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from broker.clock import rfc3339
 from broker.models.access import Client
@@ -147,12 +147,16 @@ class OpenedConnectSession(BaseModel):
     expires_at: str | None
 
 
+def _is_absent(value: object) -> bool:
+    return value is None
+
+
 class CompletedConnectSession(BaseModel):
     """The connection that was made, and a reference to it for a caller that may redeem."""
 
     connection: ConnectionView
-    reference: str | None = None
-    expires_in: int | None = None
+    reference: str | None = Field(default=None, exclude_if=_is_absent)
+    expires_in: int | None = Field(default=None, exclude_if=_is_absent)
 
 
 class TokenView(BaseModel):

@@ -82,7 +82,8 @@ class OAuthEndpoint:
     async def _authenticate(self, request: Request, parameters: Mapping[str, str]) -> Client:
         """The client, by ``client_secret_basic`` or ``client_secret_post``, never both (RFC 6749 §2.3)."""
         headers = request.headers.getlist("authorization")
-        if len(headers) > 1 or (headers and ("client_secret" in parameters or "client_assertion" in parameters)):
+        in_body = [name for name in ("client_secret", "client_assertion") if name in parameters]
+        if len(headers) + len(in_body) > 1:
             raise OAuthError("invalid_request", "the client authenticates in more than one way")
         client_id, secret = _basic(headers[0]) if headers else _post(parameters)
         if parameters.get("client_id", client_id) != client_id:

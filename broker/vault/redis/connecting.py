@@ -1,12 +1,14 @@
 """From a store URL to an open connection with our scripts loaded."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from broker.errors import ConfigurationError
 from broker.vault import scripts
 
 Connect = Callable[[], Awaitable[AbstractConnection]]
@@ -16,13 +18,13 @@ def connector(url: str, *, connect_timeout: float) -> Connect:
     """How to open a connection to ``url`` (``redis://``, ``rediss://`` or ``unix://``).
 
     :param connect_timeout: seconds for each of the steps TCP or TLS connect.
-    :raises ValueError: the URL has another scheme or a malformed part.
+    :raises ConfigurationError: the URL has another scheme, a malformed part, or an option that can't be set.
     """
-    options: dict[str, Any] = {**parse_url(url)}
-    connection_class: type[AbstractConnection] = options.pop("connection_class", Connection)
-
-    async def connect() -> AbstractConnection:
-        connection = connection_class(
+    try:
+        options: dict[str, Any] = {**parse_url(url)}
+        connection_class: type[AbstractConnection] = options.pop("connection_class", Connection)
+        make = partial(
+            connection_class,
             **options,
             # redis-py repeats commands ten times by default; a write whose answer got lost would run again.
             retry=Retry(NoBackoff(), 0),
@@ -32,8 +34,20 @@ def connector(url: str, *, connect_timeout: float) -> Connect:
             protocol=2,
             client_name="broker",
         )
-        await connection.connect()  # type: ignore[no-untyped-call]
-        await _load_scripts(connection)
+        make()  # Opens nothing, but tells now and not at the first request what the URL asks for in vain.
+    except (ValueError, TypeError):
+        raise ConfigurationError(
+            ["BROKER_REDIS_URL: not a redis://, rediss:// or unix:// URL that can be used"]
+        ) from None
+
+    async def connect() -> AbstractConnection:
+        connection = make()
+        try:
+            await connection.connect()  # type: ignore[no-untyped-call]
+            await _load_scripts(connection)
+        except BaseException:
+            await connection.disconnect(nowait=True)
+            raise
         return connection
 
     return connect

@@ -114,6 +114,9 @@ class Pipeline:
     async def _pump_batches(self) -> None:
         while True:
             await self._something_waits.wait()
+            if self._connection is not None and await self._connection.can_read():
+                # Between batches nothing is due, so this is the end of the connection. Nothing has been sent yet.
+                await self._discard_connection()
             if self._connection is None and not await self._open_connection():
                 continue
             batch = self._take_batch()

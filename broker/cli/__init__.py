@@ -1,0 +1,13 @@
+"""What a person or a script types: ``broker …``. Workers never import it.
+
+* ``main`` – the console script: which module holds which command, errors → lines on stderr and exit codes.
+* ``session`` – settings, providers and the store for the length of one command.
+* ``output`` – tables for people, JSON for programs; ``faults`` – what is said when it goes wrong.
+* ``serve``, ``clients``, ``connections``, ``providers``, ``keys``, ``events``, ``config`` – a command or a group each.
+* ``doctor`` – says what is wrong with a set-up; ``diagnosis`` – its checks.
+* ``connect`` – the browser flow from a terminal: ``loopback`` is where the browser returns to, ``remote`` the broker
+  over HTTP, ``registration`` the client that the command makes for itself.
+* ``demo/`` – the story, narrated.
+
+A command reads settings, calls one room below and prints; whatever decides something stands in that room.
+"""

@@ -1,0 +1,22 @@
+"""``broker config``: what configuration may say."""
+
+import typer
+
+from broker.cli.output import print_json
+from broker.providers.json_schema import json_schema
+
+commands = typer.Typer(
+    name="config", help="Help with configuration files.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+# Without a callback, a group of one command would become that command.
+@commands.callback()
+def _group() -> None:
+    pass
+
+
+@commands.command()
+def schema() -> None:
+    """Print the JSON Schema of providers.yaml, for editors: > providers.schema.json."""
+    print_json(json_schema())

@@ -1,0 +1,140 @@
+"""``broker connect PROVIDER``: the browser flow from a terminal, on a developer's own machine."""
+
+import getpass
+import os
+import secrets
+import sys
+import webbrowser
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+import httpx2
+import typer
+
+from broker.cli.loopback import listening
+from broker.cli.output import Json, note, print_fields, print_json
+from broker.cli.registration import sign_in
+from broker.cli.remote import RemoteBroker
+from broker.errors import ConfigurationError, Conflict, NotFound
+from broker.settings import load_settings
+
+commands = typer.Typer()
+
+_PATIENCE: Final = 600.0
+"""Seconds that a person has for signing in and approving."""
+_NEXT: Final = """
+All of them: broker connections list
+Its token, for a service (broker clients create my-service --scope tokens:read):
+  curl -u "$CLIENT_ID:$CLIENT_SECRET" -d grant_type=client_credentials {url}/oauth/token
+  curl -X POST -H "Authorization: Bearer $BROKER_TOKEN" {url}/v1/connections/{id}/token"""
+
+
+@commands.command()
+def connect(
+    provider: Annotated[str, typer.Argument(help="An entry of providers.yaml.")],
+    subject: Annotated[
+        str | None, typer.Option(help="Whose connection it will be. Default: local:<your user name>.")
+    ] = None,
+    scope: Annotated[
+        list[str] | None, typer.Option(help="A scope of the provider; may be repeated. Default: the provider's own.")
+    ] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the link.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Connect an account of yours in the browser. Needs a running broker (broker serve)."""
+    settings = load_settings()
+    url = settings.url or settings.public_url
+    subject = subject or f"local:{getpass.getuser()}"
+    with httpx2.Client(trust_env=False) as http:
+        broker = RemoteBroker(http, url)
+        broker.check_ready()
+        sign_in(broker, settings)
+        _check_provider(broker, provider)
+        wish = {"provider": provider, "subject": subject, "scopes": scope or []}
+        connection = _connect(broker, wish, open_browser=not no_browser)
+    if as_json:
+        print_json(connection)
+    else:
+        _print(connection, url)
+
+
+def _check_provider(broker: RemoteBroker, name: str) -> None:
+    try:
+        provider = broker.call("GET", f"/v1/providers/{quote(name, safe='')}")
+    except NotFound:
+        known = ", ".join(item["name"] for item in broker.call("GET", "/v1/providers")["items"])
+        raise NotFound(f"there is no provider {name!r}; there are: {known or 'none'}") from None
+    if not provider["ready"]:
+        raise ConfigurationError(
+            [
+                f"{provider['display_name']} is not ready. What the broker lacks:",
+                *(f"  {missing}" for missing in provider["missing"]),
+                f"Register an app at {provider['display_name']} with the redirect URI {provider['redirect_uri']}",
+                "Set what it gives you in the broker's environment or .env, and restart broker serve.",
+            ]
+        )
+
+
+def _connect(broker: RemoteBroker, wish: Mapping[str, object], *, open_browser: bool) -> dict[str, Any]:
+    """Send the person to the provider, wait for the browser to return, complete; answers the connection."""
+    state = secrets.token_urlsafe(32)
+    session: dict[str, Any] = {}
+
+    def finish(answer: Mapping[str, str]) -> dict[str, Any]:
+        return _complete(broker, session["id"], str(wish["subject"]), answer)
+
+    with listening(state, finish) as (return_url, result):
+        session |= broker.call("POST", "/v1/connect-sessions", {**wish, "return_url": return_url, "state": state})
+        note("Open this link in a browser on this machine:")
+        note(f"  {session['connect_url']}")
+        if open_browser and _has_display():
+            webbrowser.open(session["connect_url"])
+        with _waiting("Waiting for you in the browser"):
+            return _wait(result)
+
+
+def _complete(broker: RemoteBroker, session_id: str, subject: str, answer: Mapping[str, str]) -> dict[str, Any]:
+    if "error" in answer:
+        raise Conflict(f"the provider or you said no: {answer['error']}")
+    proof = {"completion_code": answer.get("completion_code", ""), "subject": subject}
+    connection: dict[str, Any] = broker.call("POST", f"/v1/connect-sessions/{session_id}/complete", proof)["connection"]
+    return connection
+
+
+def _wait(result: "Future[dict[str, Any]]") -> dict[str, Any]:
+    try:
+        return result.result(_PATIENCE)
+    except TimeoutError:
+        raise Conflict("nobody came back from the provider within ten minutes; try again") from None
+
+
+def _has_display() -> bool:
+    """Whether a browser can show itself; on a machine without display one might take over the terminal."""
+    return sys.platform == "darwin" or any(name in os.environ for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"))
+
+
+@contextmanager
+def _waiting(text: str) -> Iterator[None]:
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console  # noqa: PLC0415 - needed where a person looks
+
+    with Console(stderr=True).status(text):
+        yield
+
+
+def _print(connection: Mapping[str, Any], url: str) -> None:
+    account = connection["account"] or {}
+    print_fields(
+        {
+            "connected": account.get("name") or account.get("id") or connection["provider"],
+            "connection": connection["id"],
+            "subject": connection["subject"],
+            "scopes": " ".join(connection["scopes"]),
+        }
+    )
+    print(_NEXT.format(url=url, id=connection["id"]))

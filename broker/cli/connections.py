@@ -1,0 +1,167 @@
+"""``broker connections``: what is connected, how it fares, and its end."""
+
+from typing import Annotated
+
+import typer
+
+from broker.app.heart import Heart
+from broker.cli.output import Json, Yes, confirm, note, print_fields, print_json, print_table
+from broker.cli.session import with_heart
+from broker.downstream.api.views import AccountView, ConnectionList, ConnectionView, DisconnectedView, TestedView
+from broker.errors import NotFound
+from broker.models.access import DEFAULT_TENANT
+from broker.models.connection import Connection, Status
+from broker.models.ids import is_id
+
+commands = typer.Typer(
+    name="connections", help="Look at connections, and end them.", no_args_is_help=True, rich_markup_mode=None
+)
+
+ConnectionId = Annotated[str, typer.Argument(metavar="CONNECTION_ID", help="con_…")]
+
+
+@commands.command("list")
+def list_(
+    subject: Annotated[str | None, typer.Option(help="Only this subject's.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Only those at this provider.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only those with this status.")] = None,
+    tenant: Annotated[str, typer.Option(help="Whose connections.")] = DEFAULT_TENANT,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
+    cursor: Annotated[str | None, typer.Option(help="Go on where the list before ended.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List connections, newest first."""
+
+    def wanted(connection: Connection) -> bool:
+        return provider in {None, connection.provider} and status in {None, connection.status}
+
+    async def work(heart: Heart) -> ConnectionList:
+        found, next_cursor = await heart.directory.page(
+            tenant, subject=subject, wanted=wanted, cursor=cursor, limit=limit
+        )
+        return ConnectionList(items=[ConnectionView.of(connection) for connection in found], next_cursor=next_cursor)
+
+    page = with_heart(work)
+    if as_json:
+        print_json(page)
+        return
+    rows = [(c.id, c.provider, c.subject, _account(c.account), c.status, c.health.status) for c in page.items]
+    print_table(["CONNECTION", "PROVIDER", "SUBJECT", "ACCOUNT", "STATUS", "HEALTH"], rows)
+    if page.next_cursor:
+        note(f"There are more: --cursor {page.next_cursor}")
+
+
+@commands.command()
+def show(connection_id: ConnectionId, as_json: Json = False) -> None:
+    """Show a connection; never its credential."""
+
+    async def work(heart: Heart) -> ConnectionView:
+        return ConnectionView.of(await existing_connection(heart, connection_id))
+
+    _print_connection(with_heart(work), as_json=as_json)
+
+
+@commands.command("test")
+def try_out(connection_id: ConnectionId, as_json: Json = False) -> None:
+    """Ask the provider whose account it is, with a fresh token."""
+
+    async def work(heart: Heart) -> TestedView:
+        connection = await existing_connection(heart, connection_id)
+        account = await heart.lifecycle.test(connection, request_id=None)
+        return TestedView(
+            connection_id=connection.id,
+            status="healthy" if account else "unknown",
+            account=AccountView(id=account.id, name=account.name) if account else None,
+            detail=None if account else "the provider's entry has no identity call, so nothing could be tested",
+        )
+
+    tested = with_heart(work)
+    if as_json:
+        print_json(tested)
+    else:
+        print_fields(
+            {
+                "connection": tested.connection_id,
+                "status": tested.status,
+                "account": _account(tested.account),
+                "detail": tested.detail,
+            }
+        )
+
+
+@commands.command()
+def refresh(connection_id: ConnectionId, as_json: Json = False) -> None:
+    """Refresh the access token now, whatever its age."""
+
+    async def work(heart: Heart) -> ConnectionView:
+        connection = await existing_connection(heart, connection_id)
+        return ConnectionView.of(await heart.lifecycle.refresh(connection, request_id=None))
+
+    _print_connection(with_heart(work), as_json=as_json)
+
+
+@commands.command()
+def delete(connection_id: ConnectionId, yes: Yes = False, as_json: Json = False) -> None:
+    """End a connection, and revoke its credential at the provider."""
+    confirm(f"Disconnect {connection_id} and revoke it at the provider?", yes=yes)
+
+    async def work(heart: Heart) -> DisconnectedView:
+        connection = await existing_connection(heart, connection_id)
+        ending = await heart.lifecycle.disconnect(connection, client_id=None, request_id=None)
+        return DisconnectedView.of(connection.id, ending)
+
+    ended = with_heart(work)
+    if as_json:
+        print_json(ended)
+        return
+    upstream = ended.upstream
+    answered = f" (HTTP {upstream.status})" if upstream.status else ""
+    print_fields(
+        {
+            "connection": ended.id,
+            "status": ended.status,
+            "at the provider": f"{upstream.outcome}{answered}",
+            "detail": upstream.detail,
+        }
+    )
+
+
+async def existing_connection(heart: Heart, connection_id: str) -> Connection:
+    """The connection with this id.
+
+    :raises NotFound: there is none.
+    """
+    connection = await heart.records.read(connection_id) if is_id("con", connection_id) else None
+    if connection is None:
+        raise NotFound("no such connection")
+    return connection
+
+
+def _account(account: AccountView | None) -> str | None:
+    return (account.name or account.id) if account else None
+
+
+def _print_connection(connection: ConnectionView, *, as_json: bool) -> None:
+    if as_json:
+        print_json(connection)
+        return
+    error = connection.health.last_error
+    print_fields(
+        {
+            "connection": connection.id,
+            "provider": connection.provider,
+            "account": _account(connection.account),
+            "subject": connection.subject,
+            "tenant": connection.tenant,
+            "label": connection.label,
+            "status": connection.status,
+            "scopes": " ".join(connection.scopes),
+            "generation": str(connection.generation),
+            "access token until": connection.access_token_expires_at,
+            "created at": connection.created_at,
+            "last used at": connection.last_used_at,
+            "health": connection.health.status,
+            "last refreshed at": connection.health.last_refreshed_at,
+            "last error": f"{error.code}: {error.message}" if error else None,
+        }
+    )

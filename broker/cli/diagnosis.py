@@ -1,0 +1,166 @@
+"""The checks of ``broker doctor``: each says how something stands, and what to do where it doesn't."""
+
+import socket
+import time
+from collections.abc import Iterator
+from typing import Final, Literal
+from urllib.parse import urlsplit
+
+import httpx2
+from pydantic import BaseModel
+
+from broker.app.heart import Heart
+from broker.cli.providers import lacks, redirect_uri
+from broker.cli.session import heart_for_command
+from broker.errors import BrokerError, ConfigurationError
+from broker.providers import Registry
+from broker.settings import Settings
+from broker.vault.opening import reasons_not_ready
+from broker.vault.redis.data_dir import make_private
+
+_ANSWERS_WITHIN: Final = 3.0
+_CLOCKS_APART_AT_MOST: Final = 2.0
+"""Seconds; expiry and leases are judged by the clocks of several machines."""
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+class Check(BaseModel):
+    """One finding. ``advice``: what to do about it."""
+
+    name: str
+    status: Literal["ok", "warn", "fail"]
+    message: str
+    advice: str | None = None
+
+
+def of_faults(name: str, error: ConfigurationError) -> Iterator[Check]:
+    """A failure for each fault of a configuration."""
+    for fault in error.faults:
+        yield Check(name=name, status="fail", message=fault)
+
+
+def of_providers(settings: Settings, providers: Registry) -> Iterator[Check]:
+    """What is ready, what the rest lacks, and what is to be registered at each provider."""
+    ready = sum(provider.ready for provider in providers)
+    yield Check(
+        name="providers file",
+        status="ok" if ready else "warn",
+        message=f"{settings.providers_file}: {ready} of {len(providers)} providers ready",
+    )
+    for provider in providers:
+        missing, todo = lacks(provider), []
+        if missing:
+            todo.append("set it in the environment or in .env, and restart the broker")
+        if "authorization_code" in provider.grant_types:
+            manual = f" ({provider.documentation})" if provider.documentation else ""
+            todo.append(f"redirect URI to register there{manual}: {redirect_uri(settings, provider)}")
+        yield Check(
+            name=f"provider {provider.name}",
+            status="warn" if missing else "ok",
+            message=missing or "ready",
+            advice="; ".join(todo) or None,
+        )
+
+
+def of_addresses(settings: Settings) -> Check:
+    """Whether who follows the public URL can come to where the broker listens."""
+    public = urlsplit(settings.public_url)
+    listens = f"{settings.host}:{settings.port}"
+    message = f"browsers and services use {settings.public_url}, the broker listens on {listens}"
+    name = "public address"
+    if public.hostname not in _LOOPBACK:
+        return Check(name=name, status="ok", message=message, advice=f"a TLS proxy has to forward there: to {listens}")
+    public_port = public.port or (443 if public.scheme == "https" else 80)
+    if public_port != settings.port:
+        advice = "unset BROKER_PUBLIC_URL, or let BROKER_PORT agree with it, unless something forwards"
+        return Check(name=name, status="warn", message=message, advice=advice)
+    if settings.host not in _LOOPBACK:
+        advice = "other machines can come in but can't use that URL: set BROKER_PUBLIC_URL, or leave BROKER_HOST alone"
+        return Check(name=name, status="warn", message=message, advice=advice)
+    return Check(name=name, status="ok", message=message)
+
+
+def of_data_dir(settings: Settings) -> Check:
+    """Whether the embedded store's folder is there, and closed to others."""
+    name = "data directory"
+    if settings.redis_url is not None:
+        return Check(name=name, status="ok", message="not used with an external store")
+    try:
+        make_private(settings.data_dir)
+    except ConfigurationError as error:
+        return Check(name=name, status="fail", message=error.detail)
+    return Check(name=name, status="ok", message=f"{settings.data_dir} is open to this user alone")
+
+
+async def of_store(settings: Settings, providers: Registry) -> list[Check]:
+    """Whether the store can be reached, is fit for tokens, and knows the keyring; and whose clock is wrong."""
+    try:
+        async with heart_for_command(settings, providers) as heart:
+            reasons = await reasons_not_ready(heart.store, wait_replicas=settings.store_wait_replicas)
+            if not reasons:
+                return [*_of_fit_store(heart), await _of_time(heart)]
+    except BrokerError as error:
+        reasons = error.detail.splitlines()
+    advice = "look at its log, store.log in the data directory" if settings.redis_url is None else None
+    return [Check(name="store", status="fail", message=reason, advice=advice) for reason in reasons]
+
+
+def of_listening(settings: Settings) -> Check:
+    """Whether a broker answers at the public URL; if none does, whether one could listen."""
+    name = "running broker"
+    answer = _asked(f"{settings.public_url}/readyz")
+    if answer is None:
+        return _of_port(settings, name)
+    status = answer.get("status")
+    if status == "ready":
+        return Check(name=name, status="ok", message=f"answers at {settings.public_url} and is ready")
+    if status == "not_ready":
+        reasons = answer.get("reasons")
+        why = "; ".join(map(str, reasons)) if isinstance(reasons, list) else "it doesn't say why"
+        return Check(name=name, status="fail", message=f"answers at {settings.public_url} but is not ready: {why}")
+    message = f"what answers at {settings.public_url} is not a broker"
+    return Check(name=name, status="fail", message=message, advice="end it, or choose another BROKER_PORT")
+
+
+def _of_fit_store(heart: Heart) -> Iterator[Check]:
+    settings = heart.settings
+    which = f"embedded, in {settings.data_dir}" if settings.redis_url is None else "external"
+    yield Check(name="store", status="ok", message=f"{which}: reachable, keeps an append-only file, evicts nothing")
+    keys = len(heart.keyring.fingerprints())
+    message = f"{keys} key{'s' * (keys > 1)}, fit for what the store holds; {heart.keyring.writer} writes"
+    yield Check(name="encryption keys", status="ok", message=message)
+
+
+async def _of_time(heart: Heart) -> Check:
+    asked = time.time()
+    seconds, microseconds = map(int, await heart.store.execute("TIME"))
+    apart = abs(seconds + microseconds / 1_000_000 - (asked + time.time()) / 2)
+    message = f"this machine's clock and the store's are {apart:.1f} s apart"
+    if apart <= _CLOCKS_APART_AT_MOST:
+        return Check(name="time", status="ok", message=message)
+    return Check(name="time", status="fail", message=message, advice="synchronise both machines (NTP)")
+
+
+def _asked(url: str) -> dict[str, object] | None:
+    """The JSON object that ``url`` answers; empty if it is something else, ``None`` if nothing answers."""
+    try:
+        answer = httpx2.get(url, timeout=_ANSWERS_WITHIN, trust_env=False)
+    except httpx2.TransportError:
+        return None
+    try:
+        body = answer.json()
+    except ValueError:
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _of_port(settings: Settings, name: str) -> Check:
+    place = f"{settings.host}:{settings.port}"
+    try:
+        family, _, _, _, address = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        socket.create_server((str(address[0]), settings.port), family=family).close()
+    except OSError as error:
+        advice = "choose another BROKER_PORT, or end what listens there"
+        message = f"nothing answers at {settings.public_url}, and {place} can't be listened on: {error.strerror}"
+        return Check(name=name, status="fail", message=message, advice=advice)
+    return Check(name=name, status="ok", message=f"none yet; {place} is free", advice="start it with: broker serve")

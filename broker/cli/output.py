@@ -1,0 +1,78 @@
+"""What commands print on stdout: tables for people (plain where no terminal reads them), JSON for programs."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Final
+
+import typer
+from pydantic import BaseModel
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
+
+_NOTHING: Final = "-"
+
+
+def print_json(document: BaseModel | Mapping[str, object]) -> None:
+    """One JSON document; that of a view has the fields of the API's answer."""
+    fields = document.model_dump(mode="json") if isinstance(document, BaseModel) else document
+    # Escaped to ASCII: names come from providers, and a terminal may stand at the other end.
+    print(json.dumps(fields, indent=2))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
+    """Rows under a heading. The first column is never wrapped: it is what one copies."""
+    cells = [[printable(cell or _NOTHING) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        _print_rich_table(columns, cells)
+    else:
+        _print_plain_table(columns, cells)
+
+
+def print_fields(fields: Mapping[str, str | None]) -> None:
+    """Names and values of one thing, a line each."""
+    width = max(map(len, fields))
+    for name, value in fields.items():
+        print(f"{name:{width}}  {printable(value or _NOTHING)}")
+
+
+def note(text: str) -> None:
+    """Something for the person at the terminal that is no part of the output."""
+    print(printable(text), file=sys.stderr)
+
+
+def printable(text: str) -> str:
+    """``text`` without control characters: an account's name must not steer the terminal."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Return if the person agrees; without a terminal nobody can be asked, so whoever calls is believed.
+
+    :raises typer.Abort: they don't.
+    """
+    if not yes and sys.stdin.isatty():
+        typer.confirm(printable(question), abort=True, err=True)
+
+
+def _print_rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    # Not needed, and not loaded, where programs read.
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for position, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=position == 0)
+    for row in rows:
+        # As text, not as rich's markup: the cells hold what others chose.
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def _print_plain_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    lines = [columns, *rows]
+    widths = [max(len(line[position]) for line in lines) for position in range(len(columns))]
+    for line in lines:
+        print("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())

@@ -1,0 +1,178 @@
+"""Authentication: who counts as whom, for how long that is believed, and how failures are limited."""
+
+import httpx2
+import pytest
+import redis
+
+from broker.access.tokens import LIFETIME
+from broker.app.heart import Heart
+from broker.errors import RateLimited, StoreUnavailable, Unauthenticated
+from broker.models.ids import new_id, new_secret
+from tests.journey import MakeClient
+from tests.access.stored import rewrite
+from tests.world import FakeClock
+
+ADDRESS = "203.0.113.7"
+
+
+def commands(raw_store: redis.Redis) -> int:
+    """How often the store was asked since the last look."""
+    counted = sum(entry["calls"] for name, entry in raw_store.info("commandstats").items() if "config" not in name)
+    raw_store.config_resetstat()
+    return int(counted)
+
+
+async def test_a_token_in_use_costs_no_look_at_the_store(
+    heart: Heart, make_client: MakeClient, raw_store: redis.Redis
+) -> None:
+    """After the first request it is known; the second one asks nobody."""
+    token = await (await make_client()).broker_token()
+    await heart.authenticator.bearer(token, ADDRESS)
+    commands(raw_store)
+    for _ in range(5):
+        caller = await heart.authenticator.bearer(token, ADDRESS)
+    assert caller.tenant == "default"
+    assert commands(raw_store) == 0
+
+
+async def test_a_revoked_token_stops_working_within_seconds(
+    heart: Heart, make_client: MakeClient, raw_store: redis.Redis
+) -> None:
+    """Another replica revoked it: the next look, a moment later, ends it here."""  # S13
+    app = await make_client()
+    token = await app.broker_token()
+    await heart.authenticator.bearer(token, ADDRESS)
+    [key] = raw_store.keys("broker:bat:*")
+    raw_store.delete(key)
+    await heart.authenticator.revalidate()
+    with pytest.raises(Unauthenticated):
+        await heart.authenticator.bearer(token, ADDRESS)
+
+
+@pytest.mark.parametrize("looks", ["revalidated", "only the time passed"])
+async def test_the_tokens_of_a_deleted_client_stop_working_within_seconds(
+    heart: Heart, make_client: MakeClient, clock: FakeClock, looks: str
+) -> None:
+    """By the look that comes every moment; and should that fail to come, by the time a token is believed."""  # S13
+    app = await make_client()
+    token = await app.broker_token()
+    await heart.authenticator.bearer(token, ADDRESS)
+    await heart.clients.delete(app.client_id)
+    if looks == "revalidated":
+        await heart.authenticator.revalidate()
+    else:
+        clock.advance(seconds=5)
+    with pytest.raises(Unauthenticated):
+        await heart.authenticator.bearer(token, ADDRESS)
+
+
+async def test_a_token_ends_after_a_quarter_of_an_hour(heart: Heart, make_client: MakeClient, clock: FakeClock) -> None:
+    """Also one that is in use all the time."""
+    token = await (await make_client()).broker_token()
+    for _ in range(LIFETIME - 1):
+        clock.advance(seconds=1)
+        await heart.authenticator.bearer(token, ADDRESS)
+    clock.advance(seconds=1)
+    with pytest.raises(Unauthenticated):
+        await heart.authenticator.bearer(token, ADDRESS)
+
+
+async def test_tokens_no_longer_used_are_forgotten(
+    heart: Heart, make_client: MakeClient, raw_store: redis.Redis
+) -> None:
+    """What is remembered is bounded by what is used: an idle token is looked up again when it comes back."""
+    token = await (await make_client()).broker_token()
+    await heart.authenticator.bearer(token, ADDRESS)
+    await heart.authenticator.revalidate()
+    await heart.authenticator.revalidate()
+    commands(raw_store)
+    await heart.authenticator.revalidate()
+    assert commands(raw_store) == 0
+    await heart.authenticator.bearer(token, ADDRESS)
+    assert commands(raw_store) == 2
+
+
+async def test_a_store_that_is_gone_ends_belief_but_not_at_once(
+    heart: Heart, make_client: MakeClient, clock: FakeClock
+) -> None:
+    """Within five seconds requests go on, then they are refused as 503, not as 401."""
+    token = await (await make_client()).broker_token()
+    await heart.authenticator.bearer(token, ADDRESS)
+    await heart.store.aclose()
+    await heart.authenticator.revalidate()
+    clock.advance(seconds=4.9)
+    await heart.authenticator.bearer(token, ADDRESS)
+    clock.advance(seconds=0.1)
+    with pytest.raises(StoreUnavailable):
+        await heart.authenticator.bearer(token, ADDRESS)
+
+
+async def test_a_token_has_no_scope_that_its_client_lost(
+    heart: Heart, make_client: MakeClient, raw_store: redis.Redis
+) -> None:
+    """What the client may do now counts, not what it could do when the token was issued."""
+    app = await make_client(scopes=("connect", "admin"))
+    token = await app.broker_token()
+    rewrite(raw_store, f"broker:{app.client_id}", scopes=["connect", "proxy"])
+    assert (await heart.authenticator.bearer(token, ADDRESS)).scopes == {"connect"}
+
+
+async def test_a_token_of_another_tenant_than_its_client_is_refused(
+    heart: Heart, make_client: MakeClient, raw_store: redis.Redis
+) -> None:
+    """Nor is one without a tenant taken for one of a default tenant."""  # S6
+    app = await make_client()
+    token = await app.broker_token()
+    [key] = raw_store.keys("broker:bat:*")
+    for tenant in ("other", "", None):
+        rewrite(raw_store, key, tenant=tenant)
+        with pytest.raises(Unauthenticated):
+            await heart.authenticator.bearer(token, ADDRESS)
+    rewrite(raw_store, key, tenant="default")
+    assert (await heart.authenticator.bearer(token, ADDRESS)).client_id == app.client_id
+
+
+async def test_failures_are_limited_by_address_and_never_below_a_hundred(heart: Heart, make_client: MakeClient) -> None:
+    """A hundred mistakes a minute are 401; an attack is 429 with a time to wait; other addresses don't suffer."""  # S8
+    app = await make_client()
+    outcomes = []
+    for _ in range(130):
+        with pytest.raises((Unauthenticated, RateLimited)) as refused:
+            await heart.authenticator.client(app.client_id, new_secret("bcs"), ADDRESS)
+        outcomes.append(refused.value)
+    assert {type(error) for error in outcomes[:100]} == {Unauthenticated}
+    assert isinstance(outcomes[-1], RateLimited)
+    assert 0 < (outcomes[-1].retry_after or 0) <= 60
+    with pytest.raises(RateLimited):
+        await heart.authenticator.bearer(new_secret("bat"), ADDRESS)
+    with pytest.raises(Unauthenticated):
+        await heart.authenticator.client(app.client_id, "wrong", "198.51.100.1")
+
+
+async def test_who_knows_the_secret_is_let_in_while_others_are_limited(heart: Heart, make_client: MakeClient) -> None:
+    """Behind one address a flood of failures locks nobody out."""  # S8
+    app = await make_client()
+    token = await app.broker_token()
+    for _ in range(130):
+        with pytest.raises((Unauthenticated, RateLimited)):
+            await heart.authenticator.client(new_id("cl"), app.secret, ADDRESS)
+    assert (await heart.authenticator.client(app.client_id, app.secret, ADDRESS)).client_id == app.client_id
+    assert (await heart.authenticator.bearer(token, ADDRESS)).client_id == app.client_id
+
+
+async def test_the_limit_ends_by_itself(heart: Heart, raw_store: redis.Redis) -> None:
+    """The counter lives for a minute from its first failure, and more failures don't prolong it."""  # S8
+    for _ in range(3):
+        with pytest.raises(Unauthenticated):
+            await heart.authenticator.client(new_id("cl"), "x", ADDRESS)
+    [key] = raw_store.keys("broker:failures:*")
+    assert raw_store.get(key) == b"3"
+    assert 0 < int(raw_store.pttl(key)) <= 60_000
+
+
+async def test_failures_without_a_store_are_not_taken_for_success(heart: Heart, http: httpx2.AsyncClient) -> None:
+    """Who can't be checked is not let in."""  # S14
+    await heart.store.aclose()
+    answer = await http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=(new_id("cl"), "x"))
+    assert answer.status_code == 503
+    assert "access_token" not in answer.text

@@ -1,0 +1,35 @@
+"""A person with a browser, as a program: ``python -m tests.cli.browser DECISION LINK`` goes where a link leads.
+
+``BROWSER`` may name it. It prints nothing; how the browser ended up stands in the file that ``BROWSER_LOG`` names.
+"""
+
+import os
+import re
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx2
+
+
+def visit(link: str, decision: str) -> httpx2.Response:
+    """Press Continue, decide at the provider, come back; answers the page at the return address."""
+    broker = "{0.scheme}://{0.netloc}".format(urlsplit(link))
+    with httpx2.Client(trust_env=False, timeout=30) as browser:
+        left = browser.post(link, data={"decision": "continue"}, headers={"Origin": broker})
+        consent = browser.get(left.headers["location"])
+        form = {
+            "form_token": re.findall(r'name="form_token" value="([^"]+)"', consent.text)[0],
+            "account": "alice@practice.example",
+            "scope": re.findall(r'name="scope" value="([^"]+)" checked', consent.text),
+            "decision": decision,
+        }
+        answered = browser.post(str(consent.url.copy_with(query=None)), data=form)
+        arrived = browser.get(answered.headers["location"])
+        return browser.get(arrived.headers["location"])
+
+
+if __name__ == "__main__":
+    decision, link = sys.argv[1:]
+    page = visit(link, decision)
+    Path(os.environ["BROWSER_LOG"]).write_text(f"{page.status_code}\n{page.text}")

@@ -1,0 +1,162 @@
+"""``broker doctor``."""
+
+import socket
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from tests.cli.conftest import Cli, Result
+from tests.processes import broker_process
+
+
+def found(result: Result) -> dict[str, str]:
+    """The checks and how they came out."""
+    return {check["name"]: check["status"] for check in result.json["checks"]}
+
+
+def message(result: Result, name: str) -> str:
+    """What a check said."""
+    return " ".join(check["message"] for check in result.json["checks"] if check["name"] == name)
+
+
+def test_a_sound_set_up_passes(cli: Cli) -> None:
+    """Nothing fails, exit 0; what is missing is a warning that says what to set and what to register."""
+    result = cli("doctor", "--json")
+    assert result.exit_code == 0
+    assert result.json["ok"] is True
+    assert found(result) == {
+        "settings": "ok",
+        "providers file": "ok",
+        "provider practice": "ok",
+        "provider practice-graceful": "ok",
+        "provider practice-sealed": "ok",
+        "provider practice-shared": "ok",
+        "provider practice-two": "ok",
+        "provider unconfigured": "warn",
+        "public address": "ok",
+        "data directory": "ok",
+        "store": "ok",
+        "encryption keys": "ok",
+        "time": "ok",
+        "running broker": "ok",
+    }
+    text = cli("doctor").stdout
+    assert "lacks NOT_SET_ANYWHERE" in text
+    assert "/callback/unconfigured" in text
+    assert "broker serve" in text
+
+
+def test_faulty_settings_are_all_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every faulty setting is a failure of its own; nothing else is tried."""
+    monkeypatch.setenv("BROKER_WORKERS", "none")
+    monkeypatch.setenv("BROKER_PUBLIC_URL", "http://broker.example")
+    result = cli("doctor", "--json")
+    assert result.exit_code == 1
+    assert [check["status"] for check in result.json["checks"]] == ["fail", "fail"]
+
+
+def test_a_faulty_providers_file_hides_nothing_else(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Its faults are told by line, and the store is still looked at."""
+    (tmp_path / "faulty.yaml").write_text("providers:\n  one: {display_name: One}\n")
+    monkeypatch.setenv("BROKER_PROVIDERS_FILE", "faulty.yaml")
+    result = cli("doctor", "--json")
+    assert result.exit_code == 1
+    assert found(result)["providers file"] == "fail"
+    assert "faulty.yaml:2" in message(result, "providers file")
+    assert found(result)["store"] == "ok"
+
+
+def test_an_unreachable_store_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that nobody can reach is a failure, and its address's password is not told."""  # K1
+    monkeypatch.setenv("BROKER_REDIS_URL", "redis://:canary-password@127.0.0.1:1")
+    result = cli("doctor", "--json")
+    assert result.exit_code == 1
+    assert found(result)["store"] == "fail"
+    assert "encryption keys" not in found(result)
+    assert "canary-password" not in result.stdout + result.stderr
+
+
+def test_a_keyring_that_does_not_fit_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With other keys than the store knows, the store check fails and names the missing key."""  # K6
+    cli("doctor")
+    monkeypatch.setenv("BROKER_ENCRYPTION_KEYS", cli("keys", "generate", "--kid", "k2").stdout.strip())
+    result = cli("doctor", "--json")
+    assert result.exit_code == 1
+    assert "'k1'" in message(result, "store")
+
+
+def test_an_open_data_directory_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder of somebody else's files that others can enter is refused, and left as it is."""
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    (shared / "file").touch()
+    monkeypatch.delenv("BROKER_REDIS_URL")
+    monkeypatch.setenv("BROKER_DATA_DIR", str(shared))
+    result = cli("doctor", "--json")
+    assert result.exit_code == 1
+    assert found(result)["data directory"] == "fail"
+    assert [path.name for path in shared.iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize(
+    ("variables", "status"),
+    [
+        ({"BROKER_PUBLIC_URL": "https://broker.example"}, "ok"),
+        ({"BROKER_PUBLIC_URL": "http://localhost:9"}, "warn"),
+        ({"BROKER_HOST": "0.0.0.0"}, "warn"),  # noqa: S104 - what an operator may have written
+    ],
+)
+def test_the_public_url_is_compared_with_where_it_listens(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], status: str
+) -> None:
+    """A loopback URL that leads elsewhere, or that others can't use, is a warning; a proxied one is fine."""
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    assert found(cli("doctor", "--json"))["public address"] == status
+
+
+@contextmanager
+def stranger(port: int) -> Iterator[None]:
+    """A web server on ``port`` that isn't a broker."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"hello")
+
+        def log_message(self, format: str, *_arguments: object) -> None:  # noqa: A002 - the base class's name
+            """Nobody reads it."""
+
+    with HTTPServer(("127.0.0.1", port), Handler) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        yield
+        server.shutdown()
+
+
+def test_what_listens_at_the_port_is_told_apart(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, sandbox_url: str, tmp_path: Path
+) -> None:
+    """A running broker is fine; another web server, or a program that says nothing, is a failure."""
+    with broker_process({"PRACTICE": sandbox_url, "BROKER_DATA_DIR": str(tmp_path / "data")}) as url:
+        port = url.rpartition(":")[2]
+        monkeypatch.setenv("BROKER_PORT", port)
+        assert "is ready" in message(cli("doctor", "--json"), "running broker")
+    with stranger(int(port)):
+        result = cli("doctor", "--json")
+        assert (result.exit_code, found(result)["running broker"]) == (1, "fail")
+        assert "not a broker" in message(result, "running broker")
+    with socket.create_server(("127.0.0.1", int(port))) as mute, ThreadPoolExecutor(1) as pool:
+
+        def hang_up() -> None:
+            mute.accept()[0].close()
+
+        pool.submit(hang_up)
+        result = cli("doctor", "--json")
+        assert (result.exit_code, found(result)["running broker"]) == (1, "fail")
+        assert "can't be listened on" in message(result, "running broker")

@@ -1,0 +1,99 @@
+"""The console script: which commands there are, how it fails, and what it doesn't load."""
+
+import subprocess
+import sys
+
+import pytest
+
+from broker.cli.main import main
+from tests.cli.conftest import Cli
+
+COMMANDS = {
+    "serve": [],
+    "demo": [],
+    "connect": [],
+    "doctor": [],
+    "clients": ["create", "list", "show", "delete"],
+    "providers": ["list", "check"],
+    "connections": ["list", "show", "test", "refresh", "delete"],
+    "keys": ["generate", "status"],
+    "events": [],
+    "config": ["schema"],
+}
+
+
+def listed(help_text: str) -> list[str]:
+    """The commands that a help text lists."""
+    lines = help_text.partition("Commands:\n")[2].split("\n\n")[0].splitlines()
+    return [line.split()[0] for line in lines if line.startswith("  ") and line[2] != " "]
+
+
+def test_exactly_the_commands_of_this_version_exist(capsys: pytest.CaptureFixture[str]) -> None:
+    """Help lists them all, none that isn't there yet, and every group lists its own."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert sorted(listed(capsys.readouterr().out)) == sorted(COMMANDS)
+    for group, subcommands in COMMANDS.items():
+        with pytest.raises(SystemExit) as ended:
+            main([group, "--help"])
+        assert ended.value.code == 0
+        assert listed(capsys.readouterr().out) == subcommands
+
+
+@pytest.mark.parametrize("words", [["login"], ["token", "practice"], ["clients", "rotate"], ["connections", "export"]])
+def test_what_does_not_exist_is_a_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown command ends with 2 and a line that names it."""
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "No such command" in capsys.readouterr().err
+
+
+def test_the_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    """``--version`` prints name and version, and nothing else happens."""
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == "broker 0.1.0\n"
+
+
+def test_every_fault_of_the_settings_is_a_line(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faulty settings end a command with 2: one line each on stderr, naming the variable and not its value."""
+    monkeypatch.setenv("BROKER_WORKERS", "canary-value")
+    monkeypatch.setenv("BROKER_PROT", "1")
+    result = cli("clients", "list")
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert [line.split(":")[0] for line in result.stderr.splitlines()] == ["BROKER_PROT", "BROKER_WORKERS"]
+    assert "canary-value" not in result.stderr
+
+
+def test_an_unreachable_store_ends_with_3(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its store a command ends with 3 and one line that doesn't hold the store's password."""  # K1
+    monkeypatch.setenv("BROKER_REDIS_URL", "redis://:canary-password@127.0.0.1:1")
+    result = cli("clients", "list")
+    assert result.exit_code == 3
+    assert len(result.stderr.splitlines()) == 1
+    assert "canary-password" not in result.stderr
+
+
+def loaded_after(code: str) -> set[str]:
+    """The modules that a fresh interpreter has loaded after ``code``."""
+    report = f"{code}\nimport sys\nprint(*sys.modules)"
+    return set(subprocess.check_output([sys.executable, "-c", report], text=True).split())
+
+
+def test_serve_loads_only_what_it_needs() -> None:
+    """The parent process of ``serve`` starts without what only workers, tables and other commands need."""
+    modules = loaded_after("from broker.cli.main import _application\n_application(['serve'])")
+    assert "broker.app.supervisor" in modules
+    assert modules & {"rich", "httpx2", "redis", "starlette", "structlog", "authlib", "broker.app.heart"} == set()
+
+
+def test_workers_need_nothing_of_the_command_line() -> None:
+    """A worker loads neither typer nor ``broker.cli``, and would run where rich isn't installed."""
+    # A library of the worker's uses rich where it finds it; the worker itself must not ask for it.
+    hide = "import sys\nsys.modules['rich'] = None\n"
+    modules = loaded_after(f"{hide}import broker.app.worker, broker.app.composition")
+    assert "broker.app.composition" in modules
+    assert modules & {"typer", "broker.cli", "rich.console"} == set()

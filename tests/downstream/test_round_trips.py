@@ -1,0 +1,120 @@
+"""The hot path by counting: what a fetch costs at the store, in commands and in round trips."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx2
+import pytest
+import redis
+
+from broker.vault import scripts
+from tests.downstream.oauth.calls import reference_for
+from tests.world import ServiceClient
+
+_START, _END = "the watch begins", "the watch ends"
+
+
+@dataclass
+class Watched:
+    """What the store was asked."""
+
+    commands: list[str] = field(default_factory=list)
+    """By clients; a script by its name."""
+    within: list[str] = field(default_factory=list)
+    """By scripts, inside."""
+
+
+@contextmanager
+def watching(store: redis.Redis) -> Iterator[Watched]:
+    """Everything that the store does in the block."""
+    watched = Watched()
+    names = {script.sha: script.name for script in scripts.ALL}
+    with store.monitor() as monitor:  # type: ignore[no-untyped-call]
+        store.echo(_START)
+        while _START not in monitor.next_command()["command"]:
+            pass
+        yield watched
+        store.echo(_END)
+        while _END not in (seen := monitor.next_command())["command"]:
+            word, _, rest = seen["command"].partition(" ")
+            if seen["client_type"] == "lua":
+                watched.within.append(word)
+            else:
+                watched.commands.append(names[rest.split(" ")[0]] if word == "EVALSHA" else word)
+
+
+def round_trips(store: redis.Redis) -> int:
+    """How often the store has read from a client so far, this time included."""
+    return int(store.info("stats")["total_reads_processed"])
+
+
+@pytest.fixture
+async def warm(app: ServiceClient, connection: dict[str, Any]) -> str:
+    """A connection of which a token was fetched a moment ago, by a caller the broker knows."""
+    (await app.fetch(connection["id"])).raise_for_status()
+    return str(connection["id"])
+
+
+async def test_a_fetch_is_one_script_and_nothing_else(
+    app: ServiceClient, warm: str, raw_store: redis.Redis, sandbox: httpx2.Client
+) -> None:
+    """Reading the record, judging the caller's reach and writing the event are one step; the provider is not asked."""
+    asked = sandbox.get("/counters").json()
+    with watching(raw_store) as watched:
+        answer = await app.fetch(warm)
+    assert answer.status_code == 200
+    assert watched.commands == ["release"]
+    assert watched.within == ["HMGET", "XADD"]
+    assert sandbox.get("/counters").json() == asked
+
+
+async def test_a_fetch_is_one_round_trip(app: ServiceClient, warm: str, raw_store: redis.Redis) -> None:
+    """The store reads from the broker once."""
+    before = round_trips(raw_store)
+    await app.fetch(warm)
+    assert round_trips(raw_store) - before == 1 + 1  # and once for this very question
+
+
+async def test_fetches_at_the_same_time_share_their_round_trips(
+    app: ServiceClient, warm: str, raw_store: redis.Redis
+) -> None:
+    """A hundred fetches are a hundred scripts, in a handful of writes."""
+    before = round_trips(raw_store)
+    with watching(raw_store) as watched:
+        answers = await asyncio.gather(*(app.fetch(warm) for _ in range(100)))
+    assert [answer.status_code for answer in answers] == [200] * 100
+    assert watched.commands == ["release"] * 100
+    assert round_trips(raw_store) - before < 20
+
+
+async def test_a_refused_fetch_costs_no_more(app: ServiceClient, warm: str, raw_store: redis.Redis) -> None:
+    """An unknown connection is one script that writes nothing; a malformed id is not even that."""
+    with watching(raw_store) as watched:
+        assert (await app.fetch("con_" + "0" * 22)).status_code == 404
+        assert (await app.fetch("con_x")).status_code == 404
+    assert watched.commands == ["release"]
+    assert watched.within == ["HMGET"]
+
+
+async def test_redeeming_is_the_client_and_one_script(
+    app: ServiceClient, connection: dict[str, Any], raw_store: redis.Redis
+) -> None:
+    """The secret is checked against the store each time; spending, reading and recording are one step."""
+    reference = await reference_for(app, connection, app, max_uses=2)
+    await app.redeem(reference)
+    with watching(raw_store) as watched:
+        assert (await app.redeem(reference)).status_code == 200
+    assert watched.commands == ["GET", "release"]
+    assert watched.within == ["HMGET", "HMGET", "DEL", "XADD"]
+
+
+async def test_a_reference_nobody_can_parse_never_reaches_a_connection(
+    app: ServiceClient, raw_store: redis.Redis
+) -> None:
+    """Its shape alone is enough to refuse it."""
+    with watching(raw_store) as watched:
+        assert (await app.redeem("ref_nonsense")).status_code == 400
+    assert watched.commands == ["GET"]

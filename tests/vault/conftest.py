@@ -1,0 +1,40 @@
+"""What tests of the vault share: a pipeline to the real store, also through a proxy that can be made faulty."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import redis
+
+from broker.vault.keyring import Keyring
+from broker.vault.opening import open_store
+from broker.vault.records import Records
+from broker.vault.redis.embedded import EmbeddedStore
+from broker.vault.redis.pipeline import Pipeline
+from tests.vault.faulty_proxy import FaultyProxy
+
+
+@pytest.fixture
+def keyring() -> Keyring:
+    """A ring with one key."""
+    return Keyring([("k1", bytes(range(32)))])
+
+
+@pytest.fixture
+async def pipeline(raw_store: redis.Redis, store_server: EmbeddedStore, keyring: Keyring) -> AsyncIterator[Pipeline]:
+    """The empty store, opened as the broker opens it."""
+    pipeline = open_store(store_server.url, keyring, wait_replicas=0)
+    yield pipeline
+    await pipeline.aclose()
+
+
+@pytest.fixture
+def records(pipeline: Pipeline, keyring: Keyring) -> Records:
+    """Connections in the empty store."""
+    return Records(pipeline, keyring)
+
+
+@pytest.fixture
+async def proxy(raw_store: redis.Redis, store_server: EmbeddedStore) -> AsyncIterator[FaultyProxy]:
+    """A proxy before the empty store."""
+    async with FaultyProxy(store_server.url.removeprefix("unix://")) as proxy:
+        yield proxy

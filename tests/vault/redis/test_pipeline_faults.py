@@ -1,0 +1,133 @@
+"""A store that is late, gone, or dies in the middle: callers hear it by the deadline, and nothing runs twice."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import redis
+
+from broker.errors import StoreUnavailable
+from broker.vault.redis.connecting import connector
+from broker.vault.redis.embedded import EmbeddedStore
+from broker.vault.redis.pipeline import Pipeline
+from tests.vault.faulty_proxy import FaultyProxy, eventually
+
+
+def through(proxy: FaultyProxy, *, deadline: float) -> Pipeline:
+    """A pipeline through the proxy."""
+    return Pipeline(connector(f"redis://{proxy.address}", connect_timeout=deadline), deadline=deadline)
+
+
+async def test_a_store_that_stalls_is_given_up_by_the_deadline(proxy: FaultyProxy, raw_store: redis.Redis) -> None:
+    """Callers get 503 while nothing is ever answered; afterwards all works, on one new connection."""  # R2
+    pipeline = through(proxy, deadline=0.2)
+    await pipeline.execute("SET", "a", 0)
+    proxy.stall_answers()
+    outcomes = await asyncio.gather(*(pipeline.execute("INCR", "a") for _ in range(5)), return_exceptions=True)
+    assert all(isinstance(outcome, StoreUnavailable) and outcome.retry_after == 1 for outcome in outcomes)
+    with pytest.raises(StoreUnavailable, match="can't be reached"):  # connecting stalls as well
+        await pipeline.execute("INCR", "a")
+    proxy.release_answers()
+    assert await pipeline.execute("GET", "a") == b"5"
+    await eventually(lambda: len([c for c in raw_store.client_list() if c["name"] == "broker"]) == 1)
+    await pipeline.aclose()
+
+
+async def test_what_waits_behind_a_stalled_batch_is_not_forgotten(proxy: FaultyProxy) -> None:
+    """Commands that were never sent are answered too, although the batch before them got lost."""  # R2
+    pipeline = through(proxy, deadline=0.2)
+    await pipeline.execute("PING")
+    proxy.stall_answers()
+    first = asyncio.create_task(pipeline.execute("SET", "sent-before", 1))
+    await eventually(lambda: b"sent-before" in proxy.asked)
+    second = asyncio.create_task(pipeline.execute("SET", "never-sent", 1))
+    outcomes = await asyncio.gather(first, second, return_exceptions=True)
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+    assert b"never-sent" not in proxy.asked
+    await pipeline.aclose()
+
+
+async def test_a_lost_answer_has_one_effect(proxy: FaultyProxy, raw_store: redis.Redis) -> None:
+    """An INCR whose answer is dropped fails for its caller, and ran exactly once: nothing repeats it."""  # R3
+    pipeline = through(proxy, deadline=5)
+    await pipeline.execute("PING")
+    for run in range(1, 11):
+        proxy.drop_next_answer()
+        with pytest.raises(StoreUnavailable, match="did not answer"):
+            await pipeline.execute("INCR", "n")
+        assert await pipeline.execute("GET", "n") == str(run).encode()
+    assert raw_store.get("n") == b"10"
+    assert proxy.asked.count(b"INCR\r\n$1\r\nn\r\n") == 10
+    await pipeline.aclose()
+
+
+@pytest.mark.parametrize(("arrives", "answered"), [(0, 0), (3, 0), (4, 1), (10, 2), (15, 3)])
+async def test_a_connection_that_ends_within_a_batch_fails_the_rest_of_it(
+    proxy: FaultyProxy, raw_store: redis.Redis, arrives: int, answered: int
+) -> None:
+    """Whose answer has arrived whole keeps it; the others fail; none of the batch is sent again."""  # R3
+    pipeline = through(proxy, deadline=5)
+    await pipeline.execute("PING")
+    proxy.end_after_answer_bytes(arrives)  # an answer to INCR is four bytes: ":1\r\n"
+    outcomes = await asyncio.gather(*(pipeline.execute("INCR", f"n{n}") for n in range(4)), return_exceptions=True)
+    assert outcomes[:answered] == [1] * answered
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes[answered:])
+    assert await pipeline.execute("MGET", "n0", "n1", "n2", "n3") == [b"1"] * 4
+    assert raw_store.mget("n0", "n1", "n2", "n3") == [b"1"] * 4
+    await pipeline.aclose()
+
+
+async def test_a_connection_closed_while_idle_costs_no_request(proxy: FaultyProxy) -> None:
+    """When the store hangs up between two requests, the second one is sent on a new connection and succeeds."""
+    pipeline = through(proxy, deadline=5)
+    await pipeline.execute("PING")
+    await proxy.cut()
+    await proxy.heal()
+    for _ in range(10):  # rounds of the event loop, in which it sees the end of the connection
+        await asyncio.sleep(0)
+    assert await pipeline.execute("INCR", "n") == 1
+    assert proxy.asked.count(b"INCR\r\n$1\r\nn\r\n") == 1
+    await pipeline.aclose()
+
+
+async def test_a_store_that_is_down_fails_at_once_and_is_found_again(proxy: FaultyProxy) -> None:
+    """While nobody listens each command fails; once somebody does, the next one succeeds."""  # R1
+    pipeline = through(proxy, deadline=5)
+    await proxy.cut()
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match="can't be reached"):
+            await pipeline.execute("SET", "a", "1")
+    await proxy.heal()
+    assert await pipeline.execute("SET", "a", "1") == b"OK"
+    await pipeline.aclose()
+
+
+async def test_no_acknowledged_write_is_lost_when_the_store_is_killed(tmp_path: Path) -> None:
+    """kill -9 under load: whoever got an answer finds the write after the restart."""  # R7
+    store = EmbeddedStore(tmp_path / "data")
+    store.start()
+    pipeline = Pipeline(connector(store.url, connect_timeout=2), deadline=2)
+    acknowledged: list[str] = []
+    failed: list[str] = []
+
+    async def writer(name: str) -> None:
+        for number in range(10_000):
+            try:
+                await pipeline.execute("SET", key := f"{name}:{number}", "1")
+            except StoreUnavailable:
+                failed.append(key)
+                return
+            acknowledged.append(key)
+
+    writers = [asyncio.create_task(writer(f"w{n}")) for n in range(20)]
+    await eventually(lambda: len(acknowledged) > 1000)
+    assert store.pid is not None
+    os.kill(store.pid, signal.SIGKILL)
+    await asyncio.gather(*writers)
+    assert len(failed) == 20
+    store.start()
+    assert all(await asyncio.gather(*(pipeline.execute("EXISTS", key) for key in acknowledged)))
+    await pipeline.aclose()
+    store.stop()

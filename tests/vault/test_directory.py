@@ -1,0 +1,118 @@
+"""Listing connections: a tenant's or a subject's, filtered, in pages, and healing as it goes."""
+
+import pytest
+import redis
+
+from broker.errors import InvalidRequest
+from broker.models.connection import Connection, Status
+from broker.vault import directory, names
+from broker.vault.directory import Directory
+from broker.vault.records import Records
+from broker.vault.redis.pipeline import Pipeline
+from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
+
+
+@pytest.fixture
+def lists(pipeline: Pipeline, records: Records) -> Directory:
+    """The directory under test."""
+    return Directory(pipeline, records)
+
+
+async def stored(records: Records, count: int, **changes: object) -> list[Connection]:
+    """``count`` connections, every three of one millisecond."""
+    connections = [a_connection(created_at=NOW + number // 3, **changes) for number in range(count)]
+    for connection in connections:
+        await records.create(connection, CREDENTIAL, an_event(connection))
+    return connections
+
+
+def anything(_connection: Connection) -> bool:
+    """No filter."""
+    return True
+
+
+async def ids(lists: Directory, *, limit: int, subject: str | None = None, provider: str | None = None) -> list[str]:
+    """All ids of tenant ``acme``, page by page."""
+    seen, cursor = [], None
+    while True:
+        page, cursor = await lists.page(
+            "acme",
+            subject=subject,
+            wanted=lambda connection: provider in {None, connection.provider},
+            cursor=cursor,
+            limit=limit,
+        )
+        assert len(page) <= limit
+        seen += [connection.id for connection in page]
+        if cursor is None:
+            return seen
+
+
+@pytest.mark.parametrize("limit", [1, 4, 10, 200])
+async def test_every_connection_is_listed_once_newest_first(records: Records, lists: Directory, limit: int) -> None:
+    """Whatever the page size; another tenant's are not among them."""  # S5
+    mine = await stored(records, 10)
+    await stored(records, 5, tenant="other")
+    newest_first = sorted(mine, key=lambda connection: (connection.created_at, connection.id), reverse=True)
+    assert await ids(lists, limit=limit) == [connection.id for connection in newest_first]
+
+
+async def test_a_subjects_connections_are_listed_alone(records: Records, lists: Directory) -> None:
+    """Of one tenant's subjects only the one asked for; one that looks like a pattern is just a name."""
+    await stored(records, 3)
+    (odd,) = await stored(records, 1, subject="*:\n{x}")
+    assert await ids(lists, limit=10, subject="*:\n{x}") == [odd.id]
+    assert await ids(lists, limit=10, subject="*") == []
+
+
+async def test_a_filter_that_matches_little_finds_it_all(
+    records: Records, lists: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call looks at a bounded number of entries; an empty page with a cursor is not the end."""
+    (needle,) = await stored(records, 1, provider="rare")
+    await stored(records, 30)
+    monkeypatch.setattr(directory, "_READ_AT_ONCE", 5)
+    monkeypatch.setattr(directory, "_LOOKED_AT_MOST", 10)
+
+    def is_rare(connection: Connection) -> bool:
+        return connection.provider == "rare"
+
+    page, cursor = await lists.page("acme", subject=None, wanted=is_rare, cursor=None, limit=50)
+    assert page == []
+    assert cursor is not None
+    assert await ids(lists, limit=50, provider="rare") == [needle.id]
+
+
+async def test_an_entry_without_a_record_leaves_the_list(
+    records: Records, lists: Directory, raw_store: redis.Redis
+) -> None:
+    """The records are the truth: what is gone is skipped and taken off the index."""
+    kept, gone = await stored(records, 2)
+    raw_store.delete(names.record(gone.id))
+    assert await ids(lists, limit=10) == [kept.id]
+    assert await ids(lists, limit=10, subject="ann") == [kept.id]
+    assert raw_store.zrange(names.tenant_index("acme"), 0, -1) == [kept.id.encode()]
+    assert raw_store.zrange(names.subject_index("acme", "ann"), 0, -1) == [kept.id.encode()]
+
+
+async def test_a_foreign_entry_in_an_index_is_not_shown(
+    records: Records, lists: Directory, raw_store: redis.Redis
+) -> None:
+    """An index that names another tenant's connection does not open it; the record's tenant decides."""  # S5
+    (foreign,) = await stored(records, 1, tenant="other")
+    raw_store.zadd(names.tenant_index("acme"), {foreign.id: NOW})
+    assert await ids(lists, limit=10) == []
+
+
+async def test_the_filter_sees_the_whole_connection(records: Records, lists: Directory) -> None:
+    """Status is judged by the record as it is now."""
+    first, second = await stored(records, 2)
+    await records.annotate(first, status=Status.DISABLED, updated_at=NOW)
+    page, _ = await lists.page("acme", subject=None, wanted=lambda c: c.status is Status.ACTIVE, cursor=None, limit=10)
+    assert [connection.id for connection in page] == [second.id]
+
+
+async def test_a_foreign_cursor_is_refused(lists: Directory) -> None:
+    """Before anything is read."""
+    with pytest.raises(InvalidRequest):
+        await lists.page("acme", subject=None, wanted=anything, cursor="not ours", limit=10)

@@ -1,0 +1,45 @@
+"""Documents: clients, broker tokens and counters, whole or not at all, gone when their time is over."""
+
+import asyncio
+
+import redis
+
+from broker.vault import names
+from broker.vault.documents import Documents
+from broker.vault.redis.pipeline import Pipeline
+
+
+async def test_clients_are_kept_listed_and_deleted(pipeline: Pipeline) -> None:
+    """The list follows the documents; deleting what isn't there is told."""
+    documents = Documents(pipeline)
+    assert await documents.client("cl_1") is None
+    for client_id in ("cl_2", "cl_1"):
+        await documents.put_client(client_id, {"name": client_id, "tenant": "acme"})
+    assert await documents.clients() == ["cl_1", "cl_2"]
+    assert await documents.client("cl_1") == {"name": "cl_1", "tenant": "acme"}
+    assert await documents.delete_client("cl_1")
+    assert not await documents.delete_client("cl_1")
+    assert await documents.client("cl_1") is None
+    assert await documents.clients() == ["cl_2"]
+
+
+async def test_a_broker_token_ends_by_itself(pipeline: Pipeline, raw_store: redis.Redis) -> None:
+    """It never stands in the store without an end, and can be forgotten before."""
+    documents = Documents(pipeline)
+    await documents.put_broker_token("d1", {"client_id": "cl_1"}, lifetime=900_000)
+    assert await documents.broker_token("d1") == {"client_id": "cl_1"}
+    assert 0 < raw_store.pttl(names.broker_token("d1")) <= 900_000
+    await documents.delete_broker_token("d1")
+    assert await documents.broker_token("d1") is None
+
+
+async def test_failures_are_counted_within_a_window(pipeline: Pipeline, raw_store: redis.Redis) -> None:
+    """All of many at once are counted; the window begins with the first and is not prolonged by the others."""  # S8
+    documents = Documents(pipeline)
+    counts = await asyncio.gather(*(documents.count("authentication", "203.0.113.7", window=60_000) for _ in range(30)))
+    assert sorted(count for count, _ in counts) == list(range(1, 31))
+    assert all(0 < left <= 60_000 for _, left in counts)
+    raw_store.pexpire(names.failures("authentication", "203.0.113.7"), 1_000)
+    _, left = await documents.count("authentication", "203.0.113.7", window=60_000)
+    assert left <= 1_000
+    assert (await documents.count("authentication", "203.0.113.8", window=60_000))[0] == 1

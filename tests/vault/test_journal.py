@@ -1,0 +1,120 @@
+"""The audit record: events move from outboxes to journals; a crash anywhere loses none and doubles none."""
+
+from dataclasses import replace
+
+import pytest
+import redis
+
+from broker.models.connection import Connection
+from broker.models.event import Event
+from broker.vault import names
+from broker.vault.journal import Journal
+from broker.vault.records import Records
+from broker.vault.redis.pipeline import Pipeline
+from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
+
+
+@pytest.fixture
+def journal(pipeline: Pipeline) -> Journal:
+    """A journal of a hundred events and a day."""
+    return Journal(pipeline, keep_milliseconds=86_400_000, keep_events=100)
+
+
+@pytest.fixture
+async def connection(records: Records) -> Connection:
+    """A connection with nothing but the event of its creation in the outbox."""
+    connection = a_connection()
+    await records.create(connection, CREDENTIAL, an_event(connection, "connection.created"))
+    return connection
+
+
+def bucket(connection: Connection) -> int:
+    """The bucket of a connection."""
+    return int(names.outbox(connection.id).partition("{")[2].partition("}")[0])
+
+
+async def drain(journal: Journal, connection: Connection, *, acknowledge: bool = True) -> None:
+    """Move the events of a connection's bucket."""
+    parcels = await journal.collect(bucket(connection), 100)
+    await journal.write([parcel.event for parcel in parcels])
+    if acknowledge:
+        await journal.acknowledge(bucket(connection), parcels)
+
+
+async def note(records: Records, connection: Connection, *events: Event) -> None:
+    """Write events into the outbox, each with an effect of its own."""
+    for event in events:
+        assert await records.annotate(connection, updated_at=event.at, event=event)
+
+
+async def test_an_event_moves_as_it_is(journal: Journal, records: Records, connection: Connection) -> None:
+    """What stands in the journal is what was written, with odd texts, and the outbox is empty afterwards."""
+    event = replace(
+        an_event(connection, "x.noted", at=NOW + 1), request_id='"\\\n€', data={"scopes": ["a b"], "n": None}
+    )
+    await note(records, connection, event)
+    assert await journal.waiting(names.buckets()) == {bucket(connection): 2}
+    await drain(journal, connection)
+    assert (await journal.of_tenant("acme", None, 10))[0][1] == event
+    assert await journal.waiting(names.buckets()) == {}
+    await drain(journal, connection)
+    assert len(await journal.of_tenant("acme", None, 10)) == 2
+
+
+async def test_a_crash_before_the_acknowledgement_doubles_nothing(
+    journal: Journal, records: Records, connection: Connection
+) -> None:
+    """Moving the same events again, as after a crash or by two replicas, leaves each once in every journal."""
+    await note(records, connection, *(an_event(connection, "x.noted", at=NOW + n // 2) for n in range(6)))
+    for _ in range(3):
+        await drain(journal, connection, acknowledge=False)
+    await drain(journal, connection)
+    assert len(await journal.of_tenant("acme", None, 50)) == 7
+    assert len(await journal.of_connection("acme", connection.id, None, 50)) == 7
+
+
+async def test_an_event_that_comes_in_meanwhile_is_not_acknowledged(
+    journal: Journal, records: Records, connection: Connection
+) -> None:
+    """Only what was moved leaves the outbox."""
+    parcels = await journal.collect(bucket(connection), 100)
+    await note(records, connection, an_event(connection, "x.noted"))
+    await journal.write([parcel.event for parcel in parcels])
+    await journal.acknowledge(bucket(connection), parcels)
+    assert [p.event.type for p in await journal.collect(bucket(connection), 100)] == ["x.noted"]
+
+
+async def test_tenants_and_connections_see_their_own_events(
+    journal: Journal, records: Records, connection: Connection
+) -> None:
+    """Newest first, also where several connections have events in one millisecond."""  # S5
+    others = [a_connection(), a_connection(tenant="other")]
+    for other in others:
+        await records.create(other, CREDENTIAL, an_event(other, "connection.created"))
+    await note(records, connection, an_event(connection, "x.later", at=NOW + 5))
+    for each in (connection, *others):
+        await drain(journal, each)
+    assert len(await journal.of_tenant("acme", None, 50)) == 3
+    assert len(await journal.of_tenant("other", None, 50)) == 1
+    mine = await journal.of_connection("acme", connection.id, None, 50)
+    assert [event.type for _, event in mine] == ["x.later", "connection.created"]
+    assert {event.connection_id for _, event in mine} == {connection.id}
+    older = await journal.of_connection("acme", connection.id, mine[0][0], 50)
+    assert [event.type for _, event in older] == ["connection.created"]
+    assert await journal.of_connection("other", connection.id, None, 50) == []
+
+
+async def test_the_journal_is_trimmed_by_age_and_number(
+    journal: Journal, records: Records, connection: Connection, raw_store: redis.Redis
+) -> None:
+    """What is older than the retention goes, then the oldest beyond the number that is kept."""
+    await note(records, connection, *(an_event(connection, "x.noted", at=NOW + n) for n in range(1, 151)))
+    await drain(journal, connection)
+    await drain(journal, connection)
+    await journal.trim(["acme"], NOW)
+    assert raw_store.zcard(names.journal("acme")) == 100
+    await journal.trim(["acme"], NOW + 86_400_000 + 100)
+    kept = await journal.of_tenant("acme", None, 100)
+    assert min(event.at for _, event in kept) == NOW + 101
+    assert len(kept) == 50
+    assert raw_store.pttl(names.connection_journal(connection.id)) > 0

@@ -1,0 +1,31 @@
+"""Which replica does a chore: one at a time, another as soon as it gives up or dies."""
+
+import redis
+
+from broker.vault import names
+from broker.vault.leadership import Leadership
+from broker.vault.redis.pipeline import Pipeline
+
+
+async def test_one_replica_leads_until_it_resigns(pipeline: Pipeline) -> None:
+    """It goes on leading; the other one takes over at once after that; chores are led separately."""
+    first, second = Leadership(pipeline), Leadership(pipeline)
+    assert await first.leads("settle")
+    assert not await second.leads("settle")
+    assert await second.leads("revoke")
+    assert await first.leads("settle")
+    await first.resign()
+    assert await second.leads("settle")
+    assert not await first.leads("settle")
+
+
+async def test_a_replica_that_died_is_followed(pipeline: Pipeline, raw_store: redis.Redis) -> None:
+    """A lead has an end; who lost it while it was stopped neither prolongs nor resigns the next one's."""
+    first, second = Leadership(pipeline), Leadership(pipeline)
+    await first.leads("settle")
+    assert 0 < raw_store.pttl(names.leader("settle")) <= 15_000
+    raw_store.delete(names.leader("settle"))  # it ran out
+    assert await second.leads("settle")
+    await first.resign()
+    assert await second.leads("settle")
+    assert not await first.leads("settle")

@@ -1,0 +1,187 @@
+"""Writers of one connection: the generation decides who may write, the lease who may refresh."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+import redis
+
+from broker.errors import StoreUnavailable
+from broker.models.connection import Connection, Credential, Status
+from broker.vault import names
+from broker.vault.keyring import Keyring
+from broker.vault.opening import open_store
+from broker.vault.records import Lease, Records
+from tests.vault.faulty_proxy import FaultyProxy
+from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
+
+NEXT = Credential("access-2", "refresh-2", "refresh-1")
+
+
+@pytest.fixture
+async def connection(records: Records) -> Connection:
+    """A stored connection at generation 1."""
+    connection = a_connection()
+    await records.create(connection, CREDENTIAL, an_event(connection, "connection.created"))
+    return connection
+
+
+async def leased(records: Records, connection: Connection, owner: str) -> Lease:
+    """The lease, which must be free."""
+    lease = await records.lease(connection, owner, {"owner": owner})
+    assert isinstance(lease, Lease)
+    return lease
+
+
+async def commit(records: Records, before: Connection, credential: Credential, lease: Lease | None = None) -> bool:
+    """Replace the credential of ``before`` with the next generation's."""
+    after = replace(before, generation=before.generation + 1)
+    event = an_event(before, "credential.refreshed")
+    return await records.replace(before, after, credential, event, lease=lease)
+
+
+async def test_of_many_writers_of_one_generation_one_wins(
+    records: Records, connection: Connection, raw_store: redis.Redis
+) -> None:
+    """Twenty commits on the same generation: one is stored with one event, nineteen are told."""  # F6
+    outcomes = await asyncio.gather(*(commit(records, connection, Credential(f"access-{n}")) for n in range(20)))
+    assert sorted(outcomes) == [False] * 19 + [True]
+    found = await records.read_with_credential(connection.id)
+    assert found is not None
+    assert found[0].generation == 2
+    assert found[1] == Credential(f"access-{outcomes.index(True)}")
+    assert raw_store.xlen(names.outbox(connection.id)) == 2
+
+
+async def test_a_late_writer_changes_nothing(records: Records, connection: Connection, raw_store: redis.Redis) -> None:
+    """Neither commit nor note nor lease of a writer that read an older generation touches the record."""  # F6
+    assert await commit(records, connection, NEXT)
+    before = raw_store.dump(names.record(connection.id)), raw_store.xlen(names.outbox(connection.id))
+    assert not await commit(records, connection, Credential("stale"))
+    assert not await records.annotate(
+        connection, status=Status.REAUTH_REQUIRED, updated_at=NOW, event=an_event(connection, "x.y")
+    )
+    assert await records.lease(connection, "late", {}) == "newer"
+    assert (raw_store.dump(names.record(connection.id)), raw_store.xlen(names.outbox(connection.id))) == before
+    assert not raw_store.exists(names.lease(connection.id))
+
+
+async def test_a_gone_record_stays_gone(records: Records, connection: Connection, raw_store: redis.Redis) -> None:
+    """A commit after the record was deleted does not bring it back, nor leave a lease."""
+    lease = await leased(records, connection, "mine")
+    raw_store.delete(names.record(connection.id))
+    assert not await commit(records, connection, NEXT, lease)
+    assert await records.lease(connection, "mine", {}) == "gone"
+    assert not raw_store.exists(names.record(connection.id), names.lease(connection.id))
+
+
+async def test_one_owner_holds_the_lease(records: Records, connection: Connection) -> None:
+    """Others are told it is busy until it is dropped."""
+    mine = await leased(records, connection, "mine")
+    assert await records.lease(connection, "yours", {}) == "busy"
+    assert await records.renew(mine)
+    await records.drop(mine)
+    assert isinstance(await records.lease(connection, "yours", {}), Lease)
+
+
+async def test_a_lease_that_was_lost_is_neither_renewed_nor_dropped(
+    records: Records, connection: Connection, raw_store: redis.Redis
+) -> None:
+    """Who was stopped for longer than the lease lasts can't prolong nor release the next owner's."""  # F6
+    mine = await leased(records, connection, "mine")
+    raw_store.delete(names.lease(connection.id))  # it ran out
+    await leased(records, connection, "yours")
+    assert not await records.renew(mine)
+    await records.drop(mine)
+    assert raw_store.get(names.lease(connection.id)) == b"yours"
+
+
+async def test_a_stale_commit_leaves_the_next_owners_lease(
+    records: Records, connection: Connection, raw_store: redis.Redis
+) -> None:
+    """A commit that comes too late drops only a lease of its own."""  # F6
+    mine = await leased(records, connection, "mine")
+    raw_store.delete(names.lease(connection.id))
+    assert await commit(records, connection, NEXT)
+    second = replace(connection, generation=2)
+    await leased(records, second, "yours")
+    assert not await commit(records, connection, Credential("stale"), mine)
+    assert raw_store.get(names.lease(connection.id)) == b"yours"
+    found = await records.read_with_credential(connection.id)
+    assert found is not None
+    assert found[1] == NEXT
+
+
+async def test_a_lease_ends_by_itself(records: Records, connection: Connection, raw_store: redis.Redis) -> None:
+    """It has an end from its first moment, so a killed owner blocks nobody for long; renewing prolongs it."""  # F1
+    mine = await leased(records, connection, "mine")
+    assert 0 < raw_store.pttl(names.lease(connection.id)) <= 15_000
+    raw_store.pexpire(names.lease(connection.id), 1_000)
+    await records.renew(mine)
+    assert raw_store.pttl(names.lease(connection.id)) > 10_000
+
+
+async def test_an_intent_outlives_its_owner_until_a_commit(records: Records, connection: Connection) -> None:
+    """The next owner learns that a refresh was begun, and nobody does after one was committed or settled."""  # F1
+    first = await leased(records, connection, "first")
+    assert not first.lost_intent
+    await records.drop(first)
+    second = await leased(records, connection, "second")
+    assert second.lost_intent
+    assert await records.annotate(connection, updated_at=NOW, lease=second, settles_intent=True)
+    third = await leased(records, connection, "third")
+    assert not third.lost_intent
+    assert await commit(records, connection, NEXT, third)
+    assert not (await leased(records, replace(connection, generation=2), "fourth")).lost_intent
+
+
+async def test_a_commit_drops_its_lease_in_the_same_step(
+    records: Records, connection: Connection, raw_store: redis.Redis
+) -> None:
+    """No moment lies between the new credential and the free lease."""
+    assert await commit(records, connection, NEXT, await leased(records, connection, "mine"))
+    assert not raw_store.exists(names.lease(connection.id))
+
+
+async def test_a_commit_whose_answer_was_lost_is_repeated_without_effect(
+    proxy: FaultyProxy, raw_store: redis.Redis, keyring: Keyring
+) -> None:
+    """The repeat answers that it is stored; generation, credential and event are there once."""  # R3
+    pipeline = open_store(f"redis://{proxy.address}", keyring, wait_replicas=0)
+    records, connection = Records(pipeline, keyring), a_connection()
+    await records.create(connection, CREDENTIAL, an_event(connection, "connection.created"))
+    lease = await leased(records, connection, "mine")
+    proxy.drop_next_answer()
+    with pytest.raises(StoreUnavailable):
+        await commit(records, connection, NEXT, lease)
+    assert await commit(records, connection, NEXT, lease)
+    assert await commit(records, connection, NEXT, lease)
+    found = await records.read_with_credential(connection.id)
+    assert found is not None
+    assert found[0].generation == 2
+    assert raw_store.xlen(names.outbox(connection.id)) == 2
+    await pipeline.aclose()
+
+
+async def test_a_repeat_by_somebody_else_is_no_repeat(records: Records, connection: Connection) -> None:
+    """Only the owner that committed hears True again; another one's commit on the old generation is refused."""  # R3
+    mine = await leased(records, connection, "mine")
+    assert await commit(records, connection, NEXT, mine)
+    assert not await commit(records, connection, NEXT, Lease(connection.id, "yours", lost_intent=False))
+
+
+async def test_a_token_commit_succeeds_although_memory_is_full(
+    records: Records, connection: Connection, raw_store: redis.Redis
+) -> None:
+    """A rotated refresh token reaches a store that has no memory left for anything else."""  # R5
+    lease = await leased(records, connection, "mine")
+    raw_store.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(StoreUnavailable, match="OOM"):
+            await records.create(a_connection(), CREDENTIAL, an_event(connection))
+        assert await commit(records, connection, NEXT, lease)
+    finally:
+        raw_store.config_set("maxmemory", 0)
+    found = await records.read_with_credential(connection.id)
+    assert found is not None
+    assert found[1] == NEXT

@@ -1,0 +1,255 @@
+"""The browser flow in real Chromium: a broker process, the practice provider, an app's backend, and clicks."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.journey import NOTHING, exchanges
+from tests.processes import broker_environment, broker_process, free_port
+from tests.web.site import App, app_site
+from tests.web.windows import PHONE, SCREENS, Window, chromium_process
+
+pytestmark = pytest.mark.browser
+
+Opens = Callable[..., Window]
+
+
+@pytest.fixture(scope="module")
+def served_app(sandbox_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """A broker that serves, and an app that is registered there."""
+    folder = tmp_path_factory.mktemp("broker")
+    env = {"PRACTICE": sandbox_url, "BROKER_DATA_DIR": str(folder / "data"), "BROKER_PORT": str(free_port())}
+    returned: list[str] = []
+    pages: dict[str, str] = {}
+    with broker_process(env) as url, app_site(returned, pages) as site:
+        made = subprocess.run(
+            [
+                *(sys.executable, "-m", "broker.cli.main", "clients", "create", "Acme Notes", "--json"),
+                *("--scope", "connect connections:read"),
+                *("--return-url", f"{site}/connected", "--completion", "browser"),
+            ],
+            env=broker_environment(folder, env),
+            cwd=folder,
+            check=True,
+            capture_output=True,
+        )
+        client = json.loads(made.stdout)
+        with httpx2.Client(base_url=url, trust_env=False) as broker:
+            granted = broker.post(
+                "/oauth/token",
+                data={"grant_type": "client_credentials"},
+                auth=(client["client_id"], client["client_secret"]),
+            )
+            token = granted.raise_for_status().json()["access_token"]
+            yield App(broker, site, client["client_id"], token, returned, pages)
+
+
+@pytest.fixture
+def app(served_app: App, sandbox: httpx2.Client) -> App:
+    """The app, with nobody come back yet and the provider as at the start."""
+    served_app.returned.clear()
+    served_app.pages.clear()
+    return served_app
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """The browser program."""
+    with chromium_process() as browser:
+        yield browser
+
+
+@pytest.fixture
+def window(chromium: Browser, tmp_path: Path) -> Iterator[Opens]:
+    """Opens windows, each a browser of its own; none may have complained about anything in the end."""
+    opened: list[Window] = []
+
+    def new(**options: Any) -> Window:
+        context = chromium.new_context(**{"locale": "en-GB", **options})
+        context.set_default_timeout(10_000)
+        window = Window(context, context.new_page(), tmp_path)
+        window.page.on("console", lambda message: window.complaints.append(message.text))
+        window.page.on("pageerror", lambda error: window.complaints.append(str(error)))
+        window.page.on("requestfailed", lambda request: window.complaints.append(f"failed: {request.url}"))
+        opened.append(window)
+        return window
+
+    yield new
+    for window in opened:
+        window.context.close()
+    assert [window.complaints for window in opened] == [[] for _ in opened]
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_an_account_is_connected_by_clicking(app: App, window: Opens, sandbox: httpx2.Client, screen: str) -> None:
+    """On any screen: read, continue, choose the account, allow, be back; then the app completes."""
+    opened = app.open_session(subject_name="Ann Lee", state="s", scopes=["profile", "messages.read"])
+    browser = window(**SCREENS[screen])
+    browser.page.goto(opened["connect_url"])
+    browser.heading("Acme Notes wants to connect to your Practice account")
+    expect(browser.page.get_by_text("Read your messages")).to_be_visible()
+    browser.picture("connect")
+    boxes = [browser.page.get_by_role("button", name=name).bounding_box() for name in ("Continue", "Cancel")]
+    sizes = [(round(box["width"]), round(box["height"])) for box in boxes if box]
+    assert sizes[0] == sizes[1]  # RFC 10027: saying no is as large as saying yes
+    assert min(sizes[0]) >= 44
+    browser.press("Continue to Practice")
+    browser.page.get_by_text("Bob Practice").click()
+    browser.picture("consent")
+    browser.press("Allow")
+    brought = browser.back_in_the_app()
+    assert (brought["connect_session"], brought["state"]) == (opened["id"], "s")
+    assert exchanges(sandbox) == NOTHING
+    connection = app.complete(opened["id"], brought["completion_code"])["connection"]
+    assert connection["account"]["name"] == "bob@practice.example"
+    assert exchanges(sandbox) == (1, 0)
+    assert len(app.returned) == 1
+
+
+def test_it_works_without_javascript(app: App, window: Opens) -> None:
+    """With scripts switched off the way is the same."""
+    opened = app.open_session()
+    browser = window(java_script_enabled=False)
+    browser.page.goto(opened["connect_url"])
+    browser.press("Continue")
+    browser.press("Allow")
+    brought = browser.back_in_the_app()
+    assert app.complete(opened["id"], brought["completion_code"])["connection"]["subject"] == "ann"
+
+
+@pytest.mark.parametrize("completion", ["app", "browser"])
+def test_a_provider_that_asks_nothing(app: App, window: Opens, sandbox: httpx2.Client, completion: str) -> None:
+    """The form's POST is redirected at once over provider and callback to the app; our own policy lets it pass."""
+    sandbox.post("/control", json={"auto_consent": True}).raise_for_status()
+    opened = app.open_session(completion=completion)
+    browser = window()
+    browser.page.goto(opened["connect_url"])
+    browser.press("Continue")
+    brought = browser.back_in_the_app()
+    assert brought["connect_session"] == opened["id"]
+    status = app.session(opened["id"])["status"]
+    assert (brought.get("status"), status) in {("connected", "completed"), (None, "awaiting_completion")}
+
+
+@pytest.mark.parametrize("screen", ["phone", "desktop"])
+def test_the_code_to_carry_back(app: App, window: Opens, screen: str) -> None:
+    """The page shows a code large enough to read, which completes the session."""
+    opened = app.open_session(completion="code")
+    browser = window(**SCREENS[screen])
+    browser.page.goto(opened["connect_url"])
+    browser.press("Continue")
+    browser.press("Allow")
+    browser.heading("give Acme Notes this code")
+    browser.picture("code")
+    code = browser.page.locator(".code code").inner_text()
+    assert app.complete(opened["id"], code)["connection"]["subject"] == "ann"
+
+
+@pytest.mark.parametrize("screen", ["phone", "desktop"])
+def test_saying_no_on_our_page(app: App, window: Opens, sandbox: httpx2.Client, screen: str) -> None:
+    """Cancel leads back to the app, or to a page that says so; the provider is never visited."""
+    browser = window(**SCREENS[screen])
+    browser.page.goto(app.open_session()["connect_url"])
+    browser.press("Cancel")
+    assert browser.back_in_the_app()["error"] == "access_denied"
+    browser.page.goto(app.open_session(completion="code")["connect_url"])
+    browser.press("Cancel")
+    browser.heading("Nothing was connected")
+    browser.picture("cancelled")
+    assert sandbox.get("/counters").json()["authorize"] == 0
+
+
+def test_saying_no_at_the_provider(app: App, window: Opens) -> None:
+    """Deny leads back to the app as well."""
+    browser = window()
+    browser.page.goto(app.open_session(state="s")["connect_url"])
+    browser.press("Continue")
+    browser.press("Deny")
+    brought = browser.back_in_the_app()
+    assert (brought["error"], brought["state"]) == ("access_denied", "s")
+
+
+@pytest.mark.parametrize("screen", ["phone", "desktop"])
+def test_a_link_in_another_browser(app: App, window: Opens, screen: str) -> None:
+    """Who opens a link that another browser has pressed reads what happened and what to do; nothing to press."""
+    # B1 B4
+    opened = app.open_session()
+    first, second = window(), window(**SCREENS[screen])
+    first.page.goto(opened["connect_url"])
+    first.press("Continue")
+    first.page.wait_for_url("**/authorize**")
+    shown = second.page.goto(opened["connect_url"])
+    assert shown is not None
+    assert shown.status == 403
+    second.heading("Please use the browser you started in")
+    expect(second.page.get_by_role("button")).to_have_count(0)
+    second.picture("error")
+    second.complaints.clear()
+    first.press("Allow")
+    first.back_in_the_app()
+
+
+def test_the_cookie_in_a_browser(app: App, window: Opens) -> None:
+    """It is out of a script's reach, lives ten minutes, and is gone when the browser is back."""
+    # B12
+    browser = window()
+    browser.page.goto(app.open_session()["connect_url"])
+    assert browser.context.cookies() == []
+    browser.press("Continue")
+    browser.page.wait_for_url("**/authorize**")
+    (cookie,) = browser.context.cookies()
+    assert (cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, "Lax", "/")
+    lives = cookie["expires"] - browser.page.evaluate("Date.now() / 1000")
+    assert 0 < lives <= 600
+    browser.press("Allow")
+    browser.back_in_the_app()
+    assert browser.context.cookies() == []
+
+
+def test_another_site_can_not_press_the_button(app: App, window: Opens, sandbox: httpx2.Client) -> None:
+    """A form that the app's own site sends to the link, from the person's browser, is refused."""
+    # B13
+    opened = app.open_session()
+    app.pages["/trap"] = (
+        f'<!doctype html><form method="post" action="{opened["connect_url"]}">'
+        '<button name="decision" value="continue">Win</button></form>'
+    )
+    browser = window()
+    browser.page.goto(f"{app.url}/trap")
+    browser.press("Win")
+    browser.heading("Please use the browser you started in")
+    assert app.session(opened["id"])["status"] == "pending"
+    assert browser.context.cookies() == []
+    assert sandbox.get("/counters").json()["authorize"] == 0
+    browser.complaints.clear()
+
+
+def test_another_site_can_not_frame_the_page(app: App, window: Opens) -> None:
+    """In a frame the page stays blank, and Chromium says why."""
+    # B13
+    opened = app.open_session()
+    app.pages["/frame"] = f'<!doctype html><iframe src="{opened["connect_url"]}"></iframe>'
+    browser = window()
+    browser.page.goto(f"{app.url}/frame")
+    browser.page.wait_for_load_state()
+    assert browser.page.frame_locator("iframe").get_by_role("button", name="Continue").count() == 0
+    assert any("frame-ancestors" in complaint for complaint in browser.complaints)
+    browser.complaints.clear()
+
+
+def test_hostile_names_stay_text(app: App, window: Opens) -> None:
+    """What the app wrote about the person is shown as it is; no script of it runs."""
+    # B10
+    hostile = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
+    browser = window(**PHONE)
+    browser.page.goto(app.open_session(subject_name=hostile, scopes=["<b>bold</b>"])["connect_url"])
+    expect(browser.page.get_by_text(hostile).first).to_be_visible()
+    assert "owned" not in browser.page.title()
+    browser.picture("hostile")
