@@ -27,6 +27,7 @@
     ├── AddressRefused               400 invalid_request: the egress guard refused an address
     ├── StoreUnavailable             503 store_unavailable
     │   └── SealBroken               ... a stored secret that can't be opened; the record is kept
+    ├── BrokerUnreachable            a command that talks to a running broker finds none
     └── ConfigurationError           at start: every fault at once, naming keys, never values
 
 A message never holds a secret: whoever raises an error writes a text about *what* is wrong, not with which value.
@@ -226,6 +227,10 @@ class StoreUnavailable(BrokerError):
 
 class SealBroken(StoreUnavailable):
     """A stored secret fails authentication or names a key that the ring lacks. The record is kept as it is."""
+
+
+class BrokerUnreachable(BrokerError):
+    """A command that talks to a running broker finds none that can serve it."""
 
 
 class ConfigurationError(BrokerError):

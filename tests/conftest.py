@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
 import httpx2
@@ -120,7 +120,7 @@ async def http(heart: Heart) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @pytest.fixture
-def make_client(heart: Heart, http: httpx2.AsyncClient) -> Callable[..., ServiceClient]:
+def make_client(heart: Heart, http: httpx2.AsyncClient) -> Callable[..., Awaitable[ServiceClient]]:
     """Registers clients; ``await (await make_client(name, scopes=…)).…`` calls the broker as one."""
 
     async def make(

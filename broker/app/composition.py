@@ -80,12 +80,16 @@ def app_of(heart: Heart) -> Starlette:
             await _resign(leadership)
             await heart.aclose(work_ends_within=_WORK_ENDS_WITHIN)
 
-    return Starlette(
+    app = Starlette(
         routes=[*_services_routes(heart), *_people_routes(heart), *operations_routes(heart)],
         middleware=[Middleware(RequestContext, trusted_proxies=heart.settings.trusted_proxies)],
         exception_handlers=exception_handlers(),
         lifespan=lifespan,
     )
+    # A path that lacks a slash, or has one too many, is unknown. Starlette would redirect to the host that the request
+    # names, with a 307 that keeps the body.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _services_routes(heart: Heart) -> list[BaseRoute]:
@@ -113,7 +117,7 @@ def _services_routes(heart: Heart) -> list[BaseRoute]:
         ).routes(),
         *ConnectionRoutes(gate, heart.lifecycle, heart.directory, heart.providers).routes(),
         *EventRoutes(gate, heart.journal, heart.bookkeeping).routes(),
-        *ProviderRoutes(gate, heart.providers, heart.journey.redirect_uri).routes(),
+        *ProviderRoutes(gate, heart.providers, heart.settings.public_url).routes(),
         *ClientRoutes(gate, heart.clients, heart.providers).routes(),
         *IntrospectionEndpoint(endpoint, heart.broker_tokens, heart.references, issuer).routes(),
         *RevocationEndpoint(endpoint, heart.authenticator, heart.broker_tokens, heart.references).routes(),

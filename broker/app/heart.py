@@ -106,8 +106,10 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         authenticator=Authenticator(documents, clients, broker_tokens, clock),
         opening=Opening(sessions, providers, clock),
         journey=journey,
-        completions=Completions(sessions, records, journey, authorizations, upstream, providers, clock),
-        tokens=Tokens(Releases(store, keyring), refresher, withheld),
+        completions=Completions(
+            sessions, records, journey, authorizations, upstream, providers, clock, settings.public_url
+        ),
+        tokens=Tokens(Releases(store, keyring), refresher, withheld, clock),
         refresher=refresher,
         lifecycle=Lifecycle(records, revocations, authorizations, refresher, upstream, providers, clock),
     )

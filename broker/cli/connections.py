@@ -68,12 +68,7 @@ def try_out(connection_id: ConnectionId, as_json: Json = False) -> None:
     async def work(heart: Heart) -> TestedView:
         connection = await existing_connection(heart, connection_id)
         account = await heart.lifecycle.test(connection, request_id=None)
-        return TestedView(
-            connection_id=connection.id,
-            status="healthy" if account else "unknown",
-            account=AccountView(id=account.id, name=account.name) if account else None,
-            detail=None if account else "the provider's entry has no identity call, so nothing could be tested",
-        )
+        return TestedView.of(connection, account)
 
     tested = with_heart(work)
     if as_json:

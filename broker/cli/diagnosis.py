@@ -10,7 +10,7 @@ import httpx2
 from pydantic import BaseModel
 
 from broker.app.heart import Heart
-from broker.cli.providers import lacks, redirect_uri
+from broker.cli.providers import lacks
 from broker.cli.session import heart_for_command
 from broker.errors import BrokerError, ConfigurationError
 from broker.providers import Registry
@@ -53,7 +53,7 @@ def of_providers(settings: Settings, providers: Registry) -> Iterator[Check]:
             todo.append("set it in the environment or in .env, and restart the broker")
         if "authorization_code" in provider.grant_types:
             manual = f" ({provider.documentation})" if provider.documentation else ""
-            todo.append(f"redirect URI to register there{manual}: {redirect_uri(settings, provider)}")
+            todo.append(f"redirect URI to register there{manual}: {provider.redirect_uri(settings.public_url)}")
         yield Check(
             name=f"provider {provider.name}",
             status="warn" if missing else "ok",

@@ -10,15 +10,18 @@
 from typing import Final
 
 from broker.cli.output import note
-from broker.errors import BrokerError, ConfigurationError, InvalidRequest, ProviderUnavailable, StoreUnavailable
+from broker.errors import (
+    BrokerError,
+    BrokerUnreachable,
+    ConfigurationError,
+    InvalidRequest,
+    ProviderUnavailable,
+    StoreUnavailable,
+)
 
 EXIT_REFUSED: Final = 1
 EXIT_CONFIGURATION: Final = 2
 EXIT_UNAVAILABLE: Final = 3
-
-
-class BrokerUnreachable(BrokerError):
-    """A command that talks to a running broker finds none."""
 
 
 def complain(error: BrokerError) -> int:

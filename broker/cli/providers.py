@@ -44,9 +44,9 @@ def list_(as_json: Json = False) -> None:
     settings = load_settings()
     providers = configured_providers(settings)
     if as_json:
-        print_json(ProviderList(items=[ProviderView.of(p, redirect_uri(settings, p)) for p in providers]))
+        print_json(ProviderList(items=[ProviderView.of(p, p.redirect_uri(settings.public_url)) for p in providers]))
         return
-    rows = [(p.name, p.display_name, lacks(p) or "ready", redirect_uri(settings, p)) for p in providers]
+    rows = [(p.name, p.display_name, lacks(p) or "ready", p.redirect_uri(settings.public_url)) for p in providers]
     print_table(["PROVIDER", "NAME", "STATE", "REDIRECT URI TO REGISTER"], rows)
 
 
@@ -71,11 +71,6 @@ def check(
     expected = {provider.name for provider in wanted if names or provider.ready}
     if any(found.name in expected and not found.usable for found in checked):
         raise typer.Exit(EXIT_REFUSED)
-
-
-def redirect_uri(settings: Settings, provider: Provider) -> str:
-    """The one redirect URI that has to be registered at ``provider``."""
-    return f"{settings.public_url}/callback/{provider.name}"
 
 
 def lacks(provider: Provider) -> str | None:

@@ -6,8 +6,15 @@ from typing import Any, Final
 
 import httpx2
 
-from broker.cli.faults import BrokerUnreachable
-from broker.errors import BrokerError, FieldFault, InvalidRequest, NotFound, ProviderUnavailable, Unauthenticated
+from broker.errors import (
+    BrokerError,
+    BrokerUnreachable,
+    FieldFault,
+    InvalidRequest,
+    NotFound,
+    ProviderUnavailable,
+    Unauthenticated,
+)
 
 _LOOKS_WITHIN: Final = 5.0
 _ANSWERS_WITHIN: Final = 150.0

@@ -21,7 +21,7 @@ from broker.errors import (
     SubjectMismatch,
 )
 from broker.models.connection import Connection
-from broker.models.ids import digest
+from broker.models.ids import new_id
 from broker.models.session import ConnectSession, SessionStatus
 from broker.providers import Registry
 from broker.upstream.facade import Upstream
@@ -55,6 +55,7 @@ class Completions:
         upstream: Upstream,
         providers: Registry,
         clock: Clock,
+        public_url: str,
     ) -> None:
         self._sessions = sessions
         self._records = records
@@ -63,6 +64,7 @@ class Completions:
         self._upstream = upstream
         self._providers = providers
         self._clock = clock
+        self._public_url = public_url
         self._running: Detached[Connection] = Detached()
 
     async def complete(
@@ -106,8 +108,9 @@ class Completions:
         return await self._running.drain(seconds)
 
     async def _check_proof(self, session: ConnectSession, proof: CompletionRequest) -> None:
-        presented = digest(normalized_code(proof.completion_code))
-        if not session.completion_digest or not hmac.compare_digest(session.completion_digest, presented):
+        expected = (await self._sessions.open(session)).get("completion_code", "")
+        presented = normalized_code(proof.completion_code)
+        if not expected or not hmac.compare_digest(expected.encode(), presented.encode()):
             await self._count_wrong_code(session)
             fault = FieldFault("completion_code", "not the completion code of this session")
             raise InvalidRequest("the completion code is wrong", [fault])
@@ -133,13 +136,18 @@ class Completions:
             await self._count_wrong_code(current)
 
     async def _redeem(self, session: ConnectSession, request_id: str | None) -> Connection:
-        now = self._clock()
-        taken = await self._sessions.step(
-            session,
-            now=now,
-            among=[SessionStatus.AWAITING_COMPLETION],
-            change={"status": SessionStatus.EXCHANGING, "expires_at": now + _EXCHANGE_AT_MOST},
-            keep=_EXCHANGE_AT_MOST + KEPT_AFTER_END,
+        now, attempt = self._clock(), new_id("attempt")
+        taken = await until_stored(
+            lambda: self._sessions.step(
+                session,
+                now=now,
+                among=[SessionStatus.AWAITING_COMPLETION],
+                change={"status": SessionStatus.EXCHANGING, "expires_at": now + _EXCHANGE_AT_MOST},
+                keep=_EXCHANGE_AT_MOST + KEPT_AFTER_END,
+                attempt=attempt,
+            ),
+            what=f"exchange of {session.id}",
+            attempts=_ATTEMPTS,
         )
         if not taken:
             return await self._made_elsewhere(session)
@@ -186,7 +194,7 @@ class Completions:
             session.parameters,
             code=secrets["code"],
             verifier=secrets["verifier"],
-            redirect_uri=self._journey.redirect_uri(provider),
+            redirect_uri=provider.redirect_uri(self._public_url),
             scopes=session.scopes,
         )
         wanted = Wanted(

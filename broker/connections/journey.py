@@ -62,10 +62,6 @@ class Journey:
         self._clock = clock
         self._public_url = public_url
 
-    def redirect_uri(self, provider: Provider) -> str:
-        """The provider's one redirect URI; from the settings, never from a request."""
-        return f"{self._public_url}/callback/{provider.name}"
-
     def check_open(self, session: ConnectSession, browser_secret: str | None) -> None:
         """Return if this browser can still press the button.
 
@@ -98,7 +94,7 @@ class Journey:
         url = await self._upstream.authorization_url(
             provider,
             session.parameters,
-            redirect_uri=self.redirect_uri(provider),
+            redirect_uri=provider.redirect_uri(self._public_url),
             state=state,
             scopes=session.scopes,
             verifier=verifier,
@@ -207,7 +203,8 @@ class Journey:
                 # Erasing the state is what makes the answer good for one time only.
                 "state_digest": "",
                 "code": self._sessions.seal(session, "code", code),
-                "completion_digest": digest(normalized_code(completion_code)),
+                # Sealed, not hashed: a short code is soon guessed by who can read its digest.
+                "completion_code": self._sessions.seal(session, "completion_code", normalized_code(completion_code)),
             },
             keep=lifetime + KEPT_AFTER_END,
         )

@@ -1,8 +1,10 @@
 """Fetching an access token: released in one step while it is fresh, refreshed first when it is not."""
 
 from collections.abc import Collection
+from dataclasses import replace
 from typing import Final
 
+from broker.clock import Clock
 from broker.connections.refresh import Refresher
 from broker.errors import (
     BrokerError,
@@ -29,11 +31,12 @@ class ReferenceUnknown(InvalidRequest):
 class Tokens:
     """Fetches access tokens for whoever may have them."""
 
-    def __init__(self, releases: Releases, refresher: Refresher, withheld: Collection[str]) -> None:
+    def __init__(self, releases: Releases, refresher: Refresher, withheld: Collection[str], clock: Clock) -> None:
         """:param withheld: providers whose credentials never leave (``release: proxy_only``)."""
         self._releases = releases
         self._refresher = refresher
         self._withheld = frozenset(withheld)
+        self._clock = clock
 
     async def fetch(
         self,
@@ -59,18 +62,18 @@ class Tokens:
         :raises StoreUnavailable: the store can't be asked.
         """
 
-        async def release(outlive: int, refused: int | None) -> Release | Kept:
+        async def release(event: Event, outlive: int) -> Release | Kept:
             return await self._releases.release(
                 connection_id,
                 reach=reach,
                 withheld=self._withheld,
                 event=event,
                 outlive=outlive,
-                refused_generation=refused,
+                refused_generation=refused_generation,
                 reference_digest=reference_digest,
             )
 
-        outcome = await release(event.at + min_ttl * 1000, refused_generation)
+        outcome = await release(event, event.at + min_ttl * 1000)
         if isinstance(outcome, Release):
             return outcome
         if outcome.generation is None:
@@ -79,11 +82,12 @@ class Tokens:
             await self._refresher.refresh(connection_id, outcome.generation, request_id=event.request_id)
         except (ProviderError, ProviderUnavailable):
             # A token that still lives is better than none, unless the provider refuses that very one.
-            outcome = await release(event.at, refused_generation)
+            now = self._clock()
+            outcome = await release(replace(event, at=now), now)
             if isinstance(outcome, Release):
                 return outcome
             raise
-        outcome = await release(_WHATEVER_ITS_AGE, refused_generation)
+        outcome = await release(replace(event, at=self._clock()), _WHATEVER_ITS_AGE)
         if isinstance(outcome, Release):
             return outcome
         raise _refusal(outcome)

@@ -66,10 +66,8 @@ class ConnectSession:
     """The ``iss`` recorded before the browser left (RFC 9207); empty where none is known."""
     issuer_required: bool = False
     """Whether the provider says that it always sends ``iss``."""
-    completion_digest: str = ""
     wrong_codes: int = 0
     error: str | None = None
-    error_description: str | None = None
 
     def status_at(self, now: int) -> SessionStatus:
         """The status at ``now``: what has not ended by ``expires_at`` has expired."""

@@ -204,6 +204,10 @@ class Provider(Entry):
         }
         return tuple(key for key, is_missing in keys.items() if is_missing)
 
+    def redirect_uri(self, public_url: str) -> str:
+        """The one redirect URI to register at the provider; made from the settings, never from a request."""
+        return f"{public_url}/callback/{self.name}"
+
     @property
     def ready(self) -> bool:
         """Whether nothing is missing."""

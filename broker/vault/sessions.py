@@ -20,12 +20,10 @@ _STEPPED: Final = (
     "state_digest",
     "expected_issuer",
     "issuer_required",
-    "completion_digest",
     "wrong_codes",
     "error",
-    "error_description",
 )
-_SEALED: Final = ("verifier", "code")
+_SEALED: Final = ("verifier", "code", "completion_code")
 
 
 class Sessions:
@@ -66,10 +64,8 @@ class Sessions:
             state_digest=stepped["state_digest"],
             expected_issuer=stepped["expected_issuer"],
             issuer_required=stepped["issuer_required"] == "1",
-            completion_digest=stepped["completion_digest"],
             wrong_codes=int(stepped["wrong_codes"] or 0),
             error=stepped["error"] or None,
-            error_description=stepped["error_description"] or None,
         )
 
     async def step(
@@ -81,12 +77,14 @@ class Sessions:
         change: Mapping[str, Argument],
         where: Mapping[str, str] | None = None,
         keep: int | None = None,
+        attempt: str = "",
     ) -> bool:
         """Change fields if the session stands ``among`` these statuses, in time, and ``where`` holds.
 
         One atomic step, so of many callers with the same step exactly one is answered ``True``.
 
         :param keep: milliseconds from now after which the session disappears.
+        :param attempt: names this very step; repeating one whose answer was lost is answered ``True`` again.
         """
         where = where or {}
         reply = await self._store.run(
@@ -96,6 +94,7 @@ class Sessions:
                 now,
                 f",{','.join(among)},",
                 "" if keep is None else keep,
+                attempt,
                 len(where),
                 *(part for pair in where.items() for part in pair),
                 *(part for pair in change.items() for part in pair),
@@ -104,11 +103,11 @@ class Sessions:
         return bool(reply)
 
     def seal(self, session: ConnectSession, field: str, secret: str) -> bytes:
-        """Seal the session's ``verifier`` or ``code`` for :meth:`step` to store."""
+        """Seal the session's ``verifier``, ``code`` or ``completion_code`` for :meth:`step` to store."""
         return self._keyring.seal(_place(session, field), secret.encode())
 
     async def open(self, session: ConnectSession) -> Mapping[str, str]:
-        """The session's sealed ``verifier`` and ``code``, as far as they are there.
+        """The session's sealed ``verifier``, ``code`` and ``completion_code``, as far as they are there.
 
         :raises SealBroken: one of them does not open.
         """

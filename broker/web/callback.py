@@ -19,11 +19,6 @@ from broker.web.endings import back_to_app, error_page, page
 _PATH: Final = "/callback/{provider}"
 _LONGEST_VALUE: Final = 8192
 
-_REFUSALS: Final = {
-    "access_denied": ("Not connected", "You said no, or the provider did. Nothing was connected."),
-}
-_REFUSED: Final = ("Not connected", "The provider could not connect your account. Nothing was connected.")
-
 
 class CallbackPages:
     """The return of a browser."""
@@ -55,14 +50,7 @@ class CallbackPages:
     async def _onwards(self, request: Request, arrival: Arrival, provider: Provider) -> Response:
         session, request_id = arrival.session, str(request.state.request_id)
         if arrival.error is not None:
-            title, message = _REFUSALS.get(arrival.error, _REFUSED)
-            return back_to_app(session, error=arrival.error) or pages.error_page(
-                status=400,
-                title=title,
-                message=message,
-                hint="Go back to where you started, and try again if that was not what you wanted.",
-                request_id=request_id,
-            )
+            return back_to_app(session, error=arrival.error) or _refused(session, provider, arrival.error, request_id)
         if session.completion is Completion.BROWSER:
             return await self._complete_here(session, provider, request_id)
         if session.completion is Completion.CODE:
@@ -91,3 +79,15 @@ class CallbackPages:
         return pages.connected_page(
             app_name=session.client_name, provider_name=provider.display_name, account_name=account_name
         )
+
+
+def _refused(session: ConnectSession, provider: Provider, error: str, request_id: str) -> Response:
+    if error == "access_denied":
+        return pages.cancelled_page(app_name=session.client_name, provider_name=provider.display_name)
+    return pages.error_page(
+        status=400,
+        title="Not connected",
+        message=f"{provider.display_name} could not connect your account.",
+        hint="Go back to where you started, and try again from there.",
+        request_id=request_id,
+    )

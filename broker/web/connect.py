@@ -54,9 +54,9 @@ class ConnectPages:
     async def _press(self, request: Request) -> Response:
         """Bind the session to this browser and send it to the provider, or take the person's no."""
         self._binding.check_own_form(request)
-        decision = parse_form(await read_body(request, _FORM)).get("decision")
+        decision = parse_form(await read_body(request, _FORM)).get("decision", "continue")
         if decision not in {"continue", "cancel"}:
-            raise InvalidRequest("the form does not say whether to continue or to cancel")
+            raise InvalidRequest("the form says neither continue nor cancel")
         session, provider = await self._opening.by_handle(request.path_params["handle"])
         secret = self._binding.secret(request, session.id)
         if decision == "cancel":

@@ -60,12 +60,9 @@ def error_page(error: BrokerError, request_id: str) -> Response:
         case Conflict():
             title = "This link was used already"
             message = "A connect link works only once."
-        case Forbidden():
-            title = "Please use the browser you started in"
-            message = f"For your safety, nothing was connected: {error.detail}."
-        case InvalidRequest():
-            title = "The answer could not be accepted"
-            message = f"For your safety, nothing was connected: {error.detail}."
+        case Forbidden() | InvalidRequest():
+            title = "Nothing was connected"
+            message = f"For your safety this stopped here: {error.detail}."
         case _ if error.status in {502, 503}:
             title = "The service can't be reached right now"
             message = "This is not your fault, and nothing was lost."

@@ -8,8 +8,8 @@ from broker.access.tokens import LIFETIME
 from broker.app.heart import Heart
 from broker.errors import RateLimited, StoreUnavailable, Unauthenticated
 from broker.models.ids import new_id, new_secret
-from tests.journey import MakeClient
 from tests.access.stored import rewrite
+from tests.journey import MakeClient
 from tests.world import FakeClock
 
 ADDRESS = "203.0.113.7"

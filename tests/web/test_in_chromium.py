@@ -188,7 +188,7 @@ def test_a_link_in_another_browser(app: App, window: Opens, screen: str) -> None
     shown = second.page.goto(opened["connect_url"])
     assert shown is not None
     assert shown.status == 403
-    second.heading("Please use the browser you started in")
+    second.heading("Nothing was connected")
     expect(second.page.get_by_role("button")).to_have_count(0)
     second.picture("error")
     second.complaints.clear()
@@ -224,7 +224,7 @@ def test_another_site_can_not_press_the_button(app: App, window: Opens, sandbox:
     browser = window()
     browser.page.goto(f"{app.url}/trap")
     browser.press("Win")
-    browser.heading("Please use the browser you started in")
+    browser.heading("Nothing was connected")
     assert app.session(opened["id"])["status"] == "pending"
     assert browser.context.cookies() == []
     assert sandbox.get("/counters").json()["authorize"] == 0

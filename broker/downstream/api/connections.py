@@ -8,7 +8,7 @@ from broker.connections.authorization import Wanted
 from broker.connections.lifecycle import Lifecycle
 from broker.downstream.api.bodies import CreateConnection, ListConnections
 from broker.downstream.api.gate import Call, Gate, answer
-from broker.downstream.api.views import AccountView, ConnectionList, ConnectionView, DisconnectedView, TestedView
+from broker.downstream.api.views import ConnectionList, ConnectionView, DisconnectedView, TestedView
 from broker.errors import FieldFault, InvalidRequest
 from broker.models.connection import Connection
 from broker.providers import Registry
@@ -95,10 +95,5 @@ class ConnectionRoutes:
     async def _test(self, call: Call) -> Response:
         connection = await self._gate.connection(call, _WRITE)
         account = await self._lifecycle.test(connection, request_id=call.request_id)
-        view = TestedView(
-            connection_id=connection.id,
-            status="healthy" if account else "unknown",
-            account=AccountView(id=account.id, name=account.name) if account else None,
-            detail=None if account else "the provider's entry has no identity call, so nothing could be tested",
-        )
+        view = TestedView.of(connection, account)
         return answer(view)

@@ -1,7 +1,5 @@
 """``/v1/providers``: what can be connected, and what is missing where something can't."""
 
-from collections.abc import Callable
-
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -14,10 +12,10 @@ from broker.providers import Provider, Registry
 class ProviderRoutes:
     """Providers; a client sees those it was given."""
 
-    def __init__(self, gate: Gate, providers: Registry, redirect_uri: Callable[[Provider], str]) -> None:
+    def __init__(self, gate: Gate, providers: Registry, public_url: str) -> None:
         self._gate = gate
         self._providers = providers
-        self._redirect_uri = redirect_uri
+        self._public_url = public_url
 
     def routes(self) -> list[Route]:
         """The routes of this resource."""
@@ -37,4 +35,4 @@ class ProviderRoutes:
         return answer(self._view(self._providers.get(name)))
 
     def _view(self, provider: Provider) -> ProviderView:
-        return ProviderView.of(provider, self._redirect_uri(provider))
+        return ProviderView.of(provider, provider.redirect_uri(self._public_url))

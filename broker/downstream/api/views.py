@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 from broker.clock import rfc3339
 from broker.models.access import Client
-from broker.models.connection import Connection, Ending
+from broker.models.connection import Account, Connection, Ending
 from broker.models.event import Event
 from broker.models.session import ConnectSession, SessionStatus
 from broker.providers import Provider
@@ -184,6 +184,16 @@ class TestedView(BaseModel):
     status: str
     account: AccountView | None
     detail: str | None
+
+    @classmethod
+    def of(cls, connection: Connection, account: Account | None) -> Self:
+        """The view of a test; without ``account`` the provider could not be asked."""
+        return cls(
+            connection_id=connection.id,
+            status="healthy" if account else "unknown",
+            account=AccountView(id=account.id, name=account.name) if account else None,
+            detail=None if account else "the provider's entry has no identity call, so nothing could be tested",
+        )
 
 
 class DisconnectedView(BaseModel):

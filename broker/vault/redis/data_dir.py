@@ -28,6 +28,7 @@ from pathlib import Path
 from broker.errors import ConfigurationError
 
 _SOCKET_PATH_BYTES = 100  # sockaddr_un holds 104 on some systems and 108 on others, with a NUL at the end
+_SOCKET_FOLDER_BYTES = _SOCKET_PATH_BYTES - 40
 _LOCK_POLL_SECONDS = 0.01
 
 
@@ -62,6 +63,8 @@ def socket_path(data_dir: Path) -> Path:
     if len(os.fsencode(path)) <= _SOCKET_PATH_BYTES:
         return path
     folder = Path(tempfile.gettempdir()) / f"broker-{os.geteuid()}"
+    if len(os.fsencode(folder)) > _SOCKET_FOLDER_BYTES:
+        folder = Path("/tmp") / folder.name  # noqa: S108 - whose it is, is checked below
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     # Everybody may write where temporary files are: another user may have made a folder of this name first.

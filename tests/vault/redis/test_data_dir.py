@@ -68,16 +68,17 @@ def test_a_long_folder_gets_a_short_socket(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize("trap", ["open", "link"])
 def test_a_prepared_socket_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trap: str) -> None:
     """Another user who makes the folder for short sockets first can't offer the broker a store of his own."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    short = tmp_path / f"broker-{os.geteuid()}"
-    if trap == "open":
-        short.mkdir()
-        short.chmod(0o777)
-    else:
-        (tmp_path / "elsewhere").mkdir(mode=0o700)
-        short.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ConfigurationError, match=str(short)):
-        socket_path(tmp_path / ("x" * 100))
+    with tempfile.TemporaryDirectory(dir="/tmp") as temporary:
+        monkeypatch.setattr(tempfile, "tempdir", temporary)
+        short = Path(temporary) / f"broker-{os.geteuid()}"
+        if trap == "open":
+            short.mkdir()
+            short.chmod(0o777)
+        else:
+            (tmp_path / "elsewhere").mkdir(mode=0o700)
+            short.symlink_to(tmp_path / "elsewhere")
+        with pytest.raises(ConfigurationError, match=str(short)):
+            socket_path(tmp_path / ("x" * 100))
 
 
 def test_keys_are_made_once_and_kept_private(tmp_path: Path) -> None:

@@ -1,0 +1,144 @@
+"""The chores: revocations that could not be carried out are retried, for a day, one not stopping the others."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import redis
+
+from broker.app.heart import Heart
+from broker.background.chores import Revoking, chores
+from broker.models.ids import bucket_of
+from broker.providers import Registry, load_providers
+from broker.vault import names
+from tests.journey import MakeClient, everything_in
+from tests.upstream.practice_server import PracticeServer, json_answer, practice_server, raw_answer
+from tests.world import FakeClock, ServiceClient
+
+_ENTRY = """
+providers:
+  practice:
+    display_name: Practice
+    type: oauth2
+    authorization_endpoint: ${PRACTICE}/authorize
+    token_endpoint: ${PRACTICE}/token
+    revocation: {endpoint: "${PRACTICE}/revoke"}
+    client_id: practice-client
+    client_secret: practice-secret
+    grant_types: [authorization_code, client_credentials]
+"""
+DAY = 86_400
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[PracticeServer]:
+    """A provider that issues tokens, and whose revocation endpoint is down."""
+    async with practice_server() as server:
+        server.answers["/token"] = json_answer({"access_token": "at-1", "token_type": "Bearer", "expires_in": 60})
+        server.answers["/revoke"] = raw_answer(503)
+        yield server
+
+
+@pytest.fixture
+def providers(server: PracticeServer, tmp_path: Path) -> Registry:
+    """One entry, for that provider."""
+    path = tmp_path / "providers.yaml"
+    path.write_text(_ENTRY)
+    return load_providers(path, {"PRACTICE": server.origin})
+
+
+@pytest.fixture
+def revoking(heart: Heart) -> Revoking:
+    """The chore as processes run it."""
+    return Revoking(heart.revocations, heart.lifecycle, heart.clock)
+
+
+@pytest.fixture
+async def app(make_client: MakeClient) -> ServiceClient:
+    """A backend with every scope."""
+    return await make_client()
+
+
+async def ended(app: ServiceClient) -> str:
+    """A connection that was disconnected while the provider could not take its credential back."""
+    order = {"provider": "practice", "subject": "ann", "credentials": {}}
+    connection = (await app.call("POST", "/v1/connections", order)).json()
+    answer = (await app.call("DELETE", f"/v1/connections/{connection['id']}")).json()
+    assert answer["upstream"]["outcome"] == "pending"
+    return str(connection["id"])
+
+
+def revoked(server: PracticeServer) -> int:
+    """How often the provider was asked to take a credential back."""
+    return sum(asked.target == "/revoke" for asked in server.asked)
+
+
+async def outcome_of(app: ServiceClient, connection_id: str) -> str:
+    """What ``DELETE`` answers about the provider now."""
+    app = ServiceClient(app.http, app.client_id, app.secret)
+    answer: dict[str, Any] = (await app.call("DELETE", f"/v1/connections/{connection_id}")).json()
+    return str(answer["upstream"]["outcome"])
+
+
+async def test_a_pending_revocation_is_retried_until_it_works(
+    app: ServiceClient, revoking: Revoking, server: PracticeServer, clock: FakeClock, raw_store: redis.Redis
+) -> None:
+    """Not before it is due; when it worked, nothing of the credential is left, and it is not tried again."""
+    connection_id = await ended(app)
+    assert await revoking.step() == 0
+    clock.advance(seconds=31)
+    assert await revoking.step() == 1
+    assert (revoked(server), await outcome_of(app, connection_id)) == (2, "pending")
+    assert await revoking.step() == 0
+    server.answers["/revoke"] = raw_answer(200)
+    clock.advance(seconds=121)
+    assert await revoking.step() == 1
+    assert await outcome_of(app, connection_id) == "revoked"
+    assert raw_store.exists(names.revocation(connection_id)) == 0
+    clock.advance(seconds=DAY)
+    assert await revoking.step() == 0
+    assert revoked(server) == 3
+
+
+async def test_what_waits_to_be_revoked_is_sealed(app: ServiceClient, raw_store: redis.Redis) -> None:
+    """The queue holds no token that could be read, and lives for a day at most."""  # K1
+    connection_id = await ended(app)
+    assert b"at-1" not in everything_in(raw_store)
+    assert 0 < int(raw_store.ttl(names.revocation(connection_id))) <= DAY
+
+
+async def test_a_job_whose_day_is_over_is_dropped(
+    app: ServiceClient, revoking: Revoking, server: PracticeServer, clock: FakeClock, raw_store: redis.Redis
+) -> None:
+    """The credential is gone; so is the entry that says it is due."""
+    connection_id = await ended(app)
+    raw_store.delete(names.revocation(connection_id))
+    clock.advance(seconds=DAY)
+    await revoking.step()
+    assert raw_store.zcard(names.due(connection_id)) == 0
+    assert revoked(server) == 1
+
+
+async def test_one_job_that_cannot_be_opened_does_not_keep_the_others_waiting(
+    app: ServiceClient, revoking: Revoking, server: PracticeServer, clock: FakeClock, raw_store: redis.Redis
+) -> None:
+    """The broken one is kept; those behind it are given back in the same round."""  # K3
+    jobs = sorted([await ended(app) for _ in range(4)], key=bucket_of)
+    key = names.revocation(jobs[0])
+    stored = raw_store.get(key)
+    assert isinstance(stored, bytes)
+    raw_store.set(key, stored[:-1] + bytes([stored[-1] ^ 1]), keepttl=True)
+    server.answers["/revoke"] = raw_answer(200)
+    clock.advance(seconds=31)
+    assert await revoking.step() == 4
+    assert [await outcome_of(app, connection_id) for connection_id in jobs] == ["pending", *["revoked"] * 3]
+    assert raw_store.exists(key) == 1
+
+
+async def test_the_chores_are_settling_and_revoking(heart: Heart, revoking: Revoking, http: httpx2.AsyncClient) -> None:
+    """Each rests longer when there was nothing to do; one round of each works on an empty store."""
+    for chore in chores(heart.bookkeeping, revoking):
+        assert chore.rest_when_busy < chore.rest_when_idle
+        assert await chore.step() == 0
