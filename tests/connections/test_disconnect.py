@@ -102,9 +102,8 @@ async def test_many_who_disconnect_at_once_revoke_once(
 ) -> None:
     """One of them asks the provider, the others say that it is being done; afterwards all hear the outcome."""
     connection = await app.connect(Person(http))
-    outcomes = [
-        each["outcome"] for each in await asyncio.gather(*(disconnect(app, connection["id"]) for _ in range(10)))
-    ]
+    endings = await asyncio.gather(*(disconnect(app, connection["id"]) for _ in range(10)))
+    outcomes = [ending["outcome"] for ending in endings]
     assert outcomes.count("revoked") >= 1
     assert set(outcomes) <= {"revoked", "pending"}
     assert revocations(sandbox) == 1

@@ -77,7 +77,7 @@ async def test_where_only_the_token_ends_a_sibling_is_no_obstacle(
 async def test_a_refresh_that_comes_too_late_does_not_end_the_siblings_grant(
     app: ServiceClient, http: httpx2.AsyncClient, sandbox: httpx2.Client
 ) -> None:
-    """Disconnected during a refresh: the new tokens are dropped, for revoking them would end the sibling's, too."""  # P9
+    """Disconnected during a refresh: the new tokens are dropped; revoking them would end the sibling's."""  # P9
     first, second = await connect(app, http), await connect(app, http)
     behave(sandbox, rotation="strict", token_delay_ms=300)
     caller = asyncio.create_task(app.fetch(first, stale_generation=1))

@@ -80,7 +80,7 @@ async def test_a_commit_waits_for_the_store_to_come_back(
     sandbox: httpx2.Client,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Cut off after the provider rotated: the commit is repeated until it is stored, and the next refresh works."""  # F1
+    """Cut off after the provider rotated: the commit is repeated until stored, and the next refresh works."""  # F1
     failures = count_failures(behind, monkeypatch)
     behave(sandbox, token_delay_ms=200)
     caller = asyncio.create_task(app.fetch(connection_id, stale_generation=1))

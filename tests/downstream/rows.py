@@ -23,7 +23,7 @@ class Row:
 _OPEN = {"provider": "practice", "subject": "ann"}
 
 ROWS: Mapping[str, Row] = {
-    "POST /v1/connections/{connection_id}/token": Row("tokens:read", "connection"),
+    "POST /v1/connections/{connection_id}/token": Row("tokens:read", "connection", {"min_ttl": 0}),
     "POST /v1/connections/{connection_id}/references": Row("references:issue", "connection", {"audience": "cl_x"}),
     "POST /v1/connections/{connection_id}/refresh": Row("connections:write", "connection"),
     "POST /v1/connections/{connection_id}/test": Row("connections:write", "connection"),

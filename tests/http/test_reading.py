@@ -75,11 +75,7 @@ async def test_a_body_announced_too_large_is_refused_unread() -> None:
 async def test_endless_chunks_are_cut_off_at_the_limit(announced: str) -> None:
     """Whatever was announced: reading stops with the chunk that goes beyond the limit."""  # S11
 
-    def endless() -> Iterator[bytes]:
-        while True:
-            yield b"x" * 1024
-
-    sender = Sender(endless())
+    sender = Sender(b"x" * 1024 for _ in range(BODY_LIMIT))
     with pytest.raises(PayloadTooLarge):
         await read_body(a_request(sender, content_length=announced, content_type=FORM), FORM)
     assert sender.taken == BODY_LIMIT // 1024 + 1

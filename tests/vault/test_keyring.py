@@ -45,8 +45,9 @@ def test_nothing_opens_anywhere_else(sealed_for: Place, opened_at: Place) -> Non
         {"generation": 8},
         {"tenant": "acmecon_1", "owner": ""},
         {"owner": "con_1grant_1", "grant": ""},
+        {"grant": "grant_1access_", "field": "token"},
     ],
-    ids=["tenant", "owner", "grant", "field", "generation", "tenant+owner", "owner+grant"],
+    ids=["tenant", "owner", "grant", "field", "generation", "tenant+owner", "owner+grant", "grant+field"],
 )
 def test_a_moved_ciphertext_does_not_open(moved: dict[str, str | int]) -> None:
     """Each part of the place is authenticated, and so is where one part ends and the next begins."""  # K2

@@ -262,14 +262,17 @@ def test_loading_is_waited_for(store: EmbeddedStore, data_dir: Path, monkeypatch
 
 def test_a_long_path_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A data directory whose path is too long for a socket is served all the same."""
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    store = EmbeddedStore(tmp_path / ("x" * 60) / ("y" * 60))
-    store.start()
-    put(store)
-    assert value(store) == "kept"
-    assert store.url.startswith(f"unix://{tmp_path}/broker-")
-    store.stop()
-    assert list((tmp_path / f"broker-{os.geteuid()}").iterdir()) == []
+    with tempfile.TemporaryDirectory(dir="/tmp") as temporary:
+        monkeypatch.setattr(tempfile, "tempdir", temporary)
+        store = EmbeddedStore(tmp_path / ("x" * 60) / ("y" * 60))
+        store.start()
+        try:
+            put(store)
+            assert value(store) == "kept"
+            assert store.url.startswith(f"unix://{temporary}/broker-")
+        finally:
+            store.stop()
+        assert list((Path(temporary) / f"broker-{os.geteuid()}").iterdir()) == []
 
 
 def test_without_a_server_program_the_fault_says_what_to_install(
