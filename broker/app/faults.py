@@ -31,7 +31,9 @@ def _http_error(request: Request, error: HTTPException) -> Response:
 def _bug(request: Request, error: Exception) -> Response:
     # The traceback goes into the log, redacted; nothing of it into the answer.
     log.error("request.failed", request_id=request.state.request_id, exc_info=error)
-    return _answer(request, 500, "internal_error", "the broker made a mistake; its log knows more", {})
+    # Starlette answers bugs outside of all middleware, so the id that others get there is put on here.
+    headers = {"X-Request-Id": str(request.state.request_id)}
+    return _answer(request, 500, "internal_error", "the broker made a mistake; its log knows more", headers)
 
 
 def _answer(request: Request, status: int, code: str, detail: str, headers: dict[str, str]) -> Response:

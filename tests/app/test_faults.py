@@ -88,6 +88,7 @@ async def test_a_bug_is_500_and_says_nothing_of_itself(
         assert said not in answer.text
     assert "ZeroDivisionError: planted-detail" in logged.getvalue()
     [request_id] = re.findall(r"req_\w+", answer.text)
+    assert answer.headers["x-request-id"] == request_id
     assert request_id in logged.getvalue()
 
 

@@ -87,3 +87,13 @@ async def test_a_token_of_a_deleted_client_is_told_to_nobody(
     answer = await introspect(app, token)
     assert (answer.status_code, oauth_error_of(answer)) == (401, "invalid_client")
     assert (await introspect(beside, token)).content == INACTIVE
+
+
+async def test_a_reference_to_a_connection_that_was_ended_opens_nothing(
+    app: ServiceClient, connection: dict[str, Any]
+) -> None:
+    """What can no longer be redeemed is not called active."""
+    reference = await reference_for(app, connection, app)
+    assert (await introspect(app, reference)).json()["active"] is True
+    await app.call("DELETE", f"/v1/connections/{connection['id']}")
+    assert (await introspect(app, reference)).json() == INACTIVE
