@@ -1,0 +1,47 @@
+"""What answers of the JSON face say, a file per resource.
+
+No view has a field that could hold a credential, except those made for it.
+"""
+
+from broker.downstream.api.views.clients import ClientList, ClientView, CreatedClient, DeletedClient
+from broker.downstream.api.views.connect_sessions import (
+    CompletedConnectSession,
+    ConnectSessionView,
+    OpenedConnectSession,
+)
+from broker.downstream.api.views.connections import (
+    AccountView,
+    ConnectionList,
+    ConnectionView,
+    DisconnectedView,
+    FaultView,
+    HealthView,
+    TestedView,
+)
+from broker.downstream.api.views.events import EventList, EventView
+from broker.downstream.api.views.providers import ParameterView, ProviderList, ProviderView
+from broker.downstream.api.views.tokens import ReferenceView, TokenView
+
+__all__ = [
+    "AccountView",
+    "ClientList",
+    "ClientView",
+    "CompletedConnectSession",
+    "ConnectSessionView",
+    "ConnectionList",
+    "ConnectionView",
+    "CreatedClient",
+    "DeletedClient",
+    "DisconnectedView",
+    "EventList",
+    "EventView",
+    "FaultView",
+    "HealthView",
+    "OpenedConnectSession",
+    "ParameterView",
+    "ProviderList",
+    "ProviderView",
+    "ReferenceView",
+    "TestedView",
+    "TokenView",
+]

@@ -1,0 +1,142 @@
+"""A connection as it is shown: its account, its health, never its credential."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import BaseModel
+
+from broker.clock import rfc3339
+from broker.models.connection import Account, Connection, Ending
+
+
+class AccountView(BaseModel):
+    """Whose account it is at the provider."""
+
+    id: str
+    name: str | None
+
+
+class FaultView(BaseModel):
+    """The last thing that went wrong."""
+
+    code: str
+    message: str
+    at: str | None
+
+
+class HealthView(BaseModel):
+    """How the credential fares."""
+
+    status: str
+    last_checked_at: str | None
+    last_refreshed_at: str | None
+    consecutive_failures: int
+    next_refresh_at: str | None
+    last_error: FaultView | None
+
+
+class ConnectionView(BaseModel):
+    """A connection; never its credential."""
+
+    id: str
+    provider: str
+    subject: str
+    tenant: str
+    label: str | None
+    status: str
+    credential_type: str
+    scopes: list[str]
+    requested_scopes: list[str]
+    parameters: Mapping[str, str]
+    provider_data: Mapping[str, Any]
+    account: AccountView | None
+    generation: int
+    access_token_expires_at: str | None
+    refresh_token_expires_at: str | None
+    created_at: str | None
+    updated_at: str | None
+    last_used_at: str | None
+    health: HealthView
+    metadata: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, connection: Connection) -> Self:
+        """The view of ``connection``."""
+        health, account = connection.health, connection.account
+        error = health.last_error
+        return cls(
+            id=connection.id,
+            provider=connection.provider,
+            subject=connection.subject,
+            tenant=connection.tenant,
+            label=connection.label,
+            status=connection.status.value,
+            credential_type=connection.credential_type,
+            scopes=list(connection.scopes),
+            requested_scopes=list(connection.requested_scopes),
+            parameters=connection.parameters,
+            provider_data=connection.provider_data,
+            account=AccountView(id=account.id, name=account.name) if account else None,
+            generation=connection.generation,
+            access_token_expires_at=rfc3339(connection.access_token_expires_at),
+            refresh_token_expires_at=rfc3339(connection.refresh_token_expires_at),
+            created_at=rfc3339(connection.created_at),
+            updated_at=rfc3339(connection.updated_at),
+            last_used_at=rfc3339(connection.last_used_at),
+            health=HealthView(
+                status=health.status_for(connection.status),
+                last_checked_at=rfc3339(health.last_checked_at),
+                last_refreshed_at=rfc3339(health.last_refreshed_at),
+                consecutive_failures=health.consecutive_failures,
+                next_refresh_at=rfc3339(health.next_refresh_at),
+                last_error=FaultView(code=error.code, message=error.message, at=rfc3339(error.at)) if error else None,
+            ),
+            metadata=connection.metadata,
+        )
+
+
+class ConnectionList(BaseModel):
+    """A page of connections, newest first."""
+
+    items: list[ConnectionView]
+    next_cursor: str | None
+
+
+class TestedView(BaseModel):
+    """A live test of the credential that went well."""
+
+    connection_id: str
+    status: str
+    account: AccountView | None
+    detail: str | None
+
+    @classmethod
+    def of(cls, connection: Connection, account: Account | None) -> Self:
+        """The view of a test; without ``account`` the provider could not be asked."""
+        return cls(
+            connection_id=connection.id,
+            status="healthy" if account else "unknown",
+            account=AccountView(id=account.id, name=account.name) if account else None,
+            detail=None if account else "the provider's entry has no identity call, so nothing could be tested",
+        )
+
+
+class DisconnectedView(BaseModel):
+    """A connection that was ended, and what the provider said."""
+
+    class Upstream(BaseModel):
+        """What became of the credential at the provider."""
+
+        outcome: str
+        status: int | None
+        detail: str | None
+
+    id: str
+    status: str
+    upstream: Upstream
+
+    @classmethod
+    def of(cls, connection_id: str, ending: Ending) -> Self:
+        """The view of ``ending``."""
+        upstream = cls.Upstream(outcome=ending.outcome, status=ending.status, detail=ending.detail)
+        return cls(id=connection_id, status="revoked", upstream=upstream)
