@@ -80,9 +80,10 @@ class Clients:
         return Client(**fields)
 
     async def list(self, tenant: str | None = None) -> "list[Client]":
-        """All clients, or those of one tenant."""
+        """All clients, or those of one tenant, newest first."""
         clients = [await self.read(client_id) for client_id in await self._documents.clients()]
-        return [client for client in clients if client and (tenant is None or client.tenant == tenant)]
+        found = [client for client in clients if client and (tenant is None or client.tenant == tenant)]
+        return sorted(found, key=lambda client: client.created_at, reverse=True)
 
     async def delete(self, client_id: str) -> None:
         """Remove a client; its broker tokens stop working within seconds, its connections stay.

@@ -20,7 +20,7 @@ log = structlog.get_logger("broker.request")
 
 
 class RequestContext:
-    """ASGI middleware. Sets ``request.state.request_id`` and ``request.state.address``.
+    """ASGI middleware. Sets ``request.state.request_id`` and ``request.state.address``; logs ``request.state.refusal``.
 
     What is logged and counted is the route's template, never the path: paths of connect links are secrets.
     """
@@ -64,6 +64,7 @@ class RequestContext:
                     method=scope["method"],
                     route=route,
                     status=status,
+                    refusal=state.get("refusal"),
                     milliseconds=round(elapsed * 1000, 1),
                     address=state["address"],
                 )

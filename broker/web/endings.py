@@ -44,6 +44,7 @@ def page(handler: Page) -> Page:
         try:
             return await handler(request)
         except BrokerError as error:
+            request.state.refusal = error.detail
             return error_page(error, str(request.state.request_id))
 
     return endpoint

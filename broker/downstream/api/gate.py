@@ -109,6 +109,7 @@ class Gate:
                 permit(caller, scope)
                 return await handler(Call(request, caller, self._clock(), raw_body))
             except BrokerError as error:
+                request.state.refusal = error.detail
                 return problem(error, str(request.state.request_id))
 
         return Route(path, endpoint, methods=[method], name=f"{method} {path}")

@@ -75,6 +75,7 @@ class OAuthEndpoint:
                 client = await self._authenticate(request, parameters)
                 return await handler(OAuthCall(request_id, client, parameters, self._clock()))
             except BrokerError as error:
+                request.state.refusal = error.detail
                 return refusal(error, request_id, challenge="authorization" in request.headers)
 
         return Route(path, endpoint, methods=["POST"], name=f"POST {path}")
