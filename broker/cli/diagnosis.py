@@ -7,20 +7,21 @@ from typing import Final, Literal
 from urllib.parse import urlsplit
 
 import httpx2
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from broker.app.heart import Heart
 from broker.cli.providers import lacks
 from broker.cli.session import heart_for_command
 from broker.errors import BrokerError, ConfigurationError
-from broker.providers import Registry
+from broker.providers import Registry, load_providers
 from broker.settings import Settings
 from broker.vault.opening import reasons_not_ready
-from broker.vault.redis.data_dir import make_private
+from broker.vault.redis.data_dir import make_private, socket_path
 
 _ANSWERS_WITHIN: Final = 3.0
 _CLOCKS_APART_AT_MOST: Final = 2.0
 """Seconds; expiry and leases are judged by the clocks of several machines."""
+_REDIS_PORT: Final = 6379
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -31,6 +32,8 @@ class Check(BaseModel):
     status: Literal["ok", "warn", "fail"]
     message: str
     advice: str | None = None
+    not_set_up: str | None = Field(default=None, exclude=True)
+    """The provider this is about, where none of its variables is set: nobody asked for it yet."""
 
 
 def of_faults(name: str, error: ConfigurationError) -> Iterator[Check]:
@@ -47,6 +50,7 @@ def of_providers(settings: Settings, providers: Registry) -> Iterator[Check]:
         status="ok" if ready else "warn",
         message=f"{settings.providers_file}: {ready} of {len(providers)} providers ready",
     )
+    untouched = _untouched(settings, providers)
     for provider in providers:
         missing, todo = lacks(provider), []
         if missing:
@@ -59,6 +63,7 @@ def of_providers(settings: Settings, providers: Registry) -> Iterator[Check]:
             status="warn" if missing else "ok",
             message=missing or "ready",
             advice="; ".join(todo) or None,
+            not_set_up=provider.name if provider.name in untouched else None,
         )
 
 
@@ -101,7 +106,7 @@ async def of_store(settings: Settings, providers: Registry) -> list[Check]:
                 return [*_of_fit_store(heart), await _of_time(heart)]
     except BrokerError as error:
         reasons = error.detail.splitlines()
-    advice = "look at its log, store.log in the data directory" if settings.redis_url is None else None
+    advice = _store_advice(settings)
     return [Check(name="store", status="fail", message=reason, advice=advice) for reason in reasons]
 
 
@@ -113,13 +118,39 @@ def of_listening(settings: Settings) -> Check:
         return _of_port(settings, name)
     status = answer.get("status")
     if status == "ready":
-        return Check(name=name, status="ok", message=f"answers at {settings.public_url} and is ready")
+        message = f"answers at {settings.public_url} and is ready"
+        advice = "a change of .env or providers.yaml takes effect when it is restarted"
+        return Check(name=name, status="ok", message=message, advice=advice)
     if status == "not_ready":
         reasons = answer.get("reasons")
         why = "; ".join(map(str, reasons)) if isinstance(reasons, list) else "it doesn't say why"
         return Check(name=name, status="fail", message=f"answers at {settings.public_url} but is not ready: {why}")
     message = f"what answers at {settings.public_url} is not a broker"
     return Check(name=name, status="fail", message=message, advice="end it, or choose another BROKER_PORT")
+
+
+def _untouched(settings: Settings, providers: Registry) -> frozenset[str]:
+    """The names of the providers that lack every variable they need."""
+    try:
+        # What is missing where nothing is set is all that they need.
+        bare = load_providers(settings.providers_file, {})
+    except ConfigurationError:
+        # A default that a variable overrides is at fault.
+        return frozenset()
+    return frozenset(
+        provider.name
+        for provider in providers
+        if provider.missing_variables and provider.missing_variables == bare.get(provider.name).missing_variables
+    )
+
+
+def _store_advice(settings: Settings) -> str:
+    if settings.redis_url is None:
+        return f"expected at {socket_path(settings.data_dir)}; its log is {settings.data_dir / 'store.log'}"
+    # Neither user nor password, which the URL's other parts may hold.
+    address = urlsplit(settings.redis_url.get_secret_value())
+    place = address.path if address.scheme == "unix" else f"{address.hostname}:{address.port or _REDIS_PORT}"
+    return f"expected at {place}: start it there, or see that BROKER_REDIS_URL and BROKER_ENCRYPTION_KEYS belong to it"
 
 
 def _of_fit_store(heart: Heart) -> Iterator[Check]:

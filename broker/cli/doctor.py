@@ -41,23 +41,28 @@ def _examine() -> Iterator[Check]:
         yield from diagnosis.of_faults("settings", error)
         return
     yield Check(name="settings", status="ok", message="all of them can be used")
-    providers = Registry(())
+    providers = None
     try:
         providers = configured_providers(settings)
     except ConfigurationError as error:
         yield from diagnosis.of_faults("providers file", error)
-    else:
-        yield from diagnosis.of_providers(settings, providers)
     yield diagnosis.of_addresses(settings)
     yield diagnosis.of_data_dir(settings)
-    yield from asyncio.run(diagnosis.of_store(settings, providers))
+    yield from asyncio.run(diagnosis.of_store(settings, Registry(()) if providers is None else providers))
     yield diagnosis.of_listening(settings)
+    if providers is not None:
+        yield from diagnosis.of_providers(settings, providers)
 
 
 def _print(checks: Sequence[Check]) -> None:
     for check in checks:
+        if check.not_set_up:
+            continue
         # Colours are left out where no terminal reads.
         typer.secho(f"{check.status:4}", fg=_COLOURS[check.status], nl=False)
         print(f"  {printable(f'{check.name}: {check.message}')}")
         if check.advice:
             print(f"      {printable(check.advice)}")
+    not_set_up = [check.not_set_up for check in checks if check.not_set_up]
+    if not_set_up:
+        print(f"not set up: {', '.join(not_set_up)} (broker providers list says what each needs)")

@@ -1,5 +1,6 @@
 """Settling the buckets' outboxes: events move to the journal and the sink, and indexes follow the records."""
 
+import asyncio
 from collections.abc import Iterable
 from typing import Final
 
@@ -25,15 +26,29 @@ class Bookkeeping:
         self._records = records
         self._sink = sink
         self._clock = clock
+        self._settling = asyncio.Lock()
+        self._asked = 0
+        self._settled = 0
 
     async def settle_all(self) -> int:
-        """Settle every bucket; answers how many events moved.
+        """Settle what every bucket holds at the time of the call; answers how many events this call moved.
+
+        Looking at all buckets is a lot of commands, so many who ask at the same time share one look that begins after
+        all of them asked.
 
         :raises StoreUnavailable: the store, or the sink, does not take them; they stay where they are.
         """
-        waiting = await self._journal.waiting(names.buckets())
-        metrics.events_waiting.set(sum(waiting.values()))
-        return await self._settle(waiting)
+        self._asked += 1
+        mine = self._asked
+        async with self._settling:
+            if self._settled >= mine:
+                return 0
+            asked = self._asked
+            waiting = await self._journal.waiting(names.buckets())
+            metrics.events_waiting.set(sum(waiting.values()))
+            moved = await self._settle(waiting)
+            self._settled = asked
+            return moved
 
     async def settle_connection(self, connection_id: str) -> None:
         """Settle the bucket of one connection."""

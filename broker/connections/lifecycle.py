@@ -120,10 +120,13 @@ class Lifecycle:
         return ending
 
     async def give_back(self, job: Job) -> Ending:
-        """Revoke at the provider what an ended connection held, note the outcome, and erase it unless ``pending``."""
-        if job.provider not in self._providers:
-            ending = Ending("failed", None, "the provider is no longer configured")
-        else:
+        """Revoke at the provider what an ended connection held, note the outcome, and erase it unless ``pending``.
+
+        Whether that would end somebody else's grant is asked each time before anything is sent: while a revocation
+        was pending, the account may have been connected again.
+        """
+        ending = await self._obstacle(job)
+        if ending is None:
             outcome = await self._upstream.revoke(
                 self._providers.get(job.provider),
                 job.parameters,
@@ -135,6 +138,17 @@ class Lifecycle:
         if ending.outcome != "pending":
             await self._revocations.drop(job.connection_id)
         return ending
+
+    async def _obstacle(self, job: Job) -> Ending | None:
+        """Why nothing may be sent to the provider, or ``None``."""
+        if job.provider not in self._providers:
+            return Ending("failed", None, "the provider is no longer configured")
+        provider, ended = self._providers.get(job.provider), await self._records.read(job.connection_id)
+        if ended is None or ended.minted.client_id != provider.client_id:
+            # Another app's revocation endpoint has no business with this token.
+            return Ending("failed", None, "the provider is configured with another OAuth app than the one authorized")
+        ends_grant = provider.revocation is not None and provider.revocation.effect == "grant"
+        return _SKIPPED_SHARED if ends_grant and await self._has_sibling(ended) else None
 
     async def _take_out_of_use(
         self, connection_id: str, client_id: str | None, request_id: str | None
@@ -151,7 +165,7 @@ class Lifecycle:
             connection, credential = found
             if connection.status is Status.REVOKED:
                 return unconfirmed
-            job = await self._job(connection, credential)
+            job = _job(connection, credential)
             event = self._event(connection, client_id, request_id)
             try:
                 if await self._revocations.disconnect(
@@ -163,21 +177,6 @@ class Lifecycle:
                     raise
                 unconfirmed = job
         raise Conflict("the connection is being changed by somebody else")
-
-    async def _job(self, connection: Connection, credential: Credential | None) -> Job | Ending:
-        if credential is None:
-            return _NOTHING_TO_REVOKE
-        provider = self._providers.get(connection.provider) if connection.provider in self._providers else None
-        ends_grant = provider is not None and provider.revocation is not None and provider.revocation.effect == "grant"
-        if ends_grant and await self._has_sibling(connection):
-            return _SKIPPED_SHARED
-        return Job(
-            connection_id=connection.id,
-            provider=connection.provider,
-            parameters=connection.parameters,
-            access_token=credential.access_token,
-            refresh_token=credential.refresh_token,
-        )
 
     async def _has_sibling(self, connection: Connection) -> bool:
         """Whether another living connection stands for the same account and app, in whichever tenant."""
@@ -210,6 +209,18 @@ class Lifecycle:
             request_id=request_id,
             data={"provider": connection.provider},
         )
+
+
+def _job(connection: Connection, credential: Credential | None) -> Job | Ending:
+    if credential is None:
+        return _NOTHING_TO_REVOKE
+    return Job(
+        connection_id=connection.id,
+        provider=connection.provider,
+        parameters=connection.parameters,
+        access_token=credential.access_token,
+        refresh_token=credential.refresh_token,
+    )
 
 
 def same_grant(one: Connection, other: Connection) -> bool:

@@ -74,6 +74,7 @@ class Refresher:
         self._providers = providers
         self._clock = clock
         self._running: Detached[None] = Detached()
+        self._longest_wait = max((provider.timeout for provider in providers), default=0.0) + _PATIENCE
 
     async def refresh(self, connection_id: str, generation: int, *, request_id: str | None = None) -> None:
         """Return once the connection has left ``generation``, by this refresh or by somebody else's.
@@ -85,7 +86,12 @@ class Refresher:
         :raises StoreUnavailable: the store can't be asked.
         """
         key = (connection_id, generation)
-        await self._running.join(key, lambda: self._refresh(connection_id, generation, request_id))
+        try:
+            async with asyncio.timeout(self._longest_wait):
+                await self._running.join(key, lambda: self._refresh(connection_id, generation, request_id))
+        except TimeoutError:
+            # Only the wait is over: the refresh goes on until what the provider answered is stored.
+            raise ProviderUnavailable("the refresh takes longer than a request can wait", retry_after=1) from None
 
     async def drain(self, seconds: float) -> int:
         """Let running refreshes finish; answers how many did not within ``seconds``."""

@@ -5,10 +5,12 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
+from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 from pydantic import ValidationError
-from pydantic_settings import DotEnvSettingsSource
 
 from broker.errors import ConfigurationError
 from broker.settings.model import PREFIX, Settings
@@ -29,13 +31,9 @@ class _Given:
 def read_environment(environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")) -> dict[str, str]:
     """The variables of ``environ`` (default: the process's) over those of ``env_file``, where that exists.
 
-    :raises ConfigurationError: ``env_file`` can't be read.
+    :raises ConfigurationError: ``env_file`` can't be read, or has lines that set nothing.
     """
-    try:
-        source = DotEnvSettingsSource(Settings, env_file=env_file, case_sensitive=True)
-    except (OSError, UnicodeDecodeError):
-        raise ConfigurationError([f"{env_file}: can't be read as UTF-8 text"]) from None
-    in_file = {name: value for name, value in source.env_vars.items() if value is not None}
+    in_file = {} if env_file is None else _read_env_file(env_file)
     return {**in_file, **(os.environ if environ is None else environ)}
 
 
@@ -44,9 +42,9 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
 
     :raises ConfigurationError: with all faults at once, each naming its variable.
     """
-    process = os.environ if environ is None else environ
-    variables = {name: text for name, text in read_environment(process, env_file).items() if text}
-    faults = list(_unknown_variables(process))
+    everything = read_environment(environ, env_file)
+    variables = {name: text for name, text in everything.items() if text}
+    faults = list(_unknown_variables(everything))
     given: dict[str, _Given] = {}
     for field in Settings.model_fields:
         try:
@@ -68,6 +66,26 @@ def load_settings(environ: Mapping[str, str] | None = None, env_file: Path | Non
     return settings
 
 
+def _read_env_file(path: Path) -> dict[str, str]:
+    try:
+        # A pipe, too: secret managers offer one in place of a file.
+        if not (path.is_file() or path.is_fifo()):
+            return {}
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise ConfigurationError([f"{path}: can't be read as UTF-8 text"]) from None
+    faults = []
+    for binding in parse_stream(StringIO(text)):
+        if binding.error:
+            # A statement begins with the blank lines above it.
+            statement = binding.original.string
+            blank_lines = statement[: -len(statement.lstrip())].count("\n")
+            faults.append(f"{path}:{binding.original.line + blank_lines}: not NAME=value")
+    if faults:
+        raise ConfigurationError(faults)
+    return {name: value for name, value in dotenv_values(stream=StringIO(text)).items() if value is not None}
+
+
 def _find(field: str, variables: Mapping[str, str]) -> _Given | None:
     """The text of ``field`` and the variable it came from.
 
@@ -80,6 +98,8 @@ def _find(field: str, variables: Mapping[str, str]) -> _Given | None:
         raise ConfigurationError([f"{variable}: {file_variable} is set too; only one of them may be"])
     try:
         text = Path(variables[file_variable]).read_text(encoding="utf-8").strip()
+    except FileNotFoundError:
+        raise ConfigurationError([f"{file_variable}: the file does not exist"]) from None
     except (OSError, ValueError):
         raise ConfigurationError([f"{file_variable}: the file can't be read as UTF-8 text"]) from None
     if not text:
@@ -87,15 +107,14 @@ def _find(field: str, variables: Mapping[str, str]) -> _Given | None:
     return _Given(file_variable, text)
 
 
-def _unknown_variables(process: Mapping[str, str]) -> Iterator[str]:
+def _unknown_variables(variables: Mapping[str, str]) -> Iterator[str]:
     """Faults for ``BROKER_`` variables that look like a setting and are none: typing errors that would go unnoticed.
 
-    Others with the prefix may be somebody else's. Only the process's environment is searched; ``.env`` may serve other
-    programs too.
+    Others with the prefix may be somebody else's.
     """
     known = [PREFIX + field.upper() for field in Settings.model_fields]
     known += [f"{PREFIX}{field.upper()}_FILE" for field in sorted(_FROM_FILE)]
-    for name in sorted(process):
+    for name in sorted(variables):
         if not name.startswith(PREFIX) or name in known or _SERVICE_LINK.fullmatch(name):
             continue
         # Compared without the prefix, which would make everything look alike.

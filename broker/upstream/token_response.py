@@ -7,7 +7,7 @@ the errors named here or yields tokens that can't be used as they are.
 import json
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from broker.errors import OutcomeUnknown, ProviderError, ProviderRefused
@@ -25,6 +25,7 @@ sooner after all, the caller who is refused reports so and it is refreshed then.
 
 _MAX_LIFETIME = 10 * 365 * 86_400
 _MAX_KEPT = 4096
+_MAX_KEPT_DEPTH = 16
 _MAX_TOKEN = 16_384
 _SENDER_CONSTRAINED = frozenset({"dpop", "mac", "pop"})
 _TOKEN = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
@@ -143,8 +144,21 @@ def _kept(document: dict[str, object], pointers: Mapping[str, str]) -> dict[str,
 
 
 def _storable(value: object) -> bool:
-    """Whether ``value`` survives JSON and UTF-8 (NaN and lone surrogates don't) and is small."""
+    """Whether ``value`` survives JSON and UTF-8 (NaN and lone surrogates don't), is small, and not nested deeply."""
     try:
-        return len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode()) <= _MAX_KEPT
+        return (
+            _depth(value) <= _MAX_KEPT_DEPTH
+            and len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode()) <= _MAX_KEPT
+        )
     except (ValueError, RecursionError):
         return False
+
+
+def _depth(value: object) -> int:
+    """How deeply ``value`` is nested; what is shown of it later is written by serializers that give up somewhere."""
+    members: Iterable[object] = ()
+    if isinstance(value, dict):
+        members = value.values()
+    elif isinstance(value, list):
+        members = value
+    return 1 + max(map(_depth, members), default=0)

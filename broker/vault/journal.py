@@ -9,10 +9,13 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from broker.models.event import Event
 from broker.vault import listing, names
 from broker.vault.redis.pipeline import Pipeline
+
+_LOOKS_AT_ONCE: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +40,14 @@ class Journal:
 
     async def waiting(self, buckets: Iterable[int]) -> dict[int, int]:
         """Bucket → number of events in its outbox, for those that have any."""
-        buckets = list(buckets)
-        lengths = await asyncio.gather(*(self._store.execute("XLEN", names.bucket_outbox(b)) for b in buckets))
-        return {bucket: length for bucket, length in zip(buckets, lengths, strict=True) if length}
+        found: dict[int, int] = {}
+        every = list(buckets)
+        for start in range(0, len(every), _LOOKS_AT_ONCE):
+            some = every[start : start + _LOOKS_AT_ONCE]
+            # A few at a time: requests that wait for the store go in between.
+            lengths = await asyncio.gather(*(self._store.execute("XLEN", names.bucket_outbox(b)) for b in some))
+            found |= {bucket: length for bucket, length in zip(some, lengths, strict=True) if length}
+        return found
 
     async def collect(self, bucket: int, count: int) -> list[Parcel]:
         """The oldest ``count`` events of a bucket's outbox; they stay there until acknowledged."""

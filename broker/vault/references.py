@@ -38,7 +38,7 @@ class StoredReferences:
         """
         reply = await self._store.execute("HMGET", names.reference(connection_id, digest), "aud", "iss", "left", "exp")
         status = await self._store.execute("HGET", names.record(connection_id), "st")
-        if reply[0] is None or status != b"active":
+        if reply[0] is None or reply[2] == b"0" or status != b"active":
             return None
         return dict(zip(("audience", "issuer", "left", "ends_at"), (part.decode() for part in reply), strict=True))
 

@@ -1,12 +1,14 @@
 """The hot path's one step: read the record, spend the reference, write the audit event, hand out the token."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from broker.errors import SealBroken
 from broker.models.access import Reach
 from broker.models.connection import Status
 from broker.models.event import Event
+from broker.models.ids import new_id
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring, Place
 from broker.vault.redis.pipeline import Pipeline
@@ -65,7 +67,7 @@ class Releases:
         :param event: what is recorded if the token leaves; its ``client_id`` is the audience of the reference.
         :param refused_generation: a generation that the provider refused and that must not be served again.
         :param reference_digest: the reference to spend.
-        :raises SealBroken: the token can't be opened; its event is then stored although nothing left.
+        :raises SealBroken: the token can't be opened; the use of the reference is given back, and the record says so.
         """
         keys = [names.record(connection_id), names.outbox(connection_id)]
         if reference_digest is not None:
@@ -93,10 +95,17 @@ class Releases:
             )
         generation, expiry, grant, scopes, sealed, provider = reply[1:]
         place = Place(reach.tenant, connection_id, grant.decode(), "access_token", int(generation))
+        try:
+            access_token = self._keyring.open(place, sealed).decode()
+        except SealBroken:
+            failed = {"provider": provider.decode(), "generation": int(generation)}
+            undone = replace(event, id=new_id("evt"), type="token.release_failed", data=failed)
+            await self._store.run(scripts.RELEASE_UNDO, keys[1:], [undone.encode()])
+            raise
         return Release(
             connection_id=connection_id,
             provider=provider.decode(),
-            access_token=self._keyring.open(place, sealed).decode(),
+            access_token=access_token,
             generation=int(generation),
             expires_at=int(expiry) if expiry else None,
             scopes=tuple(scopes.decode().split()),

@@ -23,6 +23,7 @@ def _load(name: str) -> Script:
 
 
 RELEASE = _load("release")
+RELEASE_UNDO = _load("release_undo")
 CREATE = _load("create")
 WRITE = _load("write")
 LEASE = _load("lease")
@@ -38,6 +39,7 @@ COUNT = _load("count")
 
 ALL = (
     RELEASE,
+    RELEASE_UNDO,
     CREATE,
     WRITE,
     LEASE,

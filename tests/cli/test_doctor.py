@@ -51,6 +51,23 @@ def test_a_sound_set_up_passes(cli: Cli) -> None:
     assert "broker serve" in text
 
 
+def test_providers_that_nobody_set_up_take_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """They come last and together; one that is set up by half keeps its warning, and ``--json`` has every one."""
+    entry = "  {0}:\n    extends: base\n    client_id: ${{{1}_ID}}\n    client_secret: ${{{1}_SECRET}}\n"
+    base = "providers:\n  base:\n    display_name: Base\n    issuer: https://provider.example\n    type: oauth2\n"
+    entries = (entry.format(name, name.upper()) for name in ("one", "two", "half"))
+    (tmp_path / "some.yaml").write_text(f"{base}    client_id: x\n    client_secret: y\n{''.join(entries)}")
+    monkeypatch.setenv("BROKER_PROVIDERS_FILE", "some.yaml")
+    monkeypatch.setenv("HALF_ID", "set")
+    lines = cli("doctor").stdout.splitlines()
+    assert lines[-1] == "not set up: one, two (broker providers list says what each needs)"
+    assert not any("provider one" in line or "provider two" in line for line in lines)
+    half = lines.index("warn  provider half: lacks HALF_SECRET")
+    assert half > next(n for n, line in enumerate(lines) if "running broker" in line)
+    result = found(cli("doctor", "--json"))
+    assert [result[f"provider {name}"] for name in ("base", "one", "two", "half")] == ["ok", "warn", "warn", "warn"]
+
+
 def test_faulty_settings_are_all_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every faulty setting is a failure of its own; nothing else is tried."""
     monkeypatch.setenv("BROKER_WORKERS", "none")
@@ -71,14 +88,23 @@ def test_a_faulty_providers_file_hides_nothing_else(cli: Cli, monkeypatch: pytes
     assert found(result)["store"] == "ok"
 
 
-def test_an_unreachable_store_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that nobody can reach is a failure, and its address's password is not told."""  # K1
-    monkeypatch.setenv("BROKER_REDIS_URL", "redis://:canary-password@127.0.0.1:1")
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("redis://canary-user:canary-password@127.0.0.1:1/0?password=canary-password", "127.0.0.1:1"),
+        ("unix://canary-user:canary-password@/nowhere/redis.sock?password=canary-password", "/nowhere/redis.sock"),
+    ],
+)
+def test_an_unreachable_store_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch, url: str, place: str) -> None:
+    """A store that nobody can reach is a failure that says where it should be, without its password."""  # K1
+    monkeypatch.setenv("BROKER_REDIS_URL", url)
     result = cli("doctor", "--json")
     assert result.exit_code == 1
     assert found(result)["store"] == "fail"
     assert "encryption keys" not in found(result)
-    assert "canary-password" not in result.stdout + result.stderr
+    (advice,) = [check["advice"] for check in result.json["checks"] if check["name"] == "store"]
+    assert advice.startswith(f"expected at {place}: start it there")
+    assert "canary" not in result.stdout + result.stderr
 
 
 def test_a_keyring_that_does_not_fit_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +172,9 @@ def test_what_listens_at_the_port_is_told_apart(
     with broker_process({"PRACTICE": sandbox_url, "BROKER_DATA_DIR": str(tmp_path / "data")}) as url:
         port = url.rpartition(":")[2]
         monkeypatch.setenv("BROKER_PORT", port)
-        assert "is ready" in message(cli("doctor", "--json"), "running broker")
+        result = cli("doctor", "--json")
+        assert "is ready" in message(result, "running broker")
+        assert "when it is restarted" in result.stdout
     with stranger(int(port)):
         result = cli("doctor", "--json")
         assert (result.exit_code, found(result)["running broker"]) == (1, "fail")

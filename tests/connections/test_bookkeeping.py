@@ -95,6 +95,25 @@ async def test_settling_twice_at_once_doubles_nothing(
     assert sorted(event["id"] for event in listed) == sorted(ids)
 
 
+async def test_many_who_ask_at_once_share_a_look(
+    app: ServiceClient, heart: Heart, connection_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty requests for events look at all buckets at most twice, and each sees what was recorded before it asked."""
+    looks = 0
+    waiting = heart.journal.waiting
+
+    async def counted(buckets: Any) -> dict[int, int]:
+        nonlocal looks
+        looks += 1
+        return await waiting(buckets)
+
+    monkeypatch.setattr(heart.journal, "waiting", counted)
+    assert (await app.fetch(connection_id)).status_code == 200
+    answers = await asyncio.gather(*(app.call("GET", "/v1/events?type=token.released") for _ in range(50)))
+    assert [len(answer.json()["items"]) for answer in answers] == [1] * 50
+    assert looks <= 2
+
+
 @pytest.mark.parametrize("step", ["write", "acknowledge", "trim"])
 async def test_a_crash_at_any_step_loses_and_doubles_nothing(
     heart: Heart,

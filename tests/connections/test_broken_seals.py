@@ -90,3 +90,23 @@ async def test_a_reference_to_a_damaged_token_says_so_in_oauths_words(
     assert (answer.json()["error"], answer.json()["code"]) == ("temporarily_unavailable", "store_unavailable")
     assert int(answer.headers["Retry-After"]) >= 1
     assert await alerts(http) == before + 1
+
+
+@pytest.mark.parametrize("uses", [1, 2])
+async def test_a_reference_is_not_spent_on_a_token_that_does_not_open(
+    make_client: MakeClient, http: httpx2.AsyncClient, sandbox: httpx2.Client, raw_store: redis.Redis, uses: int
+) -> None:
+    """The use is given back, the record says that nothing left, and mended it redeems exactly as often as before."""
+    # K3, S7
+    app = await make_client()
+    connection = await app.connect(Person(http))
+    body = {"audience": app.client_id, "max_uses": uses}
+    issued = await app.call("POST", f"/v1/connections/{connection['id']}/references", body)
+    reference = issued.json()["reference"]
+    envelope = damage(raw_store, connection["id"], "a", -1)
+    refused = await app.redeem(reference)
+    assert (refused.status_code, refused.json()["error"]) == (503, "temporarily_unavailable")
+    raw_store.hset(names.record(connection["id"]), "a", envelope)
+    assert [(await app.redeem(reference)).status_code for _ in range(uses + 1)] == [200] * uses + [400]
+    events = (await app.call("GET", f"/v1/connections/{connection['id']}/events")).json()["items"]
+    assert [event["type"] for event in events].count("token.release_failed") == 1

@@ -39,6 +39,7 @@ def providers(providers: Registry, sandbox_url: str, line: FaultyProxy) -> Regis
         "practice": Revocation(endpoint=f"http://{line.address}/revoke"),
         "practice-two": Revocation(endpoint=f"{sandbox_url}/nowhere"),
         "practice-graceful": None,
+        "practice-shared": Revocation(endpoint=f"http://{line.address}/revoke", effect="grant"),
     }
 
     def rerouted(provider: Provider) -> Provider:
@@ -163,6 +164,29 @@ async def test_a_provider_that_is_down_gets_its_token_back_later(
     assert (await disconnect(app, connection["id"]))["outcome"] == "revoked"
     clock.advance(seconds=86_400)
     assert await revoking.step() == 0
+
+
+async def test_a_retry_spares_an_account_that_was_connected_again(
+    app: ServiceClient,
+    http: httpx2.AsyncClient,
+    sandbox: httpx2.Client,
+    raw_store: redis.Redis,
+    line: FaultyProxy,
+    revoking: Revoking,
+    clock: FakeClock,
+) -> None:
+    """Disconnected while the provider was down, then connected anew: the retry would end the new grant."""  # P9
+    ended = await app.connect(Person(http), provider="practice-shared")
+    await line.cut()
+    assert (await disconnect(app, ended["id"]))["outcome"] == "pending"
+    again = await app.connect(Person(http), provider="practice-shared")
+    await line.heal()
+    clock.advance(seconds=31)
+    assert await revoking.step() == 1
+    assert revocations(sandbox) == 0
+    assert not raw_store.exists(names.revocation(ended["id"]), names.due(ended["id"]))
+    assert (await disconnect(app, ended["id"]))["outcome"] == "skipped_shared"
+    assert (await app.fetch(again["id"], stale_generation=1)).status_code == 200
 
 
 async def test_after_a_day_the_credential_is_erased_untried(

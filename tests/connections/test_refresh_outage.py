@@ -95,6 +95,30 @@ async def test_a_commit_waits_for_the_store_to_come_back(
     assert sandbox.get("/counters").json()["reuse_detected"] == 0
 
 
+async def test_a_caller_waits_no_longer_than_a_request_can(
+    app: ServiceClient,
+    behind: Heart,
+    connection_id: str,
+    proxy: FaultyProxy,
+    sandbox: httpx2.Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The store stays away after the provider answered: the caller gets 503, the commit goes on."""  # R2
+    failures = count_failures(behind, monkeypatch)
+    monkeypatch.setattr(behind.refresher, "_longest_wait", 0.6)
+    behave(sandbox, token_delay_ms=200)
+    caller = asyncio.create_task(app.fetch(connection_id, stale_generation=1))
+    await eventually(lambda: refreshes(sandbox) == (1, 0))
+    await proxy.cut()
+    answer = await caller
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    await eventually(lambda: len(failures) >= 1)
+    await proxy.heal()
+    await behind.refresher.drain(5)
+    assert (await app.fetch(connection_id)).json()["generation"] == 2
+    assert refreshes(sandbox) == (1, 0)
+
+
 async def test_a_commit_survives_its_impatient_caller(
     app: ServiceClient,
     behind: Heart,

@@ -137,7 +137,10 @@ def test_a_secret_file_that_cannot_be_used_is_a_fault(tmp_path: Path) -> None:
         "BROKER_ENCRYPTION_KEYS": f"k:{KEY}",
     }
     assert faults(twice) == ("BROKER_REDIS_URL: BROKER_REDIS_URL_FILE is set too; only one of them may be",)
-    for name in ("absent", "binary", ""):
+    assert faults({"BROKER_ENCRYPTION_KEYS_FILE": f"{tmp_path}/absent"}) == (
+        "BROKER_ENCRYPTION_KEYS_FILE: the file does not exist",
+    )
+    for name in ("binary", ""):
         found = faults({"BROKER_ENCRYPTION_KEYS_FILE": f"{tmp_path}/{name}"})
         assert found == ("BROKER_ENCRYPTION_KEYS_FILE: the file can't be read as UTF-8 text",)
     assert faults({"BROKER_CLIENT_SECRET_FILE": str(tmp_path / "empty")}) == (
@@ -195,6 +198,24 @@ def test_an_env_file_that_is_not_text_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"BROKER_PORT=\xff\n")
     with pytest.raises(ConfigurationError, match=r"\.env: can't be read"):
         load_settings({}, tmp_path / ".env")
+
+
+def test_lines_of_an_env_file_that_set_nothing_are_faults(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Each is named by its line and not shown, and nothing is logged besides."""  # K1
+    env_file = tmp_path / ".env"
+    env_file.write_text(f"# comment\nA=1\n\n\nB {CANARY}\nC='x\ny'\n  export D={CANARY} # comment\nE=\"{CANARY}\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings({}, env_file)
+    assert caught.value.faults == (f"{env_file}:5: not NAME=value", f"{env_file}:9: not NAME=value")
+    assert caplog.records == []
+
+
+def test_an_unknown_setting_in_an_env_file_is_a_fault(tmp_path: Path) -> None:
+    """A typing error there goes no more unnoticed than in the environment; other programs' variables are let be."""
+    (tmp_path / ".env").write_text("BROKER_WORKRES=2\nBROKER_QQQQ=1\nWORKRES=1\n")
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings({}, tmp_path / ".env")
+    assert caught.value.faults == ("BROKER_WORKRES: unknown setting (did you mean BROKER_WORKERS?)",)
 
 
 def test_an_empty_variable_counts_as_unset() -> None:

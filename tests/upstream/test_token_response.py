@@ -317,3 +317,14 @@ def test_no_answer_does_anything_unforeseen(status: int, body: bytes, headers: d
     assert tokens.refresh_token is None or tokens.refresh_token
     assert tokens.expires_in is None or tokens.expires_in >= 1
     json.dumps(tokens.provider_data, allow_nan=False).encode()
+
+
+@pytest.mark.parametrize(("depth", "kept"), [(10, True), (20, False), (400, False)])
+def test_what_is_nested_deeply_is_not_kept(depth: int, kept: bool) -> None:
+    """A provider can't plant what no answer of ours could be made of."""  # P2
+    team: Any = "name"
+    for _ in range(depth):
+        team = [team]
+    entry = {"token_response": {"keep": {"team": "/team"}}}
+    document = {"access_token": "a-token-of-the-provider", "token_type": "Bearer", "team": team}
+    assert ("team" in parse(document, entry=entry).provider_data) is kept

@@ -150,16 +150,16 @@ class AcmeInbox:
         connection = self._backend.complete(answer["connect_session"], answer["completion_code"], subject=subject)
         account.connection_id = connection["id"]
         account.mailbox = connection["account"]["name"]
-        return self._fetch(account, "Your mailbox is connected.")
+        return self._fetch(subject, "Your mailbox is connected.")
 
     def fetch(self, subject: str, _request: Request) -> Response:
         """Let the worker fetch the messages again."""
-        return self._fetch(self._accounts[subject], "Fetched again, with a reference of its own.")
+        return self._fetch(subject, "Fetched again, with a reference of its own.")
 
     def expire(self, subject: str, _request: Request) -> Response:
         """Play fate: every access token dies at the provider. Then fetch as if nothing had happened."""
         self._http.post(f"{self._config.provider_url}/control", json={"expire_access_tokens": True})
-        return self._fetch(self._accounts[subject], "The token had died; the broker got a new one.")
+        return self._fetch(subject, "The token had died; the broker got a new one.")
 
     def disconnect(self, subject: str, _request: Request) -> Response:
         """End the connection, here and at the provider."""
@@ -180,12 +180,18 @@ class AcmeInbox:
         detail = f"Neither broker nor provider may be missing: {type(error).__name__}."
         return self._page("problem.html", status=502, title="Somebody does not answer", detail=detail)
 
-    def _fetch(self, account: Account, notice: str) -> Response:
+    def _fetch(self, subject: str, notice: str) -> Response:
+        account = self._accounts[subject]
         if account.connection_id is not None:
-            account.generation = self._backend.connection(account.connection_id)["generation"]
-            reference = self._backend.reference(account.connection_id, audience=self._worker.client_id)
-            account.messages = self._worker.messages(reference, generation=account.generation)
-            account.notice = notice
+            try:
+                account.generation = self._backend.connection(account.connection_id)["generation"]
+                reference = self._backend.reference(account.connection_id, audience=self._worker.client_id)
+                account.messages = self._worker.messages(reference, generation=account.generation)
+                account.notice = notice
+            except Refused as error:
+                if error.code != "reauth_required":
+                    raise
+                self._accounts[subject] = Account(notice="The connection was ended. Connect your mailbox again.")
         return RedirectResponse("/", status_code=303)
 
     def _signed_in(self, page: Callable[[str, Request], Response]) -> Callable[[Request], Response]:

@@ -24,6 +24,9 @@ if KEYS[3] then
         return {'reference'}
     end
     uses = tonumber(left)
+    if uses < 1 then
+        return {'reference'}
+    end
 end
 
 if status ~= 'active' or not sealed then
@@ -36,10 +39,12 @@ if generation == ARGV[7] or (expiry ~= '' and tonumber(expiry) <= tonumber(ARGV[
     return {'stale', generation}
 end
 
-if uses == 1 then
-    redis.call('DEL', KEYS[3])
-elseif uses then
+if uses then
     redis.call('HINCRBY', KEYS[3], 'left', -1)
+    if uses == 1 then
+        -- Spent, and kept for as long as release_undo may want to give the use back.
+        redis.call('PEXPIRE', KEYS[3], math.min(10000, tonumber(redis.call('PTTL', KEYS[3]))))
+    end
 end
 redis.call('XADD', KEYS[2], '*', 'e',
     ARGV[8] .. ',"data":{"provider":"' .. provider .. '","generation":' .. generation .. '}}')
