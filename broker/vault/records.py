@@ -20,6 +20,7 @@ from broker.vault.redis.pipeline import Argument, Pipeline
 
 _SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", "up")
 _SECRET: Final = ("a", "s")
+_NOT_REFRESHED: Final = frozenset({"st", "l"})
 _LEASE_MILLISECONDS: Final = 15_000
 
 
@@ -148,8 +149,15 @@ class Records:
         *,
         lease: Lease | None = None,
     ) -> bool:
-        """Commit a new credential; ``False`` if the record left ``before.generation`` meanwhile."""
-        return await self._write(before, self._fields(after, credential), event, lease, drop=("i",))
+        """Commit a new credential; ``False`` if the record left ``before.generation`` meanwhile.
+
+        A refresh, which comes with its lease, leaves status, label and metadata as they are: they have other writers,
+        who may have been faster.
+        """
+        fields = self._fields(after, credential)
+        if lease is not None:
+            fields = {name: value for name, value in fields.items() if name not in _NOT_REFRESHED}
+        return await self._write(before, fields, event, lease, drop=("i",))
 
     async def annotate(
         self,

@@ -37,13 +37,20 @@ class Gateway:
 
         async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             there, back = await asyncio.open_connection(self._target.host, self._target.port)
-            back.write(await reader.read(65_536))
-            answer = await there.read(65_536)
+
+            async def forward() -> None:
+                # Head and body may come in pieces.
+                while piece := await reader.read(65_536):
+                    back.write(piece)
+
+            forwarding = asyncio.create_task(forward())
+            answer = await there.read()  # to its end: the broker asks for the connection to be closed
             if not loses_answers:
                 writer.write(answer)
                 await writer.drain()
             back.close()
             writer.close()
+            await forwarding
 
         self._server = await asyncio.start_server(carry, sock=self._socket)
 

@@ -185,3 +185,16 @@ async def test_a_token_commit_succeeds_although_memory_is_full(
     found = await records.read_with_credential(connection.id)
     assert found is not None
     assert found[1] == NEXT
+
+
+async def test_a_refresh_leaves_what_others_write(
+    records: Records, connection: Connection, raw_store: redis.Redis
+) -> None:
+    """Renamed and switched off while the provider answered: the commit brings the credential and undoes neither."""
+    lease = await leased(records, connection, "refresher")
+    raw_store.hset(names.record(connection.id), mapping={"l": '{"label":"mine","metadata":{}}', "st": "disabled"})
+    assert await commit(records, connection, NEXT, lease)
+    found = await records.read_with_credential(connection.id)
+    assert found is not None
+    assert (found[0].label, found[0].status, found[0].generation) == ("mine", Status.DISABLED, 2)
+    assert found[1] == NEXT
