@@ -19,19 +19,19 @@ from broker.clock import Clock
 from broker.connections.authorization import minted_by
 from broker.connections.detached import Detached
 from broker.connections.persistence import until_stored
+from broker.connections.verdict import ACCESS_TOKEN_REFUSED, EXPIRED, ends_grant, fault_of, outcome_of
 from broker.errors import (
     BrokerError,
     Conflict,
     NotFound,
-    NotSent,
     OutcomeUnknown,
-    ProviderBusy,
+    ProviderError,
     ProviderRefused,
     ProviderUnavailable,
     ReauthRequired,
     StoreUnavailable,
 )
-from broker.models.connection import Connection, Credential, Fault, Health, Status
+from broker.models.connection import Connection, Credential, Health, Status
 from broker.models.event import Event
 from broker.models.ids import new_id
 from broker.observe import metrics
@@ -163,11 +163,11 @@ class Refresher:
         try:
             tokens = await self._ask_provider(attempt)
         except BrokerError as error:
-            metrics.refreshes.labels(provider.name, _outcome(error)).inc()
+            metrics.refreshes.labels(provider.name, outcome_of(error)).inc()
             if not await self._note_failure(attempt, error, request_id):
                 # The record has left this generation: the failure was about a credential that is already replaced.
                 return
-            if _ends_grant(error):
+            if ends_grant(error):
                 raise ReauthRequired("the connection has to be authorized again") from None
             raise
         metrics.refreshes.labels(provider.name, "ok").inc()
@@ -181,10 +181,32 @@ class Refresher:
             )
         refresh_token = attempt.credential.refresh_token
         if refresh_token is None:
-            raise ProviderRefused("no_refresh_token", "the provider gave no refresh token", http_status=0)
+            raise await self._verdict_without_refresh_token(attempt)
         return await self._upstream.refresh(
             provider, connection.parameters, refresh_token=refresh_token, scopes=connection.scopes
         )
+
+    async def _verdict_without_refresh_token(self, attempt: _Attempt) -> ProviderError:
+        """What is wrong with a credential that can't be refreshed.
+
+        That a caller saw a refusal does not end a grant: before its time, an access token is only dead if the provider
+        says so to us, too.
+        """
+        connection = attempt.connection
+        if not connection.outlives(self._clock()):
+            return ProviderRefused(EXPIRED, "the provider gave no refresh token", http_status=0)
+        try:
+            account = await self._upstream.identify(
+                attempt.provider, connection.parameters, access_token=attempt.credential.access_token
+            )
+        except ProviderRefused as error:
+            if error.error != "invalid_token":
+                raise
+            return ProviderRefused(ACCESS_TOKEN_REFUSED, error.detail, http_status=error.http_status)
+        known = (
+            "and it still accepts the access token" if account else "and can't be asked whether the access token works"
+        )
+        return ProviderError(f"the provider gave no refresh token, {known}")
 
     async def _commit(self, attempt: _Attempt, tokens: TokenSet, request_id: str | None) -> None:
         before, now = attempt.connection, self._clock()
@@ -226,8 +248,8 @@ class Refresher:
 
     async def _note_failure(self, attempt: _Attempt, error: BrokerError, request_id: str | None) -> bool:
         """Note what went wrong; ``False`` if the record left its generation meanwhile."""
-        before, now, dead = attempt.connection, self._clock(), _ends_grant(error)
-        fault = _fault(error, lost_intent=attempt.lease.lost_intent, at=now)
+        before, now, dead = attempt.connection, self._clock(), ends_grant(error)
+        fault = fault_of(error, lost_intent=attempt.lease.lost_intent, at=now)
         health = replace(
             before.health,
             consecutive_failures=before.health.consecutive_failures + 1,
@@ -267,33 +289,3 @@ def rotated(before: Credential, tokens: TokenSet) -> Credential:
     if tokens.refresh_token is None or tokens.refresh_token == before.refresh_token:
         return Credential(tokens.access_token, before.refresh_token)
     return Credential(tokens.access_token, tokens.refresh_token, before.refresh_token)
-
-
-def _ends_grant(error: BrokerError) -> bool:
-    return isinstance(error, ProviderRefused) and error.error in {"invalid_grant", "no_refresh_token"}
-
-
-def _outcome(error: BrokerError) -> str:
-    match error:
-        case NotSent():
-            return "not_sent"
-        case ProviderBusy():
-            return "busy"
-        case OutcomeUnknown():
-            return "unknown"
-        case ProviderRefused(error=reason) if reason == "invalid_grant":
-            return "invalid_grant"
-        case _:
-            return "refused"
-
-
-def _fault(error: BrokerError, *, lost_intent: bool, at: int) -> Fault:
-    match error:
-        case ProviderRefused(error="invalid_grant") if lost_intent:
-            return Fault("refresh_outcome_unknown", "an interrupted refresh may have used the refresh token up", at)
-        case ProviderRefused(error="invalid_grant"):
-            return Fault("revoked_at_provider", "the provider no longer accepts the refresh token", at)
-        case ProviderRefused(error="no_refresh_token"):
-            return Fault("access_token_expired", "the access token expired, and there is no refresh token", at)
-        case _:
-            return Fault(error.code, error.detail, at)

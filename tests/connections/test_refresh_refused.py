@@ -14,7 +14,7 @@ from broker.errors import ProviderError
 from broker.models.connection import Credential
 from broker.models.event import Event
 from broker.providers import Registry
-from broker.providers.schema import Provider
+from broker.providers.schema import Identity, Provider
 from broker.settings import Settings
 from tests.connections.practice import behave, refreshes
 from tests.vault.faulty_proxy import FaultyProxy, eventually
@@ -39,6 +39,7 @@ def providers(providers: Registry, sandbox_url: str, line: FaultyProxy) -> Regis
             update={
                 "authorization_endpoint": f"{sandbox_url}/authorize",
                 "token_endpoint": f"http://{line.address}/token",
+                "identity": Identity(url=f"{sandbox_url}/whoami", id="/sub"),
                 "timeout": 1.0,
             }
         )
@@ -139,6 +140,40 @@ async def test_without_a_refresh_token_an_expired_connection_needs_the_person(
     clock.advance(seconds=3601)
     assert (await fetch(app, connection["id"])).status_code == 409
     assert (await seen(app, connection["id"]))["health"]["last_error"]["code"] == "access_token_expired"
+    assert refreshes(sandbox) == (0, 0)
+
+
+async def without_refresh_token(app: ServiceClient, heart: Heart, connection_id: str) -> str:
+    """Take the refresh token away; answers the access token that is left."""
+    token = str((await fetch(app, connection_id)).json()["access_token"])
+    before = await heart.records.read(connection_id)
+    assert before is not None
+    event = Event("x.imported", before.tenant, heart.clock(), before.id)
+    assert await heart.records.replace(before, replace(before, generation=2), Credential(token), event)
+    return token
+
+
+async def test_a_callers_word_alone_ends_no_grant(
+    app: ServiceClient, connection: dict[str, Any], sandbox: httpx2.Client, heart: Heart
+) -> None:
+    """Said to be refused, without a refresh token: the provider is asked, accepts it, and nothing ends."""  # P7
+    token = await without_refresh_token(app, heart, connection["id"])
+    answer = await fetch(app, connection["id"], stale_generation=2)
+    assert (answer.status_code, answer.json()["code"]) == (502, "provider_error")
+    assert (await seen(app, connection["id"]))["status"] == "active"
+    assert (await fetch(app, connection["id"])).json()["access_token"] == token
+
+
+async def test_what_the_provider_refuses_too_needs_the_person(
+    app: ServiceClient, connection: dict[str, Any], sandbox: httpx2.Client, heart: Heart
+) -> None:
+    """Revoked at a provider that gave no refresh token: the caller's report is confirmed, and the reason says so."""
+    # P7
+    await without_refresh_token(app, heart, connection["id"])
+    behave(sandbox, expire_access_tokens=True)
+    assert (await fetch(app, connection["id"], stale_generation=2)).status_code == 409
+    shown = await seen(app, connection["id"])
+    assert (shown["status"], shown["health"]["last_error"]["code"]) == ("reauth_required", "revoked_at_provider")
     assert refreshes(sandbox) == (0, 0)
 
 
