@@ -186,7 +186,7 @@ class Refresher:
             provider, connection.parameters, refresh_token=refresh_token, scopes=connection.scopes
         )
 
-    async def _verdict_without_refresh_token(self, attempt: _Attempt) -> ProviderError:
+    async def _verdict_without_refresh_token(self, attempt: _Attempt) -> BrokerError:
         """What is wrong with a credential that can't be refreshed.
 
         That a caller saw a refusal does not end a grant: before its time, an access token is only dead if the provider
@@ -203,10 +203,9 @@ class Refresher:
             if error.error != "invalid_token":
                 raise
             return ProviderRefused(ACCESS_TOKEN_REFUSED, error.detail, http_status=error.http_status)
-        known = (
-            "and it still accepts the access token" if account else "and can't be asked whether the access token works"
-        )
-        return ProviderError(f"the provider gave no refresh token, {known}")
+        if account is None:
+            return ReauthRequired("there is no refresh token, and the provider can't be asked about the access token")
+        return ProviderError("the provider gave no refresh token, and it still accepts the access token")
 
     async def _commit(self, attempt: _Attempt, tokens: TokenSet, request_id: str | None) -> None:
         before, now = attempt.connection, self._clock()

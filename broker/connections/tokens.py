@@ -80,7 +80,7 @@ class Tokens:
             raise _refusal(outcome)
         try:
             await self._refresher.refresh(connection_id, outcome.generation, request_id=event.request_id)
-        except (ProviderError, ProviderUnavailable):
+        except (ProviderError, ProviderUnavailable, ReauthRequired):
             # A token that still lives is better than none, unless the provider refuses that very one.
             now = self._clock()
             outcome = await release(replace(event, at=now), now)

@@ -164,6 +164,26 @@ async def test_a_callers_word_alone_ends_no_grant(
     assert (await fetch(app, connection["id"])).json()["access_token"] == token
 
 
+async def test_where_the_provider_cannot_be_asked_the_caller_is_sent_to_the_person(
+    app: ServiceClient,
+    connection: dict[str, Any],
+    sandbox: httpx2.Client,
+    heart: Heart,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No whoami: who reports the refusal gets 409, the others the token; a min_ttl too long is no report."""  # P7
+    token = await without_refresh_token(app, heart, connection["id"])
+
+    async def nobody(*_: object, **__: object) -> None:
+        return None
+
+    monkeypatch.setattr(heart.upstream, "identify", nobody)
+    answer = await fetch(app, connection["id"], stale_generation=2)
+    assert (answer.status_code, answer.json()["code"]) == (409, "reauth_required")
+    assert (await seen(app, connection["id"]))["status"] == "active"
+    assert (await fetch(app, connection["id"], min_ttl=7200)).json()["access_token"] == token
+
+
 async def test_what_the_provider_refuses_too_needs_the_person(
     app: ServiceClient, connection: dict[str, Any], sandbox: httpx2.Client, heart: Heart
 ) -> None:
