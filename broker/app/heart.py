@@ -35,6 +35,7 @@ from broker.vault.references import StoredReferences
 from broker.vault.release import Releases
 from broker.vault.revocations import Revocations
 from broker.vault.sessions import Sessions
+from broker.vault.siblings import Siblings
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     store = open_store(_store_url(settings), keyring, wait_replicas=settings.store_wait_replicas)
     upstream = Upstream(Egress(allow=settings.egress_allow), clock)
     records, sessions, documents = Records(store, keyring), Sessions(store, keyring), Documents(store)
-    revocations = Revocations(store, keyring)
+    siblings, revocations = Siblings(store), Revocations(store, keyring)
     retention = settings.events_retention
     journal = Journal(store, keep_milliseconds=retention.milliseconds, keep_events=retention.events)
     clients, broker_tokens = Clients(documents, clock), BrokerTokens(documents, clock)
@@ -107,11 +108,11 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         opening=Opening(sessions, providers, clock),
         journey=journey,
         completions=Completions(
-            sessions, records, journey, authorizations, upstream, providers, clock, settings.public_url
+            sessions, records, siblings, journey, authorizations, upstream, providers, clock, settings.public_url
         ),
         tokens=Tokens(Releases(store, keyring), refresher, withheld, clock),
         refresher=refresher,
-        lifecycle=Lifecycle(records, revocations, authorizations, refresher, upstream, providers, clock),
+        lifecycle=Lifecycle(records, siblings, revocations, authorizations, refresher, upstream, providers, clock),
     )
 
 

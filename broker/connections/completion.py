@@ -2,11 +2,13 @@
 
 import asyncio
 import hmac
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
 from broker.clock import Clock
-from broker.connections.authorization import AccountChanged, Authorizations, Wanted
+from broker.connections.authorization import AccountChanged, Authorizations, Wanted, minted_by
 from broker.connections.detached import Detached
 from broker.connections.journey import Journey, normalized_code
 from broker.connections.persistence import until_stored
@@ -18,15 +20,18 @@ from broker.errors import (
     NotFound,
     NotSent,
     ProviderUnavailable,
+    StoreUnavailable,
     SubjectMismatch,
 )
 from broker.models.connection import Connection
 from broker.models.ids import new_id
 from broker.models.session import ConnectSession, SessionStatus
-from broker.providers import Registry
+from broker.providers import Provider, Registry
 from broker.upstream.facade import Upstream
+from broker.upstream.token_response import TokenSet
 from broker.vault.records import Records
 from broker.vault.sessions import KEPT_AFTER_END, Sessions
+from broker.vault.siblings import Siblings
 
 _WRONG_CODES_AT_MOST: Final = 5
 _LOOKS_EVERY: Final = 0.05
@@ -50,6 +55,7 @@ class Completions:
         self,
         sessions: Sessions,
         records: Records,
+        siblings: Siblings,
         journey: Journey,
         authorizations: Authorizations,
         upstream: Upstream,
@@ -59,6 +65,7 @@ class Completions:
     ) -> None:
         self._sessions = sessions
         self._records = records
+        self._siblings = siblings
         self._journey = journey
         self._authorizations = authorizations
         self._upstream = upstream
@@ -189,14 +196,40 @@ class Completions:
         secrets = await self._sessions.open(session)
         if "code" not in secrets or "verifier" not in secrets:
             raise Conflict("the connect session is not awaiting completion")
-        tokens = await self._upstream.exchange_code(
-            provider,
-            session.parameters,
-            code=secrets["code"],
-            verifier=secrets["verifier"],
-            redirect_uri=provider.redirect_uri(self._public_url),
-            scopes=session.scopes,
+        async with self._announced(session, provider):
+            tokens = await self._upstream.exchange_code(
+                provider,
+                session.parameters,
+                code=secrets["code"],
+                verifier=secrets["verifier"],
+                redirect_uri=provider.redirect_uri(self._public_url),
+                scopes=session.scopes,
+            )
+            return await self._store(session, provider, tokens, request_id)
+
+    @asynccontextmanager
+    async def _announced(self, session: ConnectSession, provider: Provider) -> AsyncIterator[None]:
+        """Let those who disconnect know that an account of this app is being connected, perhaps the same one."""
+        if provider.revocation is None or provider.revocation.effect != "grant":
+            yield
+            return
+        minted = minted_by(provider, await self._upstream.endpoints(provider, session.parameters))
+        until = self._clock() + _EXCHANGE_AT_MOST
+        await until_stored(
+            lambda: self._siblings.expect(minted, session.id, until=until),
+            what=f"announcement of {session.id}",
+            attempts=_ATTEMPTS,
         )
+        try:
+            yield
+        finally:
+            # Should this not be stored, the announcement runs out by itself.
+            with suppress(StoreUnavailable):
+                await self._siblings.arrived(minted, session.id)
+
+    async def _store(
+        self, session: ConnectSession, provider: Provider, tokens: TokenSet, request_id: str | None
+    ) -> Connection:
         wanted = Wanted(
             tenant=session.tenant,
             client_id=session.client_id,

@@ -15,6 +15,7 @@ from broker.upstream.facade import Upstream
 from broker.upstream.parameters import check_parameters
 from broker.vault.records import Records
 from broker.vault.revocations import Job, Revocations
+from broker.vault.siblings import Siblings
 
 ENDED_STAYS: Final = 30 * 86_400_000
 """How long a disconnected connection can still be read, in milliseconds."""
@@ -27,6 +28,11 @@ _SKIPPED_SHARED: Final = Ending(
     None,
     "revoking would end the grant of another connection to the same account, so only this connection was ended",
 )
+_UNDECIDED: Final = Ending(
+    "pending",
+    None,
+    "an account is being connected at this moment, perhaps the same one; whether to revoke is decided when it is",
+)
 
 
 class Lifecycle:
@@ -35,6 +41,7 @@ class Lifecycle:
     def __init__(
         self,
         records: Records,
+        siblings: Siblings,
         revocations: Revocations,
         authorizations: Authorizations,
         refresher: Refresher,
@@ -43,6 +50,7 @@ class Lifecycle:
         clock: Clock,
     ) -> None:
         self._records = records
+        self._siblings = siblings
         self._revocations = revocations
         self._authorizations = authorizations
         self._refresher = refresher
@@ -110,7 +118,7 @@ class Lifecycle:
             job = await self._take_out_of_use(connection.id, client_id, request_id)
         if job is None:
             return await self._records.ending(connection.id) or _BEING_GIVEN_BACK
-        await self._records.unshare(connection)
+        await self._siblings.leave(connection)
         if isinstance(job, Ending):
             await self._records.note_ending(connection.id, job)
             ending = job
@@ -147,8 +155,13 @@ class Lifecycle:
         if ended is None or ended.minted.client_id != provider.client_id:
             # Another app's revocation endpoint has no business with this token.
             return Ending("failed", None, "the provider is configured with another OAuth app than the one authorized")
-        ends_grant = provider.revocation is not None and provider.revocation.effect == "grant"
-        return _SKIPPED_SHARED if ends_grant and await self._has_sibling(ended) else None
+        if provider.revocation is None or provider.revocation.effect != "grant":
+            return None
+        # Asked first: who is no longer expected is listed.
+        expecting = await self._siblings.expecting(ended.minted, now=self._clock())
+        if await self._has_sibling(ended):
+            return _SKIPPED_SHARED
+        return _UNDECIDED if expecting else None
 
     async def _take_out_of_use(
         self, connection_id: str, client_id: str | None, request_id: str | None
@@ -180,7 +193,7 @@ class Lifecycle:
 
     async def _has_sibling(self, connection: Connection) -> bool:
         """Whether another living connection stands for the same account and app, in whichever tenant."""
-        for sibling_id in await self._records.sharing(connection):
+        for sibling_id in await self._siblings.sharing(connection):
             sibling = None if sibling_id == connection.id else await self._records.read(sibling_id)
             if sibling is not None and sibling.status is not Status.REVOKED and same_grant(connection, sibling):
                 return True

@@ -90,6 +90,12 @@ def account_index(issuer: str, client_id: str, account_id: str) -> str:
     return f"{PREFIX}account:{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
 
 
+def exchanges(issuer: str, client_id: str) -> str:
+    """Sorted set: the sessions of one OAuth app whose code is being redeemed, by when that must be over (ms)."""
+    parts = "\n".join((issuer, client_id))
+    return f"{PREFIX}exchanges:{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
+
+
 def journal(tenant: str) -> str:
     """Sorted set: the tenant's audit events by time (ms)."""
     return f"{PREFIX}events:{tenant}"

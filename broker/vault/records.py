@@ -17,6 +17,7 @@ from broker.models.event import Event
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring, Place
 from broker.vault.redis.pipeline import Argument, Pipeline
+from broker.vault.siblings import account_index
 
 _SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", "up")
 _SECRET: Final = ("a", "s")
@@ -53,21 +54,12 @@ class Records:
 
     async def index(self, connection: Connection) -> None:
         """List the connection under its tenant, subject and account; repeating it changes nothing."""
-        by_tenant, by_subject, by_account = _indexes(connection)
-        await self._store.execute("ZADD", by_tenant, connection.created_at, connection.id)
-        await self._store.execute("ZADD", by_subject, connection.created_at, connection.id)
-        await self._store.execute("SADD", by_account, connection.id)
-
-    async def sharing(self, connection: Connection) -> list[str]:
-        """The ids of connections that may stand for the same account and app, or for one that nobody knows."""
-        minted = connection.minted
-        unknown = names.account_index(minted.issuer, minted.client_id, "")
-        keys = dict.fromkeys((_indexes(connection)[2], unknown))
-        return [member.decode() for key in keys for member in await self._store.execute("SMEMBERS", key)]
-
-    async def unshare(self, connection: Connection) -> None:
-        """Take the connection off its account's list."""
-        await self._store.execute("SREM", _indexes(connection)[2], connection.id)
+        for index in (
+            names.tenant_index(connection.tenant),
+            names.subject_index(connection.tenant, connection.subject),
+        ):
+            await self._store.execute("ZADD", index, connection.created_at, connection.id)
+        await self._store.execute("SADD", account_index(connection), connection.id)
 
     async def unindex(self, connection_id: str, tenant: str, subject: str | None) -> None:
         """Take a connection that is gone off the lists."""
@@ -223,15 +215,6 @@ class Records:
             "h": _health_json(connection.health),
             "up": connection.updated_at,
         }
-
-
-def _indexes(connection: Connection) -> tuple[str, str, str]:
-    account_id = connection.account.id if connection.account else ""
-    return (
-        names.tenant_index(connection.tenant),
-        names.subject_index(connection.tenant, connection.subject),
-        names.account_index(connection.minted.issuer, connection.minted.client_id, account_id),
-    )
 
 
 def _place(connection: Connection, field: str) -> Place:

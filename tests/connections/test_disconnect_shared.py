@@ -7,9 +7,11 @@ from typing import Any
 import httpx2
 import pytest
 
+from broker.app.heart import Heart
+from broker.background.chores import Revoking
 from tests.connections.practice import behave, refreshes, revocations
 from tests.vault.faulty_proxy import eventually
-from tests.world import Person, ServiceClient
+from tests.world import FakeClock, Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]
 ALICE, BOB = "alice@practice.example", "bob@practice.example"
@@ -87,3 +89,28 @@ async def test_a_refresh_that_comes_too_late_does_not_end_the_siblings_grant(
     assert revocations(sandbox) == 0
     behave(sandbox, token_delay_ms=0)
     assert (await app.fetch(second, stale_generation=1)).status_code == 200
+
+
+async def test_an_account_that_is_just_being_connected_is_waited_for(
+    app: ServiceClient,
+    make_client: MakeClient,
+    http: httpx2.AsyncClient,
+    sandbox: httpx2.Client,
+    heart: Heart,
+    clock: FakeClock,
+) -> None:
+    """Disconnected while another tenant redeems a code: undecided, and once it is the same account, spared."""  # P9
+    other = await make_client(tenant="other")
+    mine = await connect(app, http)
+    opened = await other.open_session(provider="practice-shared")
+    returned = await Person(http, ALICE).connect(opened["connect_url"])
+    behave(sandbox, token_delay_ms=500)
+    completing = asyncio.create_task(other.complete(opened["id"], returned["completion_code"]))
+    await eventually(lambda: sandbox.get("/counters").json()["token"]["authorization_code"]["ok"] == 2)
+    assert (await disconnect(app, mine))["outcome"] == "pending"
+    theirs = (await completing).json()["connection"]["id"]
+    clock.advance(seconds=31)
+    assert await Revoking(heart.revocations, heart.lifecycle, heart.clock).step() == 1
+    assert (await disconnect(app, mine))["outcome"] == "skipped_shared"
+    assert revocations(sandbox) == 0
+    assert (await other.fetch(theirs, stale_generation=1)).status_code == 200

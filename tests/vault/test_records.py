@@ -101,30 +101,6 @@ async def test_creating_twice_changes_nothing(records: Records, raw_store: redis
     assert raw_store.zcard(names.tenant_index("acme")) == 1
 
 
-async def test_a_new_connection_is_listed_in_every_index(records: Records, raw_store: redis.Redis) -> None:
-    """By tenant and subject with its time, and by account; listing it again changes nothing."""
-    connection = await created(records, a_connection())
-    await records.index(connection)
-    listed = [(connection.id.encode(), float(NOW))]
-    assert raw_store.zrange(names.tenant_index("acme"), 0, -1, withscores=True) == listed
-    assert raw_store.zrange(names.subject_index("acme", "ann"), 0, -1, withscores=True) == listed
-    assert await records.sharing(connection) == [connection.id]
-    await records.unindex(connection.id, "acme", "ann")
-    await records.unshare(connection)
-    assert raw_store.zcard(names.tenant_index("acme")) == 0
-    assert raw_store.zcard(names.subject_index("acme", "ann")) == 0
-    assert await records.sharing(connection) == []
-
-
-async def test_a_connection_whose_account_nobody_knows_may_be_anybodys_sibling(records: Records) -> None:
-    """Among those that share an account stand the ones of unknown accounts of the same app, and no others."""  # P9
-    known = await created(records, a_connection())
-    unknown = await created(records, a_connection(account=None, tenant="other"))
-    await created(records, a_connection(account=Account("usr_2")))
-    await created(records, a_connection(account=None, minted=replace(known.minted, client_id="app-2")))
-    assert set(await records.sharing(known)) == {known.id, unknown.id}
-
-
 async def test_notes_leave_the_credential_alone(records: Records) -> None:
     """Status and health change; tokens, generation and everything else stay."""
     connection = await created(records, a_connection())

@@ -1,0 +1,70 @@
+"""Which connections may live from one grant: found by account, known while they are being made."""
+
+from dataclasses import replace
+
+import pytest
+import redis
+
+from broker.clock import system_clock
+from broker.models.connection import Account, Connection, Minted
+from broker.vault import names
+from broker.vault.records import Records
+from broker.vault.redis.pipeline import Pipeline
+from broker.vault.siblings import Siblings
+from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
+
+APP = Minted("https://issuer.example", "app-1")
+
+
+@pytest.fixture
+def siblings(pipeline: Pipeline) -> Siblings:
+    """Siblings in the test's store."""
+    return Siblings(pipeline)
+
+
+async def created(records: Records, connection: Connection) -> Connection:
+    """Store a connection."""
+    await records.create(connection, CREDENTIAL, an_event(connection, "connection.created"))
+    return connection
+
+
+async def test_a_new_connection_is_listed_in_every_index(
+    records: Records, siblings: Siblings, raw_store: redis.Redis
+) -> None:
+    """By tenant and subject with its time, and by account; listing it again changes nothing."""
+    connection = await created(records, a_connection())
+    await records.index(connection)
+    listed = [(connection.id.encode(), float(NOW))]
+    assert raw_store.zrange(names.tenant_index("acme"), 0, -1, withscores=True) == listed
+    assert raw_store.zrange(names.subject_index("acme", "ann"), 0, -1, withscores=True) == listed
+    assert await siblings.sharing(connection) == [connection.id]
+    await records.unindex(connection.id, "acme", "ann")
+    await siblings.leave(connection)
+    assert raw_store.zcard(names.tenant_index("acme")) == 0
+    assert raw_store.zcard(names.subject_index("acme", "ann")) == 0
+    assert await siblings.sharing(connection) == []
+
+
+async def test_a_connection_whose_account_nobody_knows_may_be_anybodys_sibling(
+    records: Records, siblings: Siblings
+) -> None:
+    """Among those that share an account stand the ones of unknown accounts of the same app, and no others."""  # P9
+    known = await created(records, a_connection())
+    unknown = await created(records, a_connection(account=None, tenant="other"))
+    await created(records, a_connection(account=Account("usr_2")))
+    await created(records, a_connection(account=None, minted=replace(known.minted, client_id="app-2")))
+    assert set(await siblings.sharing(known)) == {known.id, unknown.id}
+
+
+async def test_an_exchange_is_expected_until_it_is_over_or_out_of_time(
+    siblings: Siblings, raw_store: redis.Redis
+) -> None:
+    """Each app for itself; what nobody takes back runs out, and leaves nothing behind."""  # P9
+    now = system_clock()
+    await siblings.expect(APP, "cs_one", until=now + 60_000)
+    assert await siblings.expecting(APP, now=now)
+    assert not await siblings.expecting(replace(APP, client_id="app-2"), now=now)
+    assert not await siblings.expecting(APP, now=now + 60_001)
+    await siblings.arrived(APP, "cs_one")
+    assert not await siblings.expecting(APP, now=now)
+    assert raw_store.dbsize() == 1  # the keyring
