@@ -127,10 +127,9 @@ def _services_routes(heart: Heart) -> list[BaseRoute]:
 
 def _people_routes(heart: Heart) -> list[BaseRoute]:
     binding = BrowserBinding(heart.keyring, secure=heart.settings.secure, origin=heart.settings.origin)
-    known = frozenset(heart.providers.names)
     return [
         *ConnectPages(heart.opening, heart.journey, binding).routes(),
-        *CallbackPages(heart.journey, heart.completions, binding, known=known).routes(),
+        *CallbackPages(heart.journey, heart.completions, binding).routes(),
         Mount("/static", ImmutableFiles(directory=str(files("broker.web") / "static")), name="static"),
     ]
 

@@ -84,8 +84,7 @@ class Authorizations:
 
     async def give_back(self, wanted: Wanted, tokens: TokenSet) -> None:
         """Revoke tokens that will not be kept, where that ends nothing but them; never fails."""
-        revocation = wanted.provider.revocation
-        if revocation is not None and revocation.effect == "grant":
+        if wanted.provider.revoking_ends_grant:
             # Revoking would end the grant of another connection to the same account.
             return
         outcome = await self._upstream.revoke(

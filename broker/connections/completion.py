@@ -210,7 +210,7 @@ class Completions:
     @asynccontextmanager
     async def _announced(self, session: ConnectSession, provider: Provider) -> AsyncIterator[None]:
         """Let those who disconnect know that an account of this app is being connected, perhaps the same one."""
-        if provider.revocation is None or provider.revocation.effect != "grant":
+        if not provider.revoking_ends_grant:
             yield
             return
         minted = minted_by(provider, await self._upstream.endpoints(provider, session.parameters))

@@ -24,6 +24,7 @@ from broker.vault.sessions import KEPT_AFTER_END, Sessions
 AWAY: Final = 600_000
 """How long the browser may be away at the provider, in milliseconds."""
 _COMPLETION_AT_MOST: Final = 300
+"""Seconds; a provider's code that lives longer is kept no longer."""
 _CONSONANTS: Final = "BCDFGHJKLMNPQRSTVWXZ"
 _OAUTH_ERROR: Final = re.compile(r"[a-z_]{1,64}")
 
@@ -172,7 +173,7 @@ class Journey:
         return await self._keep_code(session, answer["code"])
 
     async def fail(self, session: ConnectSession, among: list[SessionStatus], error: str) -> bool:
-        """End the session with ``error``, if it stands ``among`` these statuses; its secrets are erased."""
+        """End the session with ``error``, if it stands ``among`` these statuses; code and verifier are erased."""
         return await self._sessions.step(
             session,
             now=self._clock(),
@@ -191,7 +192,7 @@ class Journey:
     async def _keep_code(self, session: ConnectSession, code: str) -> Arrival:
         provider, now = self._providers.get(session.provider), self._clock()
         completion_code = _short_code() if session.completion is Completion.CODE else new_secret()
-        lifetime = min(provider.code_lifetime, _COMPLETION_AT_MOST) * 1000
+        lifetime = completion_lifetime(provider) * 1000
         taken = await self._sessions.step(
             session,
             now=now,
@@ -212,6 +213,11 @@ class Journey:
             raise AnswerRefused("this answer was brought before")
         current = await self._sessions.read(session.id)
         return Arrival(current or session, completion_code=completion_code)
+
+
+def completion_lifetime(provider: Provider) -> int:
+    """How long an answer of ``provider`` waits for its completion, in seconds."""
+    return min(provider.code_lifetime, _COMPLETION_AT_MOST)
 
 
 def check_browser(session: ConnectSession, browser_secret: str | None) -> None:

@@ -155,7 +155,7 @@ class Lifecycle:
         if ended is None or ended.minted.client_id != provider.client_id:
             # Another app's revocation endpoint has no business with this token.
             return Ending("failed", None, "the provider is configured with another OAuth app than the one authorized")
-        if provider.revocation is None or provider.revocation.effect != "grant":
+        if not provider.revoking_ends_grant:
             return None
         # Asked first: who is no longer expected is listed.
         expecting = await self._siblings.expecting(ended.minted, now=self._clock())

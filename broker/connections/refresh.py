@@ -233,8 +233,7 @@ class Refresher:
         current = await self._records.read(attempt.connection.id)
         log.warning("refresh.superseded", connection_id=attempt.connection.id)
         if current is None or current.status is Status.REVOKED:
-            revocation = attempt.provider.revocation
-            if revocation is not None and revocation.effect == "grant":
+            if attempt.provider.revoking_ends_grant:
                 # Whoever disconnected has revoked the whole grant already, or spared it for another connection.
                 return
             # Disconnected while the provider answered: what it just issued is nobody's and is given back.

@@ -209,6 +209,11 @@ class Provider(Entry):
         return f"{public_url}/callback/{self.name}"
 
     @property
+    def revoking_ends_grant(self) -> bool:
+        """Whether revoking one token ends every token of that person for this app, other connections' too."""
+        return self.revocation is not None and self.revocation.effect == "grant"
+
+    @property
     def ready(self) -> bool:
         """Whether nothing is missing."""
         return not self.missing

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from broker.connections.completion import Completions, failure_of
-from broker.connections.journey import Arrival, Journey
+from broker.connections.journey import Arrival, Journey, completion_lifetime
 from broker.errors import BrokerError, InvalidRequest
 from broker.http.reading import single_query
 from broker.models.session import Completion, ConnectSession
@@ -23,14 +23,10 @@ _LONGEST_VALUE: Final = 8192
 class CallbackPages:
     """The return of a browser."""
 
-    def __init__(
-        self, journey: Journey, completions: Completions, binding: BrowserBinding, *, known: frozenset[str]
-    ) -> None:
-        """:param known: the names of all providers; other paths lead nowhere."""
+    def __init__(self, journey: Journey, completions: Completions, binding: BrowserBinding) -> None:
         self._journey = journey
         self._completions = completions
         self._binding = binding
-        self._known = known
 
     def routes(self) -> list[Route]:
         """The route of this page."""
@@ -40,8 +36,7 @@ class CallbackPages:
         answer = single_query(request)
         if any(len(value) > _LONGEST_VALUE for value in answer.values()):
             raise InvalidRequest("the provider's answer is too long")
-        name = request.path_params["provider"]
-        session, provider = await self._journey.find(name if name in self._known else "", answer.get("state", ""))
+        session, provider = await self._journey.find(request.path_params["provider"], answer.get("state", ""))
         arrival = await self._journey.arrive(session, answer, self._binding.secret(request, session.id))
         response = await self._onwards(request, arrival, provider)
         self._binding.release(response, session.id)
@@ -53,16 +48,13 @@ class CallbackPages:
             return back_to_app(session, error=arrival.error) or _refused(session, provider, arrival.error, request_id)
         if session.completion is Completion.BROWSER:
             return await self._complete_here(session, provider, request_id)
-        if session.completion is Completion.CODE:
-            return pages.code_page(
-                app_name=session.client_name,
-                provider_name=provider.display_name,
-                code=arrival.completion_code or "",
-                expires_in_minutes=max(1, min(provider.code_lifetime, 300) // 60),
-            )
-        # The session has a return address: a session with completion "app" can't be opened without one.
-        return back_to_app(session, completion_code=arrival.completion_code or "") or self._connected(
-            session, provider, None
+        completion_code = arrival.completion_code or ""
+        # Without a return address the person carries the code back: that is completion "code".
+        return back_to_app(session, completion_code=completion_code) or pages.code_page(
+            app_name=session.client_name,
+            provider_name=provider.display_name,
+            code=completion_code,
+            expires_in_minutes=max(1, completion_lifetime(provider) // 60),
         )
 
     async def _complete_here(self, session: ConnectSession, provider: Provider, request_id: str) -> Response:
@@ -71,13 +63,10 @@ class CallbackPages:
         except BrokerError as error:
             return back_to_app(session, error=failure_of(error)) or error_page(error, request_id)
         account = connection.account
-        return back_to_app(session, status="connected") or self._connected(
-            session, provider, account.name if account else None
-        )
-
-    def _connected(self, session: ConnectSession, provider: Provider, account_name: str | None) -> Response:
-        return pages.connected_page(
-            app_name=session.client_name, provider_name=provider.display_name, account_name=account_name
+        return back_to_app(session, status="connected") or pages.connected_page(
+            app_name=session.client_name,
+            provider_name=provider.display_name,
+            account_name=account.name if account else None,
         )
 
 
