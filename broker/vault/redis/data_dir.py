@@ -95,13 +95,15 @@ def lock(path: Path, *, shared: bool = False, seconds: float = 0) -> int | None:
 
 def sign(descriptor: int, pid: int) -> None:
     """Write ``pid`` into the lock file, for whoever finds it held."""
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{pid}\n".encode(), 0)
+    line = f"{pid}\n".encode()
+    # Written over the old one and cut afterwards: who reads in between finds a pid, not an empty file.
+    os.pwrite(descriptor, line, 0)
+    os.ftruncate(descriptor, len(line))
 
 
 def holder(path: Path) -> str:
     """The pid that is written in a lock file, or what can be said without one."""
-    return path.read_text().strip() or "unknown"
+    return path.read_text().partition("\n")[0].strip() or "unknown"
 
 
 def ensure_keys(data_dir: Path, *, randomness: Callable[[int], bytes] = secrets.token_bytes) -> str:

@@ -12,7 +12,7 @@ import pytest
 from broker.errors import ConfigurationError
 from broker.settings import load_settings
 from broker.vault.redis import data_dir as folder
-from broker.vault.redis.data_dir import ensure_keys, make_private, socket_path
+from broker.vault.redis.data_dir import ensure_keys, holder, lock, make_private, sign, socket_path
 
 
 def mode(path: Path) -> int:
@@ -79,6 +79,20 @@ def test_a_prepared_socket_folder_is_refused(tmp_path: Path, monkeypatch: pytest
             short.symlink_to(tmp_path / "elsewhere")
         with pytest.raises(ConfigurationError, match=str(short)):
             socket_path(tmp_path / ("x" * 100))
+
+
+def test_a_signed_lock_file_is_never_found_empty(tmp_path: Path) -> None:
+    """Who reads while it is signed anew finds the old pid or the new one."""
+    descriptor = lock(tmp_path / "lock")
+    assert descriptor is not None
+    sign(descriptor, 4711)
+    with ThreadPoolExecutor(1) as reader:
+        found = reader.submit(lambda: {holder(tmp_path / "lock") for _ in range(3000)})
+        while not found.done():
+            sign(descriptor, 12)
+            sign(descriptor, 4711)
+    assert found.result() <= {"12", "4711"}
+    os.close(descriptor)
 
 
 def test_keys_are_made_once_and_kept_private(tmp_path: Path) -> None:
