@@ -11,7 +11,7 @@ PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 /usr/bin/pyth
 # System packages are installed only where that needs no question: as root, with apt-get.
 MAY_INSTALL := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 SYSTEM_INSTALL := apt-get update --quiet --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --quiet
-HAVE_BROWSER := command -v chromium || command -v chromium-browser || command -v google-chrome
+HAVE_BROWSER := { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s%s\n", $$1, $$2 }'
@@ -43,7 +43,7 @@ $(VENV)/.installed: $(VENV)/.locked pyproject.toml
 	@touch $@
 
 browser: # Chromium for the browser tests, from the system's packages
-	@if $(HAVE_BROWSER) >/dev/null; then exit 0; fi; \
+	@if $(HAVE_BROWSER); then exit 0; fi; \
 	if $(MAY_INSTALL); then echo "Installing Chromium"; $(SYSTEM_INSTALL) chromium && exit 0; fi; \
 	echo "*** No Chromium here, and it can't be installed without asking: apt-get install chromium" >&2; \
 	if [ -n "$$CI" ]; then echo "*** The browser tests must not be skipped in CI." >&2; exit 1; fi
@@ -56,7 +56,7 @@ serve: install ## run the broker
 
 test: install browser ## run the tests
 	$(VENV)/bin/python -m pytest $(ARGS)
-	@$(HAVE_BROWSER) >/dev/null || echo "*** THE BROWSER TESTS WERE SKIPPED: there is no Chromium here." >&2
+	@$(HAVE_BROWSER) || echo "*** THE BROWSER TESTS WERE SKIPPED: there is no Chromium here." >&2
 
 lint: install ## format, lint, types, import layers, Dockerfile, compose file
 	$(VENV)/bin/ruff format --check .

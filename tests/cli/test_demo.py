@@ -378,6 +378,16 @@ def test_a_program_that_ends_at_once_is_not_waited_for(tmp_path: Path) -> None:
     assert "loopback only" in program.log.read_text()
 
 
+def test_a_program_that_is_just_ending_is_named(tmp_path: Path) -> None:
+    """Who sees a connection break may see it before the process has ended; the cause is named all the same."""
+    processes = Processes(tmp_path, dict(os.environ))
+    processes.start("Some program", "http://127.0.0.1:1", ["sh", "-c", "sleep 0.2; kill -KILL $$"])
+    processes.check()
+    with pytest.raises(ProcessFailed, match=r"Some program \(process \d+\) was ended by SIGKILL"):
+        processes.check_after_fault()
+    processes.end()
+
+
 def test_the_narration_of_a_failure_shortens_secrets(tmp_path: Path) -> None:
     """Neither an error's text nor a log's tail brings a full secret to the terminal."""
     # K1

@@ -16,6 +16,8 @@ import httpx2
 START_SECONDS: Final = 30.0
 _END_SECONDS: Final = 20.0
 _POLL_SECONDS: Final = 0.02
+_DYING_SECONDS: Final = 1.0
+"""How long a process may take from closing its connections to being seen as ended."""
 _END_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -84,6 +86,19 @@ class Processes:
             code = program.process.poll()
             if code is not None:
                 raise ProcessFailed(f"{program.name} (process {program.process.pid}) {_ending(code)}")
+
+    def check_after_fault(self) -> None:
+        """:meth:`check` for whoever just saw something go wrong: the cause may be a program that is only now ending.
+
+        The kernel closes the connections of a process that dies before it tells the parent, so whoever talked to it
+        can be there first.
+
+        :raises ProcessFailed: a program has ended.
+        """
+        deadline = time.monotonic() + _DYING_SECONDS
+        while time.monotonic() < deadline:
+            self.check()
+            time.sleep(_POLL_SECONDS)
 
     def run(self, command: Sequence[str]) -> "subprocess.Popen[str]":
         """Start a command whose output is wanted; :func:`output_of` waits for it."""

@@ -154,6 +154,13 @@ class Stage:
         """
         self._processes.check()
 
+    def check_after_fault(self) -> None:
+        """:meth:`check`, when something went wrong for which a program that is just ending may be the cause.
+
+        :raises ProcessFailed: something has ended.
+        """
+        self._processes.check_after_fault()
+
     def store_pid(self) -> int:
         """The process id of the embedded store's server."""
         return int(holder(self._data_dir / "server.lock"))

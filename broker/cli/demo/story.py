@@ -41,10 +41,19 @@ def play(steps: Iterable[Step], scene: Scene) -> None:
         scene.stage.check()
         try:
             step.play(scene)
-        except _WRONG as error:
-            scene.stage.check()
-            said = f"an answer lacks {error}" if isinstance(error, KeyError) else f"{type(error).__name__}: {error}"
-            raise StepFailed(said) from error
+        except (StepFailed, *_WRONG) as error:
+            scene.stage.check_after_fault()
+            raise StepFailed(_said(error)) from error
+
+
+def _said(error: Exception) -> str:
+    match error:
+        case StepFailed():
+            return str(error)
+        case KeyError():
+            return f"an answer lacks {error}"
+        case _:
+            return f"{type(error).__name__}: {error}"
 
 
 def _step(title: str, why: str) -> Callable[[Callable[[Scene], None]], Step]:
