@@ -1,7 +1,9 @@
 """What tests of several rooms share: a real store, a practice provider, a composed broker, and its app over HTTP."""
 
 import os
+import re
 import shutil
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -20,10 +22,23 @@ from tests.world import PUBLIC_URL, RETURN_URL, FakeClock, ServiceClient
 
 _KEY = bytes(range(32))
 _PROVIDERS = Path(__file__).parent / "providers.yaml"
+_MACHINES_OWN = re.compile(
+    r"BROKER_.*|[a-z]+_proxy|CLICOLOR|CLICOLOR_FORCE|COLUMNS|FORCE_COLOR|LINES|NO_COLOR|TTY_COMPATIBLE|TTY_INTERACTIVE",
+    re.IGNORECASE,
+)
+"""Variables that must not decide what a test sees: of the developer's own broker, network and terminal."""
 
 
 def _has_browser() -> bool:
     return any(map(shutil.which, ("chromium", "chromium-browser", "google-chrome")))
+
+
+def pytest_configure() -> None:
+    """Give every test, and every program that a test starts, the same world, whoever started the tests and how."""
+    # A shell's `&` and nohup have it ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for name in filter(_MACHINES_OWN.fullmatch, list(os.environ)):
+        del os.environ[name]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

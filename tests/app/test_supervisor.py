@@ -88,7 +88,6 @@ def serving(
     *,
     workers: int = 1,
     app: str = "create_app",
-    cwd: Path | None = None,
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Served]:
     """`serve` with the sample app, in a session of its own as a terminal would give it; killed in the end."""
@@ -99,7 +98,7 @@ def serving(
     with subprocess.Popen(
         [sys.executable, "-c", _SERVE, f"tests.app.sample:{app}"],
         env=environ,
-        cwd=cwd,
+        cwd=data_dir.parent,  # where no developer's .env is
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -263,7 +262,7 @@ def test_with_an_external_store_nothing_is_kept_here(data_dir: Path, tmp_path: P
     (tmp_path / "uvicorn.py").write_text("raise SystemExit('a file in the working directory was imported')")
     keys = "k:" + base64.b64encode(os.urandom(32)).decode()
     variables = {"BROKER_REDIS_URL": "redis://127.0.0.1:1", "BROKER_ENCRYPTION_KEYS": keys}
-    with serving(data_dir, app="external", cwd=tmp_path, variables=variables) as served:
+    with serving(data_dir, app="external", variables=variables) as served:
         assert served.url, served.errors()
         assert served.get().json() is True
         assert served.end() == 0
