@@ -30,6 +30,8 @@ from broker.errors import ConfigurationError
 _SOCKET_PATH_BYTES = 100  # sockaddr_un holds 104 on some systems and 108 on others, with a NUL at the end
 _SOCKET_FOLDER_BYTES = _SOCKET_PATH_BYTES - 40
 _LOCK_POLL_SECONDS = 0.01
+_PID_BYTES = 8
+"""Room for a pid (seven digits at most: Linux's PID_MAX_LIMIT is 4194304) and the end of its line."""
 
 
 def make_private(data_dir: Path) -> None:
@@ -95,10 +97,8 @@ def lock(path: Path, *, shared: bool = False, seconds: float = 0) -> int | None:
 
 def sign(descriptor: int, pid: int) -> None:
     """Write ``pid`` into the lock file, for whoever finds it held."""
-    line = f"{pid}\n".encode()
-    # Written over the old one and cut afterwards: who reads in between finds a pid, not an empty file.
-    os.pwrite(descriptor, line, 0)
-    os.ftruncate(descriptor, len(line))
+    # Always as long, and eight bytes that are copied at once: who reads meanwhile finds the old pid or the new one.
+    os.pwrite(descriptor, f"{pid:<{_PID_BYTES - 1}}\n".encode(), 0)
 
 
 def holder(path: Path) -> str:

@@ -81,17 +81,18 @@ def test_a_prepared_socket_folder_is_refused(tmp_path: Path, monkeypatch: pytest
             socket_path(tmp_path / ("x" * 100))
 
 
-def test_a_signed_lock_file_is_never_found_empty(tmp_path: Path) -> None:
+def test_a_signed_lock_file_never_names_somebody_else(tmp_path: Path) -> None:
     """Who reads while it is signed anew finds the old pid or the new one."""
     descriptor = lock(tmp_path / "lock")
     assert descriptor is not None
     sign(descriptor, 4711)
     with ThreadPoolExecutor(1) as reader:
-        found = reader.submit(lambda: {holder(tmp_path / "lock") for _ in range(3000)})
+        found = reader.submit(lambda: {holder(tmp_path / "lock") for _ in range(10_000)})
         while not found.done():
             sign(descriptor, 12)
+            sign(descriptor, 4_194_304)
             sign(descriptor, 4711)
-    assert found.result() <= {"12", "4711"}
+    assert found.result() <= {"12", "4711", "4194304"}
     os.close(descriptor)
 
 
