@@ -4,7 +4,8 @@
   the provider and back, completed by the app.
 * ``authorization`` – from an authorization code to a stored connection: exchange, identity, account check.
 * ``tokens`` – fetching an access token: release it, or refresh first.
-* ``refresh`` – the one refresh, whoever asks and however many replicas; ``verdict`` – what its failure means.
+* ``refresh`` – the one refresh, whoever asks and however many replicas: who gets the lease; ``attempt`` – what happens
+  under it; ``verdict`` – what a failure means.
 * ``bookkeeping`` – the audit record moves from the outboxes to the journal, and indexes follow the records.
 * ``lifecycle`` – connections without a browser, testing, listing, disconnecting and giving tokens back.
 * ``detached`` – work that outlives the request that started it; ``persistence`` – writes that are not given up.

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from broker.app.heart import Heart, build_heart
-from broker.connections.refresh import rotated
+from broker.connections.attempt import rotated
 from broker.errors import NotFound, ReauthRequired
 from broker.models.connection import Credential
 from broker.providers import Registry
