@@ -6,13 +6,21 @@ the store confirms it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 import structlog
 
 from broker.clock import Clock
 from broker.connections.persistence import until_stored
 from broker.connections.verdict import ACCESS_TOKEN_REFUSED, EXPIRED, ends_grant, fault_of, outcome_of
-from broker.errors import BrokerError, OutcomeUnknown, ProviderError, ProviderRefused, ReauthRequired
+from broker.errors import (
+    BrokerError,
+    OutcomeUnknown,
+    ProviderError,
+    ProviderRefused,
+    ProviderUnavailable,
+    ReauthRequired,
+)
 from broker.models.connection import Connection, Credential, Health, Status
 from broker.models.event import Event
 from broker.observe import metrics
@@ -20,6 +28,9 @@ from broker.providers import Provider
 from broker.upstream.facade import Upstream
 from broker.upstream.token_response import TokenSet
 from broker.vault.records import Lease, Records
+
+_ATTEMPTS_TO_NOTE: Final = 5
+"""Writes of a failure before it is given up, within a second: unsettled, the intent would hold the next refresh up."""
 
 log = structlog.get_logger(__name__)
 
@@ -32,6 +43,13 @@ class Attempt:
     credential: Credential
     provider: Provider
     lease: Lease
+    refused: bool
+    """A caller says that the provider no longer accepts the access token."""
+
+    def may_send(self, now: int) -> bool:
+        """Whether sending the refresh token can do no harm: it was not sent before, or may be sent again."""
+        since = self.lease.unknown_since
+        return since is None or self.provider.refresh.may_repeat(since=(now - since) / 1000)
 
 
 class Attempts:
@@ -44,12 +62,14 @@ class Attempts:
 
     async def carry_out(self, attempt: Attempt, request_id: str | None) -> None:
         connection, provider = attempt.connection, attempt.provider
-        repeatable = connection.credential_type == "client_credentials" or provider.refresh.may_repeat
-        if attempt.lease.lost_intent and not repeatable and connection.outlives(self._clock()):
+        if not attempt.may_send(self._clock()) and await self._something_to_lose(attempt):
             # Whether the provider took the earlier request is unknown, and asking again could end the grant.
-            # As long as the access token lives there is something to lose.
-            await self._records.drop(attempt.lease)
-            raise OutcomeUnknown("the outcome of an earlier refresh is unknown", retry_after=5)
+            error = OutcomeUnknown("the outcome of an earlier refresh is unknown", retry_after=5)
+            if connection.health.last_error is None:
+                await self._note_failure(attempt, error, request_id)
+            else:
+                await self._records.drop(attempt.lease)
+            raise error
         try:
             tokens = await self._ask_provider(attempt)
         except BrokerError as error:
@@ -62,6 +82,24 @@ class Attempts:
             raise
         metrics.refreshes.labels(provider.name, "ok").inc()
         await self._commit(attempt, tokens, request_id)
+
+    async def _something_to_lose(self, attempt: Attempt) -> bool:
+        """Whether the access token may still work, so that ending the grant would take something from somebody."""
+        connection = attempt.connection
+        if not connection.outlives(self._clock()):
+            return False
+        if not attempt.refused:
+            return True
+        try:
+            account = await self._upstream.identify(
+                attempt.provider, connection.parameters, access_token=attempt.credential.access_token
+            )
+        except ProviderRefused as error:
+            return error.error != "invalid_token"
+        except (ProviderError, ProviderUnavailable):
+            return True
+        # Where the provider can't be asked, the caller's word has to do, unless the token's end can be waited for.
+        return account is not None or connection.access_token_expires_at is not None
 
     async def _ask_provider(self, attempt: Attempt) -> TokenSet:
         connection, provider = attempt.connection, attempt.provider
@@ -104,7 +142,7 @@ class Attempts:
             generation=before.generation + 1,
             scopes=tokens.scopes,
             provider_data={**before.provider_data, **tokens.provider_data},
-            access_token_expires_at=None if tokens.expires_in is None else now + tokens.expires_in * 1000,
+            access_token_expires_at=tokens.expires_at,
             updated_at=now,
             health=Health(last_checked_at=before.health.last_checked_at, last_refreshed_at=now),
         )
@@ -137,23 +175,29 @@ class Attempts:
     async def _note_failure(self, attempt: Attempt, error: BrokerError, request_id: str | None) -> bool:
         """Note what went wrong; ``False`` if the record left its generation meanwhile."""
         before, now, dead = attempt.connection, self._clock(), ends_grant(error)
-        fault = fault_of(error, lost_intent=attempt.lease.lost_intent, at=now)
+        outcome_unknown = attempt.lease.unknown_since is not None
+        fault = fault_of(error, outcome_unknown=outcome_unknown, at=now)
         health = replace(
             before.health,
             consecutive_failures=before.health.consecutive_failures + 1,
             last_error=fault,
         )
         event_type = "connection.reauth_required" if dead else "credential.refresh_failed"
-        return await self._records.annotate(
-            before,
-            status=Status.REAUTH_REQUIRED if dead else None,
-            health=health,
-            updated_at=now,
-            event=self._event(event_type, before, request_id, {"reason": fault.code}),
-            lease=attempt.lease,
-            # The provider read the request and said no, or never saw it: the refresh token is as it was, unless an
-            # earlier request has used it up.
-            settles_intent=not isinstance(error, OutcomeUnknown) and not attempt.lease.lost_intent,
+        event = self._event(event_type, before, request_id, {"reason": fault.code})
+        return await until_stored(
+            lambda: self._records.annotate(
+                before,
+                status=Status.REAUTH_REQUIRED if dead else None,
+                health=health,
+                updated_at=now,
+                event=event,
+                lease=attempt.lease,
+                # The provider read the request and said no, or never saw it: the refresh token is as it was, unless an
+                # earlier request has used it up.
+                settles_intent=not isinstance(error, OutcomeUnknown) and not outcome_unknown,
+            ),
+            what=f"failed refresh of {before.id}",
+            attempts=_ATTEMPTS_TO_NOTE,
         )
 
     def _event(

@@ -155,7 +155,7 @@ class Authorizations:
             account=account,
             label=wanted.label,
             metadata=wanted.metadata,
-            access_token_expires_at=None if tokens.expires_in is None else now + tokens.expires_in * 1000,
+            access_token_expires_at=tokens.expires_at,
             health=Health(last_checked_at=now if account else None, last_refreshed_at=now),
         )
 

@@ -6,7 +6,17 @@ from typing import Final
 from broker.clock import Clock
 from broker.connections.authorization import Authorizations, Wanted
 from broker.connections.refresh import Refresher
-from broker.errors import Conflict, NotFound, ProviderRefused, ReauthRequired, StoreUnavailable
+from broker.connections.verdict import fault_of, unusable
+from broker.errors import (
+    BrokerError,
+    Conflict,
+    NotFound,
+    ProviderError,
+    ProviderRefused,
+    ProviderUnavailable,
+    ReauthRequired,
+    StoreUnavailable,
+)
 from broker.models.connection import Account, Connection, Credential, Ending, Status
 from broker.models.event import Event
 from broker.observe import metrics
@@ -86,22 +96,43 @@ class Lifecycle:
     async def test(self, connection: Connection, *, request_id: str | None) -> Account | None:
         """Ask the provider whose account it is, with a fresh token; ``None`` where the provider can't be asked that.
 
+        What it says is noted in the connection's health.
+
+        :raises Conflict: the connection is switched off, or its provider is no longer configured.
         :raises ReauthRequired, ProviderError, ProviderUnavailable: the credential does not work, or nobody knows.
         """
+        if connection.status is not Status.ACTIVE:
+            raise unusable(connection.status)
+        if connection.provider not in self._providers:
+            raise Conflict("the connection's provider is no longer in the providers file")
         if not connection.outlives(self._clock()):
             connection = await self.refresh(connection, request_id=request_id)
         try:
-            account = await self._identify(connection)
+            return await self._checked(connection)
         except ProviderRefused as error:
             if error.error != "invalid_token":
                 raise
-            # Dead before its time; a refresh tells whether the grant is, too.
-            connection = await self.refresh(connection, request_id=request_id)
+        # Dead before its time; a refresh tells whether the grant is, too.
+        await self._refresher.refresh(connection.id, connection.generation, refused=True, request_id=request_id)
+        return await self._checked(await self._reread(connection))
+
+    async def _checked(self, connection: Connection) -> Account | None:
+        """Ask the provider, and note how that went."""
+        try:
             account = await self._identify(connection)
-        now = self._clock()
-        health = replace(connection.health, last_checked_at=now, consecutive_failures=0, last_error=None)
-        await self._records.annotate(connection, health=health, updated_at=now)
+        except (ProviderError, ProviderUnavailable) as error:
+            await self._note_check(connection, error)
+            raise
+        await self._note_check(connection)
         return account
+
+    async def _note_check(self, connection: Connection, error: BrokerError | None = None) -> None:
+        """Note how a test went, unless somebody has noted something else of this credential meanwhile."""
+        now, before = self._clock(), connection.health
+        failures = 0 if error is None else before.consecutive_failures + 1
+        fault = None if error is None else fault_of(error, outcome_unknown=False, at=now)
+        health = replace(before, last_checked_at=now, consecutive_failures=failures, last_error=fault)
+        await self._records.annotate(connection, health=health, instead_of=before, updated_at=now)
 
     async def disconnect(self, connection: Connection, *, client_id: str | None, request_id: str | None) -> Ending:
         """End the connection; its credential is unusable when this returns, whatever the provider says.
@@ -204,7 +235,10 @@ class Lifecycle:
         if found is None or found[1] is None:
             raise ReauthRequired("the connection has to be authorized again")
         provider = self._providers.get(connection.provider)
-        return await self._upstream.identify(provider, connection.parameters, access_token=found[1].access_token)
+        account = await self._upstream.identify(provider, connection.parameters, access_token=found[1].access_token)
+        if account and connection.account and account.id != connection.account.id:
+            raise ProviderError("the access token belongs to another account than the connection stands for")
+        return account
 
     async def _reread(self, connection: Connection) -> Connection:
         current = await self._records.read(connection.id)

@@ -8,14 +8,16 @@ them. What happens under the lease is in ``attempt``.
 
 import asyncio
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final
 
 from broker.clock import Clock
 from broker.connections.attempt import Attempt, Attempts
 from broker.connections.authorization import minted_by
 from broker.connections.detached import Detached
+from broker.connections.verdict import unusable
 from broker.errors import Conflict, NotFound, ProviderUnavailable, ReauthRequired, StoreUnavailable
-from broker.models.connection import Connection, Status
+from broker.models.connection import Connection, Credential, Status
 from broker.models.ids import new_id
 from broker.providers import Provider, Registry
 from broker.upstream.facade import Upstream
@@ -24,8 +26,28 @@ from broker.vault.records import Lease, Records
 _LEASE_RENEWED_EVERY: Final = 4.0
 _WAITS: Final = (0.01, 0.02, 0.04, 0.06)
 """Seconds between looks at a refresh that another process does; the last one repeats."""
+_MOMENTS_AGO: Final = 60_000
+"""Milliseconds."""
 _PATIENCE: Final = 5.0
 """Seconds beyond the provider's own deadline that a caller waits for a refresh."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is wanted; callers who want the same share one refresh of their process."""
+
+    connection_id: str
+    generation: int
+    min_ttl: int | None
+    refused: bool
+
+    def in_vain(self, connection: Connection, now: int) -> bool:
+        """Whether a refresh moments ago has shown that the provider grants no life as long as is asked for."""
+        refreshed, ends = connection.health.last_refreshed_at, connection.access_token_expires_at
+        if self.min_ttl is None or connection.generation == 1 or refreshed is None or ends is None or ends <= now:
+            return False
+        granted = ends - refreshed
+        return granted <= self.min_ttl * 1000 and now - refreshed < min(_MOMENTS_AGO, granted // 2)
 
 
 class Refresher:
@@ -46,19 +68,30 @@ class Refresher:
         self._running: Detached[None] = Detached()
         self._longest_wait = max((provider.timeout for provider in providers), default=0.0) + _PATIENCE
 
-    async def refresh(self, connection_id: str, generation: int, *, request_id: str | None = None) -> None:
+    async def refresh(
+        self,
+        connection_id: str,
+        generation: int,
+        *,
+        min_ttl: int | None = None,
+        refused: bool = False,
+        request_id: str | None = None,
+    ) -> None:
         """Return once the connection has left ``generation``, by this refresh or by somebody else's.
 
+        :param min_ttl: the access token lives shorter than this many seconds: nothing is refreshed if it was moments
+            ago and the provider grants no longer life. ``None``: refresh, whatever its age.
+        :param refused: the caller says that the provider no longer accepts the access token.
         :raises NotFound: the connection is gone.
         :raises ReauthRequired: the grant is; only the person can bring it back.
         :raises ProviderError: the provider refused for another reason.
         :raises ProviderUnavailable: it can't be reached, or the refresh takes longer than this call waits.
         :raises StoreUnavailable: the store can't be asked.
         """
-        key = (connection_id, generation)
+        asked = _Asked(connection_id, generation, None if refused else min_ttl, refused)
         try:
             async with asyncio.timeout(self._longest_wait):
-                await self._running.join(key, lambda: self._refresh(connection_id, generation, request_id))
+                await self._running.join(asked, lambda: self._refresh(asked, request_id))
         except TimeoutError:
             # Only the wait is over: the refresh goes on until what the provider answered is stored.
             raise ProviderUnavailable("the refresh takes longer than a request can wait", retry_after=1) from None
@@ -67,21 +100,21 @@ class Refresher:
         """Let running refreshes finish; answers how many did not within ``seconds``."""
         return await self._running.drain(seconds)
 
-    async def _refresh(self, connection_id: str, generation: int, request_id: str | None) -> None:
-        found = await self._records.read_with_credential(connection_id)
+    async def _refresh(self, asked: "_Asked", request_id: str | None) -> None:
+        found = await self._records.read_with_credential(asked.connection_id)
         if found is None:
             raise NotFound("no such connection")
         connection, credential = found
-        if connection.generation != generation:
+        if connection.generation != asked.generation or asked.in_vain(connection, self._clock()):
             return
         if connection.status is not Status.ACTIVE or credential is None:
-            raise ReauthRequired("the connection has to be authorized again")
+            raise unusable(connection.status)
         provider = await self._minting_provider(connection)
-        lease = await self._acquire(connection, patience=provider.timeout + _PATIENCE)
+        lease = await self._acquire(connection, credential, patience=provider.timeout + _PATIENCE)
         if lease is None:
             return
-        attempt = Attempt(connection, credential, provider, lease)
-        renewal = asyncio.create_task(self._keep(lease), name=f"lease {connection_id}")
+        attempt = Attempt(connection, credential, provider, lease, refused=asked.refused)
+        renewal = asyncio.create_task(self._keep(lease), name=f"lease {connection.id}")
         try:
             await self._attempts.carry_out(attempt, request_id)
         finally:
@@ -97,10 +130,12 @@ class Refresher:
             raise ReauthRequired("the provider is configured with another OAuth app than the one that was authorized")
         return provider
 
-    async def _acquire(self, connection: Connection, *, patience: float) -> Lease | None:
+    async def _acquire(self, connection: Connection, credential: Credential, *, patience: float) -> Lease | None:
         """The lease, or ``None`` if the connection has left its generation meanwhile."""
         owner = new_id("lease")
-        intent = {"generation": connection.generation, "owner": owner, "started": self._clock()}
+        intent = None
+        if credential.refresh_token is not None:
+            intent = {"generation": connection.generation, "owner": owner, "started": self._clock()}
         loop = asyncio.get_running_loop()
         until, looks = loop.time() + patience, 0
         while loop.time() < until:

@@ -6,9 +6,9 @@ from typing import Final
 
 from broker.clock import Clock
 from broker.connections.refresh import Refresher
+from broker.connections.verdict import unusable
 from broker.errors import (
     BrokerError,
-    Conflict,
     Forbidden,
     InvalidRequest,
     NotFound,
@@ -79,7 +79,13 @@ class Tokens:
         if outcome.generation is None:
             raise _refusal(outcome)
         try:
-            await self._refresher.refresh(connection_id, outcome.generation, request_id=event.request_id)
+            await self._refresher.refresh(
+                connection_id,
+                outcome.generation,
+                min_ttl=min_ttl,
+                refused=outcome.generation == refused_generation,
+                request_id=event.request_id,
+            )
         except (ProviderError, ProviderUnavailable, ReauthRequired):
             # A token that still lives is better than none, unless the provider refuses that very one.
             now = self._clock()
@@ -103,9 +109,5 @@ def _refusal(kept: Kept) -> BrokerError:
             return Forbidden("this provider's credentials never leave the broker; call its API through the proxy")
         case "stale":
             return ProviderUnavailable("the credential is being replaced", retry_after=1)
-        case "status" if kept.status is Status.DISABLED:
-            return Conflict("the connection is switched off")
-        case "status" if kept.status is Status.REVOKED:
-            return ReauthRequired("the connection was disconnected")
-        case _:
-            return ReauthRequired("the connection has to be authorized again")
+        case "status":
+            return unusable(kept.status or Status.REAUTH_REQUIRED)

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from broker.errors import BrokerError, NotSent, OutcomeUnknown, ProviderBusy, ProviderRefused
-from broker.models.connection import Fault
+from broker.errors import BrokerError, Conflict, NotSent, OutcomeUnknown, ProviderBusy, ProviderRefused, ReauthRequired
+from broker.models.connection import Fault, Status
 
 EXPIRED: Final = "no_refresh_token"
 """Our own reason, beside the provider's codes: the access token's time is over and nothing can renew it."""
@@ -31,14 +31,14 @@ def outcome_of(error: BrokerError) -> str:
             return "refused"
 
 
-def fault_of(error: BrokerError, *, lost_intent: bool, at: int) -> Fault:
+def fault_of(error: BrokerError, *, outcome_unknown: bool, at: int) -> Fault:
     """What a connection says of a failed refresh.
 
-    :param lost_intent: an earlier refresh of the same token was begun, and nobody knows how it ended.
+    :param outcome_unknown: an earlier refresh of the same token was begun, and nobody knows how it ended.
     :param at: milliseconds since the epoch.
     """
     match error:
-        case ProviderRefused(error="invalid_grant") if lost_intent:
+        case ProviderRefused(error="invalid_grant") if outcome_unknown:
             return Fault("refresh_outcome_unknown", "an interrupted refresh may have used the refresh token up", at)
         case ProviderRefused(error="invalid_grant"):
             return Fault("revoked_at_provider", "the provider no longer accepts the refresh token", at)
@@ -48,3 +48,14 @@ def fault_of(error: BrokerError, *, lost_intent: bool, at: int) -> Fault:
             return Fault("access_token_expired", "the access token expired, and there is no refresh token", at)
         case _:
             return Fault(error.code, error.detail, at)
+
+
+def unusable(status: Status) -> Conflict:
+    """Why a connection in this status, which is not ``active``, can't be used."""
+    match status:
+        case Status.DISABLED:
+            return Conflict("the connection is switched off")
+        case Status.REVOKED:
+            return ReauthRequired("the connection was disconnected")
+        case _:
+            return ReauthRequired("the connection has to be authorized again")

@@ -85,10 +85,9 @@ class Refresh(Entry):
     default_expires_in: int | None = Field(default=None, gt=0)
     """Lifetime to assume where a refresh token came without ``expires_in``."""
 
-    @property
-    def may_repeat(self) -> bool:
-        """Whether sending the same refresh token twice can do no harm."""
-        return self.rotation in {"none", "grace"}
+    def may_repeat(self, *, since: float) -> bool:
+        """Whether a refresh token that was first sent ``since`` seconds ago can be sent again without harm."""
+        return self.rotation == "none" or (self.rotation == "grace" and 0 <= since < self.grace)
 
 
 class Identity(Entry):

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from broker.clock import Clock
@@ -50,10 +51,11 @@ async def request_token(
         NotSent, AddressRefused, InvalidRequest: the request never left.
         OutcomeUnknown, ProviderBusy, ProviderRefused, ProviderError: see :func:`parse_token_response`.
     """
-    request = build_request(provider, endpoints, fields)
+    request, asked_at = build_request(provider, endpoints, fields), clock()
     answer = await egress.send(request, deadline=provider.timeout, trusted=endpoints.token.trusted)
     secrets = [fields[name] for name in _SECRET_FIELDS if name in fields]
     secrets.append(request.headers.get("authorization", ""))
     if provider.client_secret is not None:
         secrets.append(provider.client_secret.get_secret_value())
-    return parse_token_response(provider, answer, requested_scopes=requested_scopes, now=clock(), secrets=secrets)
+    tokens = parse_token_response(provider, answer, requested_scopes=requested_scopes, now=clock(), secrets=secrets)
+    return replace(tokens, asked_at=asked_at)

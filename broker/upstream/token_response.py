@@ -47,6 +47,13 @@ class TokenSet:
     provider_data: Mapping[str, object] = field(default_factory=dict)
     """The fields that the entry wants kept."""
     token_type: str = "Bearer"  # noqa: S105 - the name of a type
+    asked_at: int = field(default=0, compare=False)
+    """The moment before the request left (ms): the access token's life can't have begun earlier."""
+
+    @property
+    def expires_at(self) -> int | None:
+        """When the access token ends (ms), rather too early than too late; ``None``: the provider names no end."""
+        return None if self.expires_in is None else self.asked_at + self.expires_in * 1000
 
 
 def parse_token_response(

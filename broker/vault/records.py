@@ -8,7 +8,7 @@ authorization fixed, ``l`` label and metadata, ``h`` health, ``u`` last used, ``
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -31,8 +31,8 @@ class Lease:
 
     connection_id: str
     owner: str
-    lost_intent: bool
-    """An earlier refresh of this very generation was begun, and nobody knows how it ended."""
+    unknown_since: int | None
+    """When an earlier refresh of this generation was begun (ms) of which nobody knows how it ended, or ``None``."""
 
 
 class Records:
@@ -107,19 +107,22 @@ class Records:
         access = self._keyring.open(_place(connection, "access_token"), sealed_access)
         return Credential(access.decode(), rest.get("refresh_token"), rest.get("previous_refresh_token"))
 
-    async def lease(self, connection: Connection, owner: str, intent: dict[str, Any]) -> Lease | str:
+    async def lease(self, connection: Connection, owner: str, intent: Mapping[str, Any] | None) -> Lease | str:
         """Take the lease on refreshing this generation and note the intent, in one step.
 
         Answers the lease, or ``"busy"``, ``"newer"`` or ``"gone"``.
+
+        :param intent: with ``started`` (ms); ``None`` where nothing will be sent that could be spent by it.
         """
         reply = await self._store.run(
             scripts.LEASE,
             [names.record(connection.id), names.lease(connection.id)],
-            [owner, _LEASE_MILLISECONDS, connection.generation, json.dumps(intent)],
+            [owner, _LEASE_MILLISECONDS, connection.generation, json.dumps(intent) if intent else ""],
         )
         if reply[0] != b"mine":
             return str(reply[0].decode())
-        return Lease(connection.id, owner, lost_intent=len(reply) > 1 and reply[1] is not None)
+        earlier = reply[1] if len(reply) > 1 else None
+        return Lease(connection.id, owner, unknown_since=json.loads(earlier)["started"] if earlier else None)
 
     async def renew(self, lease: Lease) -> bool:
         """Prolong the lease; ``False`` if it ran out meanwhile."""
@@ -143,13 +146,13 @@ class Records:
     ) -> bool:
         """Commit a new credential; ``False`` if the record left ``before.generation`` meanwhile.
 
-        A refresh, which comes with its lease, leaves status, label and metadata as they are: they have other writers,
-        who may have been faster.
+        A refresh, which comes with its lease, leaves label and metadata as they are: they have other writers, who may
+        have been faster. Of the status it takes only ``reauth_required`` back, which its success disproves.
         """
         fields = self._fields(after, credential)
         if lease is not None:
             fields = {name: value for name, value in fields.items() if name not in _NOT_REFRESHED}
-        return await self._write(before, fields, event, lease, drop=("i",))
+        return await self._write(before, fields, event, lease, drop=("i",), alive=lease is not None)
 
     async def annotate(
         self,
@@ -160,10 +163,12 @@ class Records:
         updated_at: int,
         event: Event | None = None,
         lease: Lease | None = None,
+        instead_of: Health | None = None,
         settles_intent: bool = False,
     ) -> bool:
         """Note status or health without touching the credential; ``False`` if the generation has moved on.
 
+        :param instead_of: the health that ``health`` builds on; ``False`` if somebody noted another one meanwhile.
         :param settles_intent: the refresh that was begun is known not to have had an effect.
         """
         fields: dict[str, Argument] = {"up": updated_at}
@@ -171,7 +176,9 @@ class Records:
             fields["st"] = status.value
         if health is not None:
             fields["h"] = _health_json(health)
-        return await self._write(connection, fields, event, lease, drop=("i",) if settles_intent else ())
+        expected = "" if instead_of is None else _health_json(instead_of)
+        drop = ("i",) if settles_intent else ()
+        return await self._write(connection, fields, event, lease, drop=drop, expected_health=expected)
 
     async def _write(
         self,
@@ -181,10 +188,14 @@ class Records:
         lease: Lease | None,
         *,
         drop: Sequence[str],
+        expected_health: str = "",
+        alive: bool = False,
     ) -> bool:
         arguments = [
             before.generation,
+            expected_health,
             lease.owner if lease else "",
+            "1" if alive else "",
             event.encode() if event else "",
             len(drop),
             *drop,

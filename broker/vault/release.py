@@ -18,7 +18,7 @@ _NO_GENERATION = ""
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """A token that left the vault; its event is stored."""
+    """A token that left the vault; its event, of ``released_at`` (ms), is stored."""
 
     connection_id: str
     provider: str
@@ -26,6 +26,12 @@ class Release:
     generation: int
     expires_at: int | None
     scopes: tuple[str, ...]
+    released_at: int
+
+    @property
+    def expires_in(self) -> int | None:
+        """Seconds the token has left; ``None``: no end is known."""
+        return None if self.expires_at is None else max(0, (self.expires_at - self.released_at) // 1000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,7 @@ class Releases:
             generation=int(generation),
             expires_at=int(expiry) if expiry else None,
             scopes=tuple(scopes.decode().split()),
+            released_at=event.at,
         )
 
 

@@ -6,6 +6,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from broker.app.heart import Heart
+from broker.errors import BrokerError, OutcomeUnknown, ProviderError
+from broker.models.connection import Account
 from tests.connections.practice import behave, refreshes
 from tests.world import FakeClock, Person, ServiceClient
 
@@ -118,3 +121,88 @@ async def test_a_dead_grant_fails_its_test(
         assert (tested.status_code, tested.json()["code"]) == (409, "reauth_required")
     assert refreshes(sandbox) == (0, 1)
     assert whoamis(sandbox) <= asked + 2
+
+
+@pytest.fixture
+def whoami(heart: Heart, monkeypatch: pytest.MonkeyPatch) -> Callable[[Account | BrokerError], None]:
+    """Decides what the provider says to the question whose account it is."""
+
+    def answers(answer: Account | BrokerError) -> None:
+        async def identify(*_: object, **__: object) -> Account:
+            if isinstance(answer, BrokerError):
+                raise answer
+            return answer
+
+        monkeypatch.setattr(heart.upstream, "identify", identify)
+
+    return answers
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        (OutcomeUnknown("it did not answer"), 503),
+        (ProviderError("it made no sense"), 502),
+        (Account("usr_of_somebody_else"), 502),
+    ],
+)
+async def test_what_a_test_finds_is_noted(
+    app: ServiceClient,
+    http: httpx2.AsyncClient,
+    whoami: Callable[[Account | BrokerError], None],
+    answer: Account | BrokerError,
+    status: int,
+) -> None:
+    """A test that fails is seen in the connection's health; one that goes well afterwards clears it."""
+    connection = await app.connect(Person(http))
+    whoami(answer)
+    assert (await post(app, f"/v1/connections/{connection['id']}/test")).status_code == status
+    health = (await app.call("GET", f"/v1/connections/{connection['id']}")).json()["health"]
+    assert (health["status"], health["consecutive_failures"]) == ("degraded", 1)
+    assert health["last_error"]["code"] in {"provider_error", "provider_unavailable"}
+    whoami(Account(connection["account"]["id"]))
+    assert (await post(app, f"/v1/connections/{connection['id']}/test")).status_code == 200
+    health = (await app.call("GET", f"/v1/connections/{connection['id']}")).json()["health"]
+    assert (health["status"], health["last_error"]) == ("healthy", None)
+
+
+async def test_a_test_makes_nothing_healthy_that_needs_the_person(
+    app: ServiceClient, http: httpx2.AsyncClient, sandbox: httpx2.Client
+) -> None:
+    """Not even while the last access token lives on: the reason stays, and the answer is that of a fetch."""
+    connection = await app.connect(Person(http), provider="practice-graceful")
+    behave(sandbox, revoke_grants=True)
+    assert (await post(app, f"/v1/connections/{connection['id']}/refresh")).status_code == 409
+    tested = await post(app, f"/v1/connections/{connection['id']}/test")
+    assert (tested.status_code, tested.json()["code"]) == (409, "reauth_required")
+    health = (await app.call("GET", f"/v1/connections/{connection['id']}")).json()["health"]
+    assert health["last_error"]["code"] == "revoked_at_provider"
+
+
+async def test_min_ttl_that_no_token_meets_is_one_refresh(
+    app: ServiceClient, http: httpx2.AsyncClient, sandbox: httpx2.Client, clock: FakeClock
+) -> None:
+    """The provider grants an hour, so asking for two again and again refreshes once, not each time."""
+    connection = await app.connect(Person(http))
+    answers = [(await app.fetch(connection["id"], min_ttl=7200)).json() for _ in range(5)]
+    assert {answer["generation"] for answer in answers} == {2}
+    assert refreshes(sandbox) == (1, 0)
+    clock.advance(seconds=61)
+    assert (await app.fetch(connection["id"], min_ttl=7200)).json()["generation"] == 3
+
+
+async def test_a_slow_answer_does_not_lengthen_a_tokens_life(
+    app: ServiceClient, http: httpx2.AsyncClient, heart: Heart, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its life is counted from before the request, and what is left of it at the moment of the answer is told."""
+    connection = await app.connect(Person(http))
+    send = heart.upstream._egress.send
+
+    async def slowly(*arguments: Any, **options: Any) -> Any:
+        answer = await send(*arguments, **options)
+        clock.advance(seconds=8)
+        return answer
+
+    monkeypatch.setattr(heart.upstream._egress, "send", slowly)
+    answer = (await app.fetch(connection["id"], stale_generation=1)).json()
+    assert (answer["generation"], answer["expires_in"]) == (2, 3592)

@@ -146,9 +146,9 @@ async def test_a_stale_writer_neither_overwrites_nor_releases(
     assert (found[0].generation, found[1]) == (2, Credential("the newer one", "next"))
 
 
-def lose_intent(raw_store: redis.Redis, connection: Connection) -> None:
+def lose_intent(raw_store: redis.Redis, connection: Connection, started: int = 0) -> None:
     """As if a replica had been killed between its request and its commit."""
-    raw_store.hset(names.record(connection.id), "i", json.dumps({"owner": "lease_dead"}))
+    raw_store.hset(names.record(connection.id), "i", json.dumps({"owner": "lease_dead", "started": started}))
 
 
 async def test_an_unknown_outcome_is_not_gambled_with_while_the_token_lives(
@@ -210,6 +210,82 @@ async def test_a_failure_in_between_does_not_settle_an_older_intent(
     with pytest.raises(NotSent):
         await heart.refresher.refresh(stored.id, 1)
     assert raw_store.hexists(names.record(stored.id), "i")
+
+
+async def without_end(raw_store: redis.Redis, connection: Connection) -> None:
+    """As if the provider had named no end of the access token."""
+    raw_store.hset(names.record(connection.id), "x", "")
+
+
+async def test_an_unknown_outcome_does_not_keep_a_dead_token_without_end(
+    app: ServiceClient, stored: Connection, raw_store: redis.Redis, sandbox: httpx2.Client
+) -> None:
+    """Waiting for its end would be waiting for ever: once the provider refuses it, there is nothing to lose."""  # F1
+    await without_end(raw_store, stored)
+    lose_intent(raw_store, stored)
+    assert (await app.fetch(stored.id, stale_generation=1)).status_code == 503
+    assert refreshes(sandbox) == (0, 0)
+    behave(sandbox, expire_access_tokens=True)
+    assert (await app.fetch(stored.id, stale_generation=1)).json()["generation"] == 2
+    assert refreshes(sandbox) == (1, 0)
+
+
+async def test_an_unanswered_whoami_leaves_no_intent(
+    app: ServiceClient,
+    stored: Connection,
+    heart: Heart,
+    raw_store: redis.Redis,
+    sandbox: httpx2.Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Without a refresh token nothing can be spent, so one bad moment of the provider has no consequences."""  # P2
+    await without_end(raw_store, stored)
+    assert await commit(heart, stored, Credential("only an access token"))
+
+    async def unanswered(*_: object, **__: object) -> None:
+        raise OutcomeUnknown("sent but not answered")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(heart.upstream, "identify", unanswered)
+        assert (await app.fetch(stored.id, stale_generation=2)).status_code == 503
+    assert not raw_store.hexists(names.record(stored.id), "i")
+    assert (await app.fetch(stored.id, stale_generation=2)).json()["code"] == "reauth_required"
+
+
+@pytest.mark.parametrize(("ago", "sent"), [(30, (1, 0)), (90, (0, 0))])
+async def test_within_its_grace_a_used_refresh_token_is_sent_again(
+    app: ServiceClient,
+    http: httpx2.AsyncClient,
+    heart: Heart,
+    raw_store: redis.Redis,
+    sandbox: httpx2.Client,
+    ago: int,
+    sent: tuple[int, int],
+) -> None:
+    """Later, nobody knows whether the provider would take it for theft."""  # P10
+    connection = await app.connect(Person(http), provider="practice-grace")
+    found = await heart.records.read(connection["id"])
+    assert found is not None
+    lose_intent(raw_store, found, started=heart.clock() - ago * 1000)
+    await app.fetch(found.id, stale_generation=1)
+    assert refreshes(sandbox) == sent
+
+
+async def test_a_lease_is_renewed_while_the_provider_thinks(
+    stored: Connection,
+    heart: Heart,
+    replica: Heart,
+    sandbox: httpx2.Client,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A provider slower than the lease is asked once all the same."""  # F6
+    monkeypatch.setattr("broker.vault.records._LEASE_MILLISECONDS", 200)
+    monkeypatch.setattr("broker.connections.refresh._LEASE_RENEWED_EVERY", 0.05)
+    behave(sandbox, token_delay_ms=800)
+    clock.advance(seconds=3601)
+    await asyncio.gather(*(each.refresher.refresh(stored.id, 1) for each in (heart, replica)))
+    assert refreshes(sandbox) == (1, 0)
 
 
 async def test_where_a_second_use_is_harmless_it_is_tried_at_once(

@@ -7,7 +7,7 @@ import pytest
 import redis
 
 from broker.errors import StoreUnavailable
-from broker.models.connection import Connection, Credential, Status
+from broker.models.connection import Connection, Credential, Fault, Health, Status
 from broker.vault import names
 from broker.vault.keyring import Keyring
 from broker.vault.opening import open_store
@@ -28,7 +28,7 @@ async def connection(records: Records) -> Connection:
 
 async def leased(records: Records, connection: Connection, owner: str) -> Lease:
     """The lease, which must be free."""
-    lease = await records.lease(connection, owner, {"owner": owner})
+    lease = await records.lease(connection, owner, {"owner": owner, "started": NOW})
     assert isinstance(lease, Lease)
     return lease
 
@@ -124,15 +124,15 @@ async def test_a_lease_ends_by_itself(records: Records, connection: Connection, 
 async def test_an_intent_outlives_its_owner_until_a_commit(records: Records, connection: Connection) -> None:
     """The next owner learns that a refresh was begun, and nobody does after one was committed or settled."""  # F1
     first = await leased(records, connection, "first")
-    assert not first.lost_intent
+    assert first.unknown_since is None
     await records.drop(first)
     second = await leased(records, connection, "second")
-    assert second.lost_intent
+    assert second.unknown_since == NOW
     assert await records.annotate(connection, updated_at=NOW, lease=second, settles_intent=True)
     third = await leased(records, connection, "third")
-    assert not third.lost_intent
+    assert third.unknown_since is None
     assert await commit(records, connection, NEXT, third)
-    assert not (await leased(records, replace(connection, generation=2), "fourth")).lost_intent
+    assert (await leased(records, replace(connection, generation=2), "fourth")).unknown_since is None
 
 
 async def test_a_commit_drops_its_lease_in_the_same_step(
@@ -163,11 +163,52 @@ async def test_a_commit_whose_answer_was_lost_is_repeated_without_effect(
     await pipeline.aclose()
 
 
+async def test_the_first_of_several_intents_stays(records: Records, connection: Connection) -> None:
+    """Who comes later adds nothing to when the outcome became unknown, and who sends nothing notes nothing."""  # F1
+    await records.drop(await leased(records, connection, "first"))
+    later = await records.lease(connection, "later", {"owner": "later", "started": NOW + 1})
+    assert isinstance(later, Lease)
+    await records.drop(later)
+    assert (await leased(records, connection, "third")).unknown_since == NOW
+    other = a_connection()
+    await records.create(other, CREDENTIAL, an_event(other, "connection.created"))
+    silent = await records.lease(other, "silent", None)
+    assert isinstance(silent, Lease)
+    await records.drop(silent)
+    assert (await leased(records, other, "next")).unknown_since is None
+
+
+@pytest.mark.parametrize(
+    ("noted", "left"),
+    [(Status.REAUTH_REQUIRED, Status.ACTIVE), (Status.DISABLED, Status.DISABLED)],
+)
+async def test_a_commit_under_a_lease_disproves_a_refusal(
+    records: Records, connection: Connection, noted: Status, left: Status
+) -> None:
+    """A stalled owner's token is usable although the next owner saw the old one refused; a person's no stays."""  # F6
+    stalled = await leased(records, connection, "stalled")
+    assert await records.annotate(connection, status=noted, updated_at=NOW)
+    assert await commit(records, connection, NEXT, stalled)
+    found = await records.read(connection.id)
+    assert found is not None
+    assert (found.status, found.generation) == (left, 2)
+
+
+async def test_health_is_noted_only_over_the_health_it_builds_on(records: Records, connection: Connection) -> None:
+    """Of two who judge the same credential at once, the second doesn't wipe out what the first has found."""
+    found = Health(consecutive_failures=1, last_error=Fault("revoked_at_provider", "gone", NOW))
+    assert await records.annotate(connection, health=found, instead_of=connection.health, updated_at=NOW)
+    assert not await records.annotate(connection, health=Health(), instead_of=connection.health, updated_at=NOW)
+    kept = await records.read(connection.id)
+    assert kept is not None
+    assert kept.health == found
+
+
 async def test_a_repeat_by_somebody_else_is_no_repeat(records: Records, connection: Connection) -> None:
     """Only the owner that committed hears True again; another one's commit on the old generation is refused."""  # R3
     mine = await leased(records, connection, "mine")
     assert await commit(records, connection, NEXT, mine)
-    assert not await commit(records, connection, NEXT, Lease(connection.id, "yours", lost_intent=False))
+    assert not await commit(records, connection, NEXT, Lease(connection.id, "yours", unknown_since=None))
 
 
 async def test_a_token_commit_succeeds_although_memory_is_full(

@@ -75,6 +75,7 @@ async def test_a_token_leaves_with_its_event(gate: Gate) -> None:
         generation=1,
         expires_at=NOW + 3_600_000,
         scopes=("profile", "messages.read"),
+        released_at=NOW,
     )
     (event,) = gate.events()
     assert event.data == {"provider": "practice", "generation": 1}

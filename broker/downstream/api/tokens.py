@@ -45,20 +45,19 @@ class TokenRoutes:
         )
         metrics.tokens_released.labels(release.provider).inc()
         return Response(
-            token_view(release, call.now).model_dump_json(exclude_none=True),
+            token_view(release).model_dump_json(exclude_none=True),
             media_type="application/json",
             # RFC 6749 §5.1 and RFC 9111: a token is cached by nobody.
             headers={"Cache-Control": "no-store", "Pragma": "no-cache"},
         )
 
 
-def token_view(release: Release, now: int) -> TokenView:
+def token_view(release: Release) -> TokenView:
     """The answer that carries ``release``; ``expires_in`` is left out where the token has no end."""
-    expires_in = None if release.expires_at is None else max(0, (release.expires_at - now) // 1000)
     return TokenView(
         access_token=release.access_token,
         token_type="Bearer",  # noqa: S106 - the name of a type
-        expires_in=expires_in,
+        expires_in=release.expires_in,
         scope=" ".join(release.scopes),
         connection_id=release.connection_id,
         generation=release.generation,

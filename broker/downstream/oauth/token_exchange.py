@@ -56,7 +56,7 @@ class TokenExchangeGrant:
         except (ReauthRequired, MissingProviderScopes, Conflict, Forbidden) as error:
             raise OAuthError("invalid_request", error.detail, code=error.code) from None
         metrics.tokens_released.labels(release.provider).inc()
-        return _members(release, call.now)
+        return _members(release)
 
     def _subject_token(self, call: OAuthCall) -> str:
         subject_token = call.required("subject_token")
@@ -79,7 +79,7 @@ def _min_ttl(call: OAuthCall) -> int:
     return int(text)
 
 
-def _members(release: Release, now: int) -> dict[str, Any]:
+def _members(release: Release) -> dict[str, Any]:
     members: dict[str, Any] = {
         "access_token": release.access_token,
         "issued_token_type": ACCESS_TOKEN,
@@ -87,6 +87,6 @@ def _members(release: Release, now: int) -> dict[str, Any]:
         "scope": " ".join(release.scopes),
         "connection_id": release.connection_id,
     }
-    if release.expires_at is not None:
-        members["expires_in"] = max(0, (release.expires_at - now) // 1000)
+    if release.expires_in is not None:
+        members["expires_in"] = release.expires_in
     return members
