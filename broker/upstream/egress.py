@@ -4,6 +4,7 @@ import asyncio
 import re
 import socket
 import ssl
+import zlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -17,6 +18,7 @@ from broker.upstream.address_guard import AddressGuard, IPNetwork, Resolver, par
 MAX_BODY = 1024 * 1024
 """Bytes of an answer's body, decoded, that are read at most."""
 
+_TOO_LARGE = f"the provider's answer is larger than {MAX_BODY} bytes"
 _MAX_CONNECTIONS = 256
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
@@ -171,13 +173,30 @@ class Egress:
 
 
 async def _capped_body(response: httpx2.Response) -> bytes:
+    """The body, capped as it travels and as it is: decoders of the client's own would go on where a cap has no say."""
     body = bytearray()
-    # Decoded chunk by chunk, so that a small compressed answer can't grow past the cap either.
-    async for chunk in response.aiter_bytes():
+    async for chunk in response.aiter_raw():
         body += chunk
         if len(body) > MAX_BODY:
-            raise OutcomeUnknown(f"the provider's answer is larger than {MAX_BODY} bytes")
-    return bytes(body)
+            raise OutcomeUnknown(_TOO_LARGE)
+    coding = response.headers.get("content-encoding", "identity").strip().lower()
+    return bytes(body) if coding in {"", "identity"} else _decoded(bytes(body), coding)
+
+
+def _decoded(body: bytes, coding: str) -> bytes:
+    """``body`` out of one gzip layer: some servers compress although they are asked not to (RFC 9110 §12.5.3)."""
+    if coding not in {"gzip", "x-gzip"}:
+        raise OutcomeUnknown("the provider's answer is encoded in a way that it was not asked for")
+    decoder = zlib.decompressobj(wbits=31)
+    try:
+        decoded = decoder.decompress(body, MAX_BODY + 1)
+    except zlib.error:
+        raise OutcomeUnknown("the provider's answer is not the gzip that it says it is") from None
+    if len(decoded) > MAX_BODY:
+        raise OutcomeUnknown(_TOO_LARGE)
+    if not decoder.eof:
+        raise OutcomeUnknown("the provider's answer ends in the middle")
+    return decoded
 
 
 def _reason(error: BaseException) -> str:
