@@ -12,7 +12,15 @@ import structlog
 
 from broker.clock import Clock
 from broker.connections.persistence import until_stored
-from broker.connections.verdict import ACCESS_TOKEN_REFUSED, EXPIRED, ends_grant, fault_of, outcome_of
+from broker.connections.verdict import (
+    GrantOver,
+    access_token_expired,
+    access_token_refused,
+    blameless,
+    fault_of,
+    outcome_of,
+    refresh_token_refused,
+)
 from broker.errors import (
     BrokerError,
     OutcomeUnknown,
@@ -64,22 +72,23 @@ class Attempts:
         connection, provider = attempt.connection, attempt.provider
         if not attempt.may_send(self._clock()) and await self._something_to_lose(attempt):
             # Whether the provider took the earlier request is unknown, and asking again could end the grant.
-            error = OutcomeUnknown("the outcome of an earlier refresh is unknown", retry_after=5)
+            unknown = OutcomeUnknown("the outcome of an earlier refresh is unknown", retry_after=5)
             if connection.health.last_error is None:
-                await self._note_failure(attempt, error, request_id)
+                await self._note_failure(attempt, unknown, request_id)
             else:
                 await self._records.drop(attempt.lease)
-            raise error
+            raise unknown
         try:
             tokens = await self._ask_provider(attempt)
-        except BrokerError as error:
+        except BrokerError as caught:
+            error = blameless(caught)
             metrics.refreshes.labels(provider.name, outcome_of(error)).inc()
             if not await self._note_failure(attempt, error, request_id):
                 # The record has left this generation: the failure was about a credential that is already replaced.
                 return
-            if ends_grant(error):
+            if isinstance(error, GrantOver):
                 raise ReauthRequired("the connection has to be authorized again") from None
-            raise
+            raise error from None
         metrics.refreshes.labels(provider.name, "ok").inc()
         await self._commit(attempt, tokens, request_id)
 
@@ -110,9 +119,14 @@ class Attempts:
         refresh_token = attempt.credential.refresh_token
         if refresh_token is None:
             raise await self._verdict_without_refresh_token(attempt)
-        return await self._upstream.refresh(
-            provider, connection.parameters, refresh_token=refresh_token, scopes=connection.scopes
-        )
+        try:
+            return await self._upstream.refresh(
+                provider, connection.parameters, refresh_token=refresh_token, scopes=connection.scopes
+            )
+        except ProviderRefused as error:
+            if error.error != "invalid_grant":
+                raise
+            raise refresh_token_refused(outcome_unknown=attempt.lease.unknown_since is not None) from None
 
     async def _verdict_without_refresh_token(self, attempt: Attempt) -> BrokerError:
         """What is wrong with a credential that can't be refreshed.
@@ -122,7 +136,7 @@ class Attempts:
         """
         connection = attempt.connection
         if not connection.outlives(self._clock()):
-            return ProviderRefused(EXPIRED, "the provider gave no refresh token", http_status=0)
+            return access_token_expired()
         try:
             account = await self._upstream.identify(
                 attempt.provider, connection.parameters, access_token=attempt.credential.access_token
@@ -130,7 +144,7 @@ class Attempts:
         except ProviderRefused as error:
             if error.error != "invalid_token":
                 raise
-            return ProviderRefused(ACCESS_TOKEN_REFUSED, error.detail, http_status=error.http_status)
+            return access_token_refused()
         if account is None:
             return ReauthRequired("there is no refresh token, and the provider can't be asked about the access token")
         return ProviderError("the provider gave no refresh token, and it still accepts the access token")
@@ -174,9 +188,8 @@ class Attempts:
 
     async def _note_failure(self, attempt: Attempt, error: BrokerError, request_id: str | None) -> bool:
         """Note what went wrong; ``False`` if the record left its generation meanwhile."""
-        before, now, dead = attempt.connection, self._clock(), ends_grant(error)
-        outcome_unknown = attempt.lease.unknown_since is not None
-        fault = fault_of(error, outcome_unknown=outcome_unknown, at=now)
+        before, now, dead = attempt.connection, self._clock(), isinstance(error, GrantOver)
+        fault = fault_of(error, at=now)
         health = replace(
             before.health,
             consecutive_failures=before.health.consecutive_failures + 1,
@@ -194,7 +207,7 @@ class Attempts:
                 lease=attempt.lease,
                 # The provider read the request and said no, or never saw it: the refresh token is as it was, unless an
                 # earlier request has used it up.
-                settles_intent=not isinstance(error, OutcomeUnknown) and not outcome_unknown,
+                settles_intent=not isinstance(error, OutcomeUnknown) and attempt.lease.unknown_since is None,
             ),
             what=f"failed refresh of {before.id}",
             attempts=_ATTEMPTS_TO_NOTE,

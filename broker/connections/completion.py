@@ -12,6 +12,7 @@ from broker.connections.authorization import AccountChanged, Authorizations, Wan
 from broker.connections.detached import Detached
 from broker.connections.journey import Journey, normalized_code
 from broker.connections.persistence import until_stored
+from broker.connections.verdict import blameless
 from broker.errors import (
     BrokerError,
     Conflict,
@@ -36,6 +37,8 @@ from broker.vault.siblings import Siblings
 _WRONG_CODES_AT_MOST: Final = 5
 _LOOKS_EVERY: Final = 0.05
 _ATTEMPTS: Final = 8
+_OTHERS_MAY_TAKE: Final = 20.0
+"""How long a call waits for an exchange of another process, in seconds."""
 _EXCHANGE_AT_MOST: Final = 120_000
 """How long redeeming a code may take before the session counts as lost, in milliseconds."""
 
@@ -169,9 +172,10 @@ class Completions:
                 change={"status": SessionStatus.AWAITING_COMPLETION, "expires_at": session.expires_at},
             )
             raise
-        except BrokerError as error:
+        except BrokerError as caught:
+            error = blameless(caught)
             await self._journey.fail(session, [SessionStatus.EXCHANGING], failure_of(error))
-            raise
+            raise error from None
         ended = {
             "status": SessionStatus.COMPLETED,
             "connection_id": connection.id,
@@ -215,11 +219,14 @@ class Completions:
             return
         minted = minted_by(provider, await self._upstream.endpoints(provider, session.parameters))
         until = self._clock() + _EXCHANGE_AT_MOST
-        await until_stored(
-            lambda: self._siblings.expect(minted, session.id, until=until),
-            what=f"announcement of {session.id}",
-            attempts=_ATTEMPTS,
-        )
+        try:
+            await until_stored(
+                lambda: self._siblings.expect(minted, session.id, until=until),
+                what=f"announcement of {session.id}",
+                attempts=_ATTEMPTS,
+            )
+        except StoreUnavailable as error:
+            raise NotSent(error.detail, retry_after=error.retry_after) from None
         try:
             yield
         finally:
@@ -255,7 +262,9 @@ class Completions:
 
     async def _made_elsewhere(self, session: ConnectSession) -> Connection:
         """Wait for the exchange that another process has begun."""
-        while True:
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _OTHERS_MAY_TAKE
+        while loop.time() < until:
             current = await self._sessions.read(session.id)
             match current.status_at(self._clock()) if current else SessionStatus.EXPIRED:
                 case SessionStatus.COMPLETED if current:
@@ -268,6 +277,7 @@ class Completions:
                     raise NotFound("the connect session has expired")
                 case _:
                     raise Conflict("the connect session could not be completed")
+        raise ProviderUnavailable("another process is redeeming the code; complete again", retry_after=5)
 
     async def _made(self, session: ConnectSession) -> Connection:
         connection = await self._records.read(session.connection_id or "")

@@ -130,7 +130,7 @@ class Lifecycle:
         """Note how a test went, unless somebody has noted something else of this credential meanwhile."""
         now, before = self._clock(), connection.health
         failures = 0 if error is None else before.consecutive_failures + 1
-        fault = None if error is None else fault_of(error, outcome_unknown=False, at=now)
+        fault = None if error is None else fault_of(error, at=now)
         health = replace(before, last_checked_at=now, consecutive_failures=failures, last_error=fault)
         await self._records.annotate(connection, health=health, instead_of=before, updated_at=now)
 

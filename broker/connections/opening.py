@@ -72,6 +72,14 @@ class Opening:
         if "authorization_code" not in provider.grant_types:
             raise Conflict("the provider has no authorization code grant to connect with")
         inherited = order.renews.parameters if order.renews else {}
+        if order.renews and not order.allow_account_change:
+            # The same account id at another subdomain or realm is another account.
+            changed = [name for name, value in order.parameters.items() if inherited.get(name) != value]
+            if changed:
+                faults = [
+                    FieldFault(f"parameters.{name}", "not the one of the connection to renew") for name in changed
+                ]
+                raise InvalidRequest("other parameters could lead to another account (allow_account_change)", faults)
         parameters = check_parameters(provider, {**inherited, **order.parameters})
         session_id = new_id("cs")
         handle = bearing_secret("ch", session_id)

@@ -15,8 +15,16 @@ from broker.clock import Clock
 from broker.connections.attempt import Attempt, Attempts
 from broker.connections.authorization import minted_by
 from broker.connections.detached import Detached
-from broker.connections.verdict import unusable
-from broker.errors import Conflict, NotFound, ProviderUnavailable, ReauthRequired, StoreUnavailable
+from broker.connections.persistence import until_stored
+from broker.connections.verdict import blameless, unusable
+from broker.errors import (
+    BrokerError,
+    Conflict,
+    NotFound,
+    ProviderUnavailable,
+    ReauthRequired,
+    StoreUnavailable,
+)
 from broker.models.connection import Connection, Credential, Status
 from broker.models.ids import new_id
 from broker.providers import Provider, Registry
@@ -26,6 +34,8 @@ from broker.vault.records import Lease, Records
 _LEASE_RENEWED_EVERY: Final = 4.0
 _WAITS: Final = (0.01, 0.02, 0.04, 0.06)
 """Seconds between looks at a refresh that another process does; the last one repeats."""
+_ATTEMPTS: Final = 2
+"""At taking the lease: one answer may be lost. What a lost one took would block the connection until it runs out."""
 _MOMENTS_AGO: Final = 60_000
 """Milliseconds."""
 _PATIENCE: Final = 5.0
@@ -109,7 +119,10 @@ class Refresher:
             return
         if connection.status is not Status.ACTIVE or credential is None:
             raise unusable(connection.status)
-        provider = await self._minting_provider(connection)
+        try:
+            provider = await self._minting_provider(connection)
+        except BrokerError as error:
+            raise blameless(error) from None
         lease = await self._acquire(connection, credential, patience=provider.timeout + _PATIENCE)
         if lease is None:
             return
@@ -139,7 +152,11 @@ class Refresher:
         loop = asyncio.get_running_loop()
         until, looks = loop.time() + patience, 0
         while loop.time() < until:
-            lease = await self._records.lease(connection, owner, intent)
+            lease = await until_stored(
+                lambda: self._records.lease(connection, owner, intent),
+                what=f"lease on {connection.id}",
+                attempts=_ATTEMPTS,
+            )
             if isinstance(lease, Lease):
                 return lease
             if lease == "newer":

@@ -110,9 +110,9 @@ class Records:
     async def lease(self, connection: Connection, owner: str, intent: Mapping[str, Any] | None) -> Lease | str:
         """Take the lease on refreshing this generation and note the intent, in one step.
 
-        Answers the lease, or ``"busy"``, ``"newer"`` or ``"gone"``.
+        Answers the lease, or ``"busy"``, ``"newer"`` or ``"gone"``. The same owner can repeat it.
 
-        :param intent: with ``started`` (ms); ``None`` where nothing will be sent that could be spent by it.
+        :param intent: with ``owner`` and ``started`` (ms); ``None`` where nothing that could be spent will be sent.
         """
         reply = await self._store.run(
             scripts.LEASE,
@@ -121,8 +121,10 @@ class Records:
         )
         if reply[0] != b"mine":
             return str(reply[0].decode())
-        earlier = reply[1] if len(reply) > 1 else None
-        return Lease(connection.id, owner, unknown_since=json.loads(earlier)["started"] if earlier else None)
+        noted = json.loads(reply[1]) if len(reply) > 1 and reply[1] else None
+        # Our own: the answer to our first call was lost, and nothing has been sent since.
+        earlier = noted if noted and noted.get("owner") != owner else None
+        return Lease(connection.id, owner, unknown_since=earlier["started"] if earlier else None)
 
     async def renew(self, lease: Lease) -> bool:
         """Prolong the lease; ``False`` if it ran out meanwhile."""

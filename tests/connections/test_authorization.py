@@ -78,6 +78,19 @@ async def test_another_account_is_refused(
     assert exchanges(sandbox) == (2, 0)
 
 
+async def test_other_parameters_are_another_account(app: ServiceClient, http: httpx2.AsyncClient) -> None:
+    """The same account id means somebody else at another realm, so a renewal can't change where it leads."""  # B14
+    body = {"provider": "practice-realms", "parameters": {"realm": "practice"}}
+    connection = (await completed(app, Person(http), **body)).json()["connection"]
+    renewal = {"provider": "practice-realms", "connection_id": connection["id"]}
+    opened = await app.call(
+        "POST", "/v1/connect-sessions", {**renewal, "subject": "ann", "parameters": {"realm": "other"}}
+    )
+    assert (opened.status_code, opened.json()["errors"][0]["field"]) == (400, "parameters.realm")
+    assert (await completed(app, Person(http), **renewal, parameters={"realm": "practice"})).status_code == 200
+    assert (await completed(app, Person(http), **renewal)).status_code == 200
+
+
 async def test_another_account_where_it_is_allowed(
     app: ServiceClient, http: httpx2.AsyncClient, sandbox: httpx2.Client, connection: dict[str, Any]
 ) -> None:

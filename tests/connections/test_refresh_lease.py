@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import pytest
 import redis
+from pydantic import SecretStr
 
 from broker.app.heart import Heart, build_heart
 from broker.errors import NotSent, OutcomeUnknown
@@ -18,8 +19,9 @@ from broker.providers import Registry
 from broker.settings import Settings
 from broker.vault import names
 from broker.vault.records import Lease
+from broker.vault.redis.embedded import EmbeddedStore
 from tests.connections.practice import behave, refreshes
-from tests.vault.faulty_proxy import eventually
+from tests.vault.faulty_proxy import FaultyProxy, eventually
 from tests.world import FakeClock, Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]
@@ -316,3 +318,29 @@ async def test_a_request_without_an_answer_leaves_the_intent(
     assert found is not None
     assert found.status == "active"
     assert (await app.fetch(stored.id)).json()["generation"] == 1
+
+
+async def test_a_lost_answer_to_the_lease_is_no_lost_refresh(
+    stored: Connection,
+    settings: Settings,
+    providers: Registry,
+    clock: FakeClock,
+    store_server: EmbeddedStore,
+    sandbox: httpx2.Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing was sent yet, so the lease is asked for again, and the provider is asked once."""  # R3
+    async with FaultyProxy(store_server.url.removeprefix("unix://")) as proxy:
+        url = SecretStr(f"redis://{proxy.address}")
+        heart = build_heart(settings.model_copy(update={"redis_url": url}), providers, clock)
+        take = heart.records.lease
+
+        async def unheard(*arguments: Any) -> Lease | str:
+            proxy.drop_next_answer()
+            monkeypatch.setattr(heart.records, "lease", take)
+            return await take(*arguments)
+
+        monkeypatch.setattr(heart.records, "lease", unheard)
+        await heart.refresher.refresh(stored.id, 1)
+        await heart.aclose(work_ends_within=5)
+    assert refreshes(sandbox) == (1, 0)

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from broker.app.heart import Heart, build_heart
-from broker.errors import ProviderError
+from broker.errors import AddressRefused, ProviderError, ProviderRefused
 from broker.models.connection import Credential
 from broker.models.event import Event
 from broker.providers import Registry
@@ -243,3 +243,53 @@ async def test_a_wrong_client_secret_leaves_the_connection_intact(
     assert after[0].health.consecutive_failures == 1
     assert (await fetch(app, connection["id"], stale_generation=1)).status_code == 200
     assert refreshes(sandbox) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    "code", ["no_refresh_token", "access_token_refused", "access_token_expired", "reauth_required"]
+)
+async def test_no_code_of_a_provider_passes_for_a_verdict_of_ours(
+    app: ServiceClient, connection: dict[str, Any], heart: Heart, monkeypatch: pytest.MonkeyPatch, code: str
+) -> None:
+    """Only invalid_grant from the token endpoint speaks about the grant, however the provider names its error."""  # P7
+
+    async def refusing(*_: object, **__: object) -> None:
+        raise ProviderRefused(code, "the provider refused", http_status=400)
+
+    monkeypatch.setattr(heart.upstream, "refresh", refusing)
+    assert (await fetch(app, connection["id"], stale_generation=1)).status_code == 502
+    assert (await seen(app, connection["id"]))["status"] == "active"
+    await without_refresh_token(app, heart, connection["id"])
+    monkeypatch.setattr(heart.upstream, "identify", refusing)
+    assert (await fetch(app, connection["id"], stale_generation=2)).status_code == 502
+    assert (await seen(app, connection["id"]))["status"] == "active"
+
+
+async def test_an_app_has_no_person_to_authorize_it_again(
+    app: ServiceClient, sandbox: httpx2.Client, heart: Heart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """invalid_grant to the app's own grant is the operator's to mend, as invalid_client is."""  # P8
+    body = {"provider": "practice", "subject": "robot", "credentials": {}}
+    connection = (await app.call("POST", "/v1/connections", body)).json()
+
+    async def refusing(*_: object, **__: object) -> None:
+        raise ProviderRefused("invalid_grant", "the provider refused", http_status=400)
+
+    monkeypatch.setattr(heart.upstream, "client_credentials", refusing)
+    assert (await fetch(app, connection["id"], stale_generation=1)).status_code == 502
+    assert (await seen(app, connection["id"]))["status"] == "active"
+
+
+async def test_an_address_that_can_not_be_called_is_no_fault_of_who_asks(
+    app: ServiceClient, connection: dict[str, Any], heart: Heart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Discovered at a private address: 502 for who needs a new token, and a living one is served."""  # P1
+
+    async def refused(*_: object, **__: object) -> None:
+        raise AddressRefused("10.0.0.1 is not a public address")
+
+    for call in ("refresh", "endpoints"):
+        monkeypatch.setattr(heart.upstream, call, refused)
+        answer = await fetch(app, connection["id"], stale_generation=1)
+        assert (answer.status_code, answer.json()["code"]) == (502, "provider_error")
+        assert (await fetch(app, connection["id"], min_ttl=7200)).status_code == 200

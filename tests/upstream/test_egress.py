@@ -89,7 +89,7 @@ _BOMB = gzip.compress(bytes(50 * MAX_BODY))
 async def test_a_compressed_body_is_capped_as_it_travels_and_as_it_is(
     server: PracticeServer, egress: Egress, body: bytes, coding: str, reason: str
 ) -> None:
-    """50 MB that travel as a few kilobytes are too large all the same, and only one plain gzip layer is opened."""  # P2
+    """50 MB that travel as a few kilobytes are too large all the same; only one gzip layer is opened."""  # P2
     server.answers["/"] = raw_answer(200, body, {"content-encoding": coding})
     with pytest.raises(OutcomeUnknown, match=reason):
         await egress.send(OutboundRequest("GET", server.origin), deadline=NEVER, trusted=True)

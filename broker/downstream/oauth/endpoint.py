@@ -1,7 +1,6 @@
 """What every POST under ``/oauth`` shares: taking it in, authenticating the client, saying no in RFC 6749's words."""
 
 import base64
-import binascii
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -133,7 +132,7 @@ def _basic(header: str) -> tuple[str, str]:
         raise Unauthenticated("client authentication failed")
     try:
         user, colon, password = base64.b64decode(encoded.strip(), validate=True).decode("utf-8").partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not ASCII, not base64, not UTF-8
         raise Unauthenticated("client authentication failed") from None
     if not colon:
         raise Unauthenticated("client authentication failed")

@@ -1,5 +1,6 @@
-#!lua
+#!lua flags=allow-oom
 -- Create a connection's record together with its audit event.
+-- allow-oom: the code is redeemed, and the person's consent would be spent for nothing.
 -- KEYS: record, outbox
 -- ARGV: event, then field, value, …
 -- Answers 1, or 0 if the record is there already (nothing changed).

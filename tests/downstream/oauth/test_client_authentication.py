@@ -120,6 +120,14 @@ async def test_a_header_that_proves_nothing_is_401(http: httpx2.AsyncClient, hea
     assert (answer.status_code, oauth_error_of(answer)) == (401, "invalid_client")
 
 
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_header_beyond_ascii_is_401(http: httpx2.AsyncClient, path: str) -> None:
+    """Whatever bytes a header holds, they are no reason for an error of ours."""  # S9
+    answer = await http.post(path, data=FORM, headers=[(b"Authorization", b"Basic \xe9\xff")])
+    assert (answer.status_code, oauth_error_of(answer)) == (401, "invalid_client")
+    assert answer.headers["cache-control"] == "no-store"
+
+
 @pytest.mark.parametrize(
     "form", [{}, {"client_id": "cl_x"}, {"client_secret": "x"}, {"client_id": "", "client_secret": ""}]
 )
