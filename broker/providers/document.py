@@ -1,16 +1,15 @@
 """YAML text → a tree that remembers its lines.
 
-Stricter than YAML where that catches mistakes: a key may stand once, keys are text, and there are no tags.
-Aliases work, but a file can't use them to grow without bound or into itself.
+A plain value is the text that the file spells, or null: which texts are numbers or truth values is the schema's
+business, and YAML's own guess (``off``, ``007``, ``12:30``) would lose how they were written. Stricter than YAML
+where that catches mistakes: a key may stand once, keys are text, and there are no tags. Aliases work, but a file
+can't use them to grow without bound or into itself.
 """
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import yaml
-from yaml.constructor import SafeConstructor
 from yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
 from broker.providers.faults import Fault, Path
@@ -18,7 +17,7 @@ from broker.providers.faults import Fault, Path
 MAX_VALUES = 200_000
 """How many values a file may hold once its aliases are expanded ("billion laughs")."""
 
-_TAG = "tag:yaml.org,2002:"
+_MAP, _SEQ, _STR, _NULL = (f"tag:yaml.org,2002:{name}" for name in ("map", "seq", "str", "null"))
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _SYNTAX = re.compile(r"<[a-z ]+>|[^\w\s]")
 """What may be repeated of an error of the parser: its own names for things, and single punctuation marks."""
@@ -31,7 +30,7 @@ class Unset:
     variables: tuple[str, ...] = ()
 
 
-Value = str | int | float | bool | Unset | list["Node"] | dict[str, "Node"] | None
+Value = str | Unset | list["Node"] | dict[str, "Node"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,15 @@ class Node:
 
     value: Value
     line: int
+
+
+class _Loader(yaml.SafeLoader):
+    """Takes plain scalars for text, except those that YAML spells null with (YAML 1.1, "Null")."""
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - it replaces the library's, which is declared like this
+
+
+_Loader.add_implicit_resolver(_NULL, re.compile(r"(~|null|Null|NULL|)\Z"), ["~", "n", "N", ""])
 
 
 class _RefusedError(Exception):
@@ -51,7 +59,7 @@ class _RefusedError(Exception):
 def parse(text: str, faults: list[Fault]) -> Node | None:
     """The tree of ``text``; ``None`` where it can't be read at all. What is wrong is added to ``faults``."""
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        root = yaml.compose(text, Loader=_Loader)
         return _Reader(faults).read(root, ()) if root is not None else Node(None, 1)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -78,15 +86,6 @@ class _Reader:
         self._faults = faults
         self._left = MAX_VALUES
         self._open: set[int] = set()
-        construct = SafeConstructor()
-        self._scalars: dict[str, Callable[[ScalarNode], Any]] = {
-            f"{_TAG}str": lambda node: node.value,
-            f"{_TAG}timestamp": lambda node: node.value,
-            f"{_TAG}null": lambda node: None,
-            f"{_TAG}bool": construct.construct_yaml_bool,
-            f"{_TAG}int": construct.construct_yaml_int,
-            f"{_TAG}float": construct.construct_yaml_float,
-        }
 
     def read(self, node: yaml.Node, path: Path, line: int | None = None) -> Node:
         self._left -= 1
@@ -100,17 +99,12 @@ class _Reader:
         return Node(value, line or node.start_mark.line + 1)
 
     def _value(self, node: yaml.Node, path: Path) -> Value:
-        if isinstance(node, MappingNode) and node.tag == f"{_TAG}map":
+        if isinstance(node, MappingNode) and node.tag == _MAP:
             return self._mapping(node, path)
-        if isinstance(node, SequenceNode) and node.tag == f"{_TAG}seq":
+        if isinstance(node, SequenceNode) and node.tag == _SEQ:
             return [self.read(item, (*path, position)) for position, item in enumerate(node.value)]
-        if isinstance(node, ScalarNode) and node.tag in self._scalars:
-            try:
-                value: Value = self._scalars[node.tag](node)
-            except (ValueError, LookupError, OverflowError):
-                self._fault(node, path, "is not the number or truth value that it looks like; put it in quotes")
-                return Unset()
-            return value
+        if isinstance(node, ScalarNode) and node.tag in {_STR, _NULL}:
+            return str(node.value) if node.tag == _STR else None
         self._fault(node, path, "tags such as !!binary are not supported")
         return Unset()
 
@@ -119,7 +113,7 @@ class _Reader:
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
                 self._fault(key, path, "a key must be plain text")
-            elif key.tag == f"{_TAG}merge":
+            elif key.value == "<<" and key.style is None:
                 self._fault(key, path, "merge keys (<<) are not supported; use extends")
             elif key.value in values:
                 first = values[key.value].line

@@ -1,7 +1,8 @@
 """The JSON Schema of ``providers.yaml`` for editors; printed by ``broker config schema``.
 
 It is the models' own schema, widened to what the loader accepts before it validates: variables instead of
-values, ``extends``, and ``null`` for taking an inherited key away.
+values, ``extends``, ``null`` for taking an inherited key away, and text that needs no quotes although an editor
+reads it as a number or a truth value.
 """
 
 from typing import Any
@@ -39,4 +40,12 @@ def _widened(field: dict[str, Any]) -> dict[str, Any]:
     if "items" in inner:
         inner["items"] = _widened(inner["items"])
     variable = [] if inner == {"type": "string"} else [_VARIABLE]
-    return {**outer, "anyOf": [inner, *variable, {"type": "null"}]}
+    return {**outer, "anyOf": [_unquoted(inner), *variable, {"type": "null"}]}
+
+
+def _unquoted(field: dict[str, Any]) -> dict[str, Any]:
+    """``field`` that, where it is free text, may be spelled like a number or a truth value."""
+    if "anyOf" in field:
+        return {**field, "anyOf": [_unquoted(arm) for arm in field["anyOf"]]}
+    is_text = field.get("type") == "string" and "enum" not in field and "const" not in field
+    return {**field, "type": ["string", "number", "boolean"]} if is_text else field

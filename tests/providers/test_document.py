@@ -43,8 +43,8 @@ def test_depth_is_bounded(faults: Faults, text: str) -> None:
         ("timeout: !!python/object:os.system x", "tags such as !!binary are not supported"),
         ("timeout: !!binary aGk=", "tags such as !!binary are not supported"),
         ("scopes: !!omap []", "tags such as !!binary are not supported"),
-        ("timeout: !!int x", "is not the number or truth value that it looks like"),
-        ("timeout: !!bool x", "is not the number or truth value that it looks like"),
+        ("timeout: !!int 7", "tags such as !!binary are not supported"),
+        ("timeout: !!bool x", "tags such as !!binary are not supported"),
         ("? [a, b]\n    : c", "a key must be plain text"),
         ("<<: {issuer: https://x.example}", "merge keys (<<) are not supported; use extends"),
     ],
@@ -58,15 +58,68 @@ def test_what_yaml_allows_beyond_data_is_refused(faults: Faults, line: str, mess
     assert message in found[0]
 
 
-def test_keys_and_dates_stay_the_text_they_are(load: Load) -> None:
-    """YAML 1.1 would make a truth value of ``on`` and a date of a version."""
+def test_keys_and_plain_values_stay_the_text_they_are(load: Load) -> None:
+    """YAML 1.1 would make a truth value of ``on``, eight of ``010`` and a date of a version."""
     provider = load(
         """
         providers:
-          a: {display_name: A, issuer: https://a.example, env: {on: "1", 10: "2"}, api: &api
-              {base_url: https://a.example, headers: {API-Version: 2022-11-28}}}
+          a:
+            display_name: 010
+            issuer: https://a.example
+            client_id: 12345
+            client_secret: 007
+            env: {on: 1, 10: yes, ~: =, "null": <<}
+            device: {mode: off}
+            authorization_params: {max_age: 0, claims: true, at: 12:30, n: 1_000, x: 0x1F, f: 1.10, e: 1e3, i: .inf}
+            token_params: {quoted: "true", single: '0', tilde: "~", str: !!str null}
+            parameters: {region: {label: 1, default: 007}}
+            default_scopes: [1, no]
+            token_response: {invalid_grant: [404], keep: {1: /id}}
+            api: {base_url: https://a.example, headers: {API-Version: 2022-11-28, X-Level: 2}}
         """
     ).get("a")
-    assert provider.env == {"on": "1", "10": "2"}
+    assert (provider.display_name, provider.client_id) == ("010", "12345")
+    assert provider.client_secret is not None
+    assert provider.client_secret.get_secret_value() == "007"
+    assert provider.env == {"on": "1", "10": "yes", "~": "=", "null": "<<"}
+    assert provider.device.mode == "off"
+    assert provider.authorization_params == {
+        "max_age": "0",
+        "claims": "true",
+        "at": "12:30",
+        "n": "1_000",
+        "x": "0x1F",
+        "f": "1.10",
+        "e": "1e3",
+        "i": ".inf",
+    }
+    assert provider.token_params == {"quoted": "true", "single": "0", "tilde": "~", "str": "null"}
+    assert provider.parameters["region"].default == "007"
+    assert provider.default_scopes == ("1", "no")
+    assert (provider.token_response.invalid_grant, provider.token_response.keep) == (("404",), {"1": "/id"})
     assert provider.api is not None
-    assert provider.api.headers == {"API-Version": "2022-11-28"}
+    assert provider.api.headers == {"API-Version": "2022-11-28", "X-Level": "2"}
+
+
+@pytest.mark.parametrize("null", ["~", "null", "Null", "NULL", ""])
+def test_null_is_no_text(load: Load, null: str) -> None:
+    """However it is spelled; in quotes it is text."""
+    text = "providers:\n  a:\n    display_name: A\n    issuer: https://a.example\n    client_id: "
+    assert load(f"{text}{null}\n").get("a").client_id is None
+    assert load(f"{text}'{null or 'x'}'\n").get("a").client_id == (null or "x")
+
+
+@pytest.mark.parametrize(("spelled", "seconds"), [("10", 10), ("'10'", 10), ("2.5", 2.5), ('"2.5"', 2.5), ("010", 10)])
+def test_numbers_are_read_where_the_schema_wants_them(load: Load, spelled: str, seconds: float) -> None:
+    """In quotes or without."""
+    text = f"providers:\n  a:\n    display_name: A\n    issuer: https://a.example\n    timeout: {spelled}\n"
+    assert load(text).get("a").timeout == seconds
+
+
+@pytest.mark.parametrize("spelled", ["yes", "true", "1:30", "0x10", ".inf", ".nan", "nan", "1e999", "2024-01-01"])
+def test_what_is_no_number_is_a_fault(faults: Faults, spelled: str) -> None:
+    """It names file, line and key, and never the value."""
+    text = f"providers:\n  a:\n    display_name: A\n    issuer: https://a.example\n    timeout: {spelled}\n"
+    (fault,) = faults(text)
+    assert fault.startswith("providers.yaml:5: providers.a.timeout: input should be ")
+    assert spelled not in fault.rpartition(": ")[2].split()

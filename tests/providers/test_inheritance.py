@@ -47,6 +47,15 @@ def test_chains_work_and_null_removes_a_section(load: Load) -> None:
     assert third.token_headers == {"X-A": "1", "X-B": "2"}
 
 
+def test_a_quoted_null_takes_nothing_away(load: Load) -> None:
+    """It is text; what has no quotes and is null takes the key away, also where its value was a number."""
+    text = f"{BASE}  third: {{extends: second, timeout: 5, token_headers: {{X-A: 'null', X-B: ~}}}}\n"
+    text += "  fourth: {extends: third, timeout: null}\n"
+    registry = load(text, {"SECOND_ID": "2"})
+    assert registry.get("third").token_headers == {"X-A": "null"}
+    assert (registry.get("third").timeout, registry.get("fourth").timeout) == (5, 10)
+
+
 def test_circles_and_unknown_names_are_faults(faults: Faults) -> None:
     """Each is reported where it stands, and not again for those who extend the entry at fault."""
     text = """
@@ -55,7 +64,7 @@ def test_circles_and_unknown_names_are_faults(faults: Faults) -> None:
       b: {extends: a}
       self: {extends: self}
       typo: {extends: slef}
-      number: {extends: 1}
+      list: {extends: [a]}
       below-a: {extends: a}
       below-typo: {extends: typo}
     """
@@ -65,7 +74,7 @@ def test_circles_and_unknown_names_are_faults(faults: Faults) -> None:
         f"providers.yaml:4: providers.b.extends: {circle}",
         f"providers.yaml:5: providers.self.extends: {circle}",
         "providers.yaml:6: providers.typo.extends: no such entry (did you mean self?)",
-        "providers.yaml:7: providers.number.extends: must be the name of another entry",
+        "providers.yaml:7: providers.list.extends: must be the name of another entry",
     ]
 
 

@@ -41,7 +41,17 @@ def test_variables_and_null_are_allowed_everywhere() -> None:
         assert {"type": "null"} in arms
         assert any(arm.get("pattern") == r"\$\{" for arm in arms)
     values = _entry()["properties"]["env"]["anyOf"][0]["additionalProperties"]
-    assert values == {"anyOf": [{"type": "string"}, {"type": "null"}]}
+    assert values == {"anyOf": [{"type": ["string", "number", "boolean"]}, {"type": "null"}]}
+
+
+def test_text_needs_no_quotes() -> None:
+    """An editor reads ``client_id: 12345`` as a number, the loader as text; a choice stays a choice."""
+    text = ["string", "number", "boolean"]
+    for field in ("display_name", "client_id", "client_secret"):
+        arms = _entry()["properties"][field]["anyOf"][0]
+        assert text in [arm.get("type") for arm in arms.get("anyOf", [arms])]
+    mode = json_schema()["$defs"]["Device"]["properties"]["mode"]["anyOf"][0]
+    assert (mode["type"], "off" in mode["enum"]) == ("string", True)
 
 
 def test_descriptions_come_from_the_docstrings() -> None:
