@@ -15,7 +15,7 @@ _REFERENCE = re.compile(r"\$\$\{|\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::-(?P<de
 
 def substitute(node: Node, environ: Mapping[str, str], faults: list[Fault], path: Path = ()) -> Node:
     """``node`` with its references replaced. A variable that is unset or empty, and has no default, makes the
-    whole value ``Unset``."""
+    whole value ``Unset``; so does an empty default where nothing stands beside it."""
     value = node.value
     if isinstance(value, dict):
         return Node({k: substitute(child, environ, faults, (*path, k)) for k, child in value.items()}, node.line)
@@ -34,7 +34,9 @@ def substitute(node: Node, environ: Mapping[str, str], faults: list[Fault], path
     ]
     if unset:
         return Node(Unset(tuple(unset)), node.line)
-    return Node(_REFERENCE.sub(lambda match: _replacement(match, environ), value), node.line)
+    replaced = _REFERENCE.sub(lambda match: _replacement(match, environ), value)
+    # Nothing is left only of references to nothing: as good as unset, and no field is meant to be empty like that.
+    return Node(replaced or Unset(tuple(match["name"] for match in _REFERENCE.finditer(value))), node.line)
 
 
 def _replacement(match: re.Match[str], environ: Mapping[str, str]) -> str:

@@ -22,7 +22,8 @@ providers:
         ("${X:-d}", {}, "d"),
         ("${X:-d}", {"X": ""}, "d"),
         ("${X:-d}", {"X": "1"}, "1"),
-        ("${X:-}", {}, ""),
+        ("${X:-}", {"X": "1"}, "1"),
+        ("a${X:-}${Y:-}", {}, "a"),
         ("$${X}", {"X": "1"}, "${X}"),
         ("$X", {"X": "1"}, "$X"),
         ("${X}", {"X": "${Y}", "Y": "no"}, "${Y}"),
@@ -104,6 +105,24 @@ def test_every_missing_variable_is_named_once(load: Load) -> None:
     )
     assert provider.missing_variables == ("Z", "Y")
     assert provider.env == {"E": "set"}
+
+
+@pytest.mark.parametrize("line", ["client_id: ${X:-}", "timeout: '${X:-}'", "issuer: ${X:-}", "env: {E: '${X:-}${X}'}"])
+@pytest.mark.parametrize("environ", [{}, {"X": ""}])
+def test_an_empty_default_is_none(load: Load, line: str, environ: dict[str, str]) -> None:
+    """Where a value is nothing but references and comes out empty, its variable is missing; that is no fault."""
+    key = line.partition(":")[0]
+    kept = [text for text in ENTRY.splitlines() if not text.strip().startswith(f"{key}:")]
+    provider = load("\n".join([*kept, f"    {line}"]), environ).get("a")
+    assert "X" in provider.missing_variables
+    assert set(provider.missing) == {"environment variable X"}
+
+
+def test_every_variable_with_an_empty_default_is_named(load: Load) -> None:
+    """Any of them would do, so all are named; one that is set is enough."""
+    text = f"{ENTRY}    env: {{E: '${{Y:-}}${{Z:-}}'}}"
+    assert load(text).get("a").missing_variables == ("Y", "Z")
+    assert load(text, {"Z": "1"}).get("a").env == {"E": "1"}
 
 
 @pytest.mark.parametrize("value", ["${", "${}", "${1X}", "${X", "${X-d}", "${X Y}"])
