@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from broker.providers.fields import Address, Headers, Pointer, Text
 
+TokenKind = Literal["refresh_token", "access_token"]
 RotationPolicy = Literal["none", "grace", "strict", "revoke_on_reuse", "unknown"]
 
 
@@ -46,8 +47,17 @@ class Revocation(Entry):
     client authentication and the JSON body ``{"access_token": …}``."""
     effect: Literal["token", "grant"] = "token"
     """``grant``: revoking one token ends all tokens of that user for this app."""
-    token: Literal["refresh_token", "access_token"] = "refresh_token"  # noqa: S105 - the name of a token, not one
-    """Which token is sent; where a connection lacks a refresh token, its access token is."""
+    token: TokenKind | None = None
+    """Which token is sent. By default ``refresh_token`` with the two styles of RFC 7009, which take either, and
+    ``access_token`` with the others. Where a connection lacks a refresh token, its access token is sent."""
+
+    @property
+    def token_to_send(self) -> TokenKind:
+        """``token``, or what is right for the style where the entry doesn't say."""
+        if self.token is not None:
+            return self.token
+        # A bearer is an access token by nature, and so is what goes under that name in JSON.
+        return "refresh_token" if self.style in {"rfc7009", "rfc7009_json"} else "access_token"
 
 
 class TokenResponse(Entry):

@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from broker.errors import ProviderError
 from broker.providers.schema import Provider, Revocation
+from broker.providers.sections import TokenKind
 from broker.upstream.metadata import Metadata, same_origin
 from broker.upstream.parameters import fill, host_is_fixed
 
@@ -25,7 +26,7 @@ class RevocationEndpoint(Endpoint):
     :class:`~broker.providers.schema.Revocation`."""
 
     style: Literal["rfc7009", "rfc7009_json", "bearer_post", "basic_delete_json"]
-    token: Literal["refresh_token", "access_token"]
+    token: TokenKind
     effect: Literal["token", "grant"]
 
 
@@ -117,7 +118,7 @@ def _revocation(provider: Provider, found: Metadata, values: Mapping[str, str]) 
     if endpoint is None:
         return None
     rule = rule or Revocation(endpoint=endpoint.url)
-    return RevocationEndpoint(endpoint.url, endpoint.trusted, rule.style, rule.token, rule.effect)
+    return RevocationEndpoint(endpoint.url, endpoint.trusted, rule.style, rule.token_to_send, rule.effect)
 
 
 def _identity(provider: Provider, found: Metadata, values: Mapping[str, str]) -> IdentityEndpoint | None:

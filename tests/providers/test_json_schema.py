@@ -58,3 +58,12 @@ def test_descriptions_come_from_the_docstrings() -> None:
     """Hovering over a key explains it."""
     assert _entry()["properties"]["timeout"]["description"].startswith("Total deadline of one call")
     assert json_schema()["$defs"]["Revocation"]["description"].startswith("How a token is given back")
+
+
+def test_which_token_is_revoked_is_left_to_the_style() -> None:
+    """Two names or ``null``, and no default that would be wrong for half of the styles."""
+    token = json_schema()["$defs"]["Revocation"]["properties"]["token"]
+    assert token["default"] is None
+    assert token["anyOf"][0] == {
+        "anyOf": [{"enum": ["refresh_token", "access_token"], "type": "string"}, {"type": "null"}]
+    }

@@ -71,13 +71,13 @@ def test_what_makes_them_differ_is_data(ready: Registry) -> None:
     assert github.token_headers == {"Accept": "application/json"}
     assert github.authorization_response_iss == "https://github.com/login/oauth"
     assert gmail.authorization_params == {"access_type": "offline", "prompt": "consent"}
-    styles = {p.name: (p.revocation.style, p.revocation.effect) for p in ready if p.revocation}
-    assert styles == {
-        "github": ("basic_delete_json", "grant"),
-        "gmail": ("rfc7009", "grant"),
-        "notion": ("rfc7009_json", "token"),
-        "slack": ("bearer_post", "grant"),
-        "slack-user": ("bearer_post", "grant"),
+    rules = {p.name: p.revocation for p in ready if p.revocation}
+    assert {name: (rule.style, rule.effect, rule.token_to_send) for name, rule in rules.items()} == {
+        "github": ("basic_delete_json", "grant", "access_token"),
+        "gmail": ("rfc7009", "grant", "refresh_token"),
+        "notion": ("rfc7009_json", "token", "access_token"),
+        "slack": ("bearer_post", "grant", "access_token"),
+        "slack-user": ("bearer_post", "grant", "access_token"),
     }
 
 

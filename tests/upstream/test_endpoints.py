@@ -36,7 +36,7 @@ def test_everything_written() -> None:
     assert endpoints.token == Endpoint(f"{ISSUER}/token", trusted=True)
     assert endpoints.device_authorization == Endpoint(f"{ISSUER}/device", trusted=True)
     assert endpoints.revocation == RevocationEndpoint(
-        f"{ISSUER}/apps/id%2F1", True, "bearer_post", "refresh_token", "grant"
+        f"{ISSUER}/apps/id%2F1", True, "bearer_post", "access_token", "grant"
     )
     assert endpoints.identity == IdentityEndpoint(f"{ISSUER}/me", True, "GET", "/id", (), {})
 
@@ -52,6 +52,27 @@ def test_everything_discovered() -> None:
     assert endpoints.identity == IdentityEndpoint(
         f"{ISSUER}/found/userinfo", True, "GET", "/sub", ("/email", "/name"), {}
     )
+
+
+@pytest.mark.parametrize(
+    ("rule", "token"),
+    [
+        ({}, "refresh_token"),
+        ({"style": "rfc7009"}, "refresh_token"),
+        ({"style": "rfc7009_json"}, "refresh_token"),
+        ({"style": "bearer_post"}, "access_token"),
+        ({"style": "basic_delete_json"}, "access_token"),
+        ({"style": "rfc7009_json", "token": "access_token"}, "access_token"),
+        ({"style": "bearer_post", "token": "refresh_token"}, "refresh_token"),
+        ({"style": "basic_delete_json", "token": None}, "access_token"),
+    ],
+)
+def test_which_token_is_given_back(rule: dict[str, object], token: str) -> None:
+    """As the entry says; where it says nothing, what the style can carry."""
+    provider = provider_at(ISSUER, revocation={"endpoint": f"{ISSUER}/revoke", **rule})
+    revocation = resolve(provider, {}, None).revocation
+    assert revocation is not None
+    assert revocation.token == token
 
 
 def test_discovered_elsewhere_is_not_trusted() -> None:

@@ -64,7 +64,7 @@ async def test_the_standard_way_as_json(server: PracticeServer, egress: Egress, 
 async def test_the_token_revokes_itself(server: PracticeServer, egress: Egress, make_provider: MakeProvider) -> None:
     """As bearer, without client authentication."""
     server.answers["/revoke"] = json_answer({"ok": True})
-    outcome = await revoke_at(egress, make_provider, server, style="bearer_post", token="access_token")
+    outcome = await revoke_at(egress, make_provider, server, style="bearer_post")
     assert outcome.outcome == "revoked"
     (asked,) = server.asked
     assert (asked.method, asked.headers["authorization"], asked.body) == ("POST", "Bearer the-access-token", b"")
@@ -79,7 +79,6 @@ async def test_the_app_deletes_the_token(server: PracticeServer, egress: Egress,
         server,
         path="/apps/{client_id}/grant",
         style="basic_delete_json",
-        token="access_token",
     )
     assert outcome == RevocationOutcome("revoked", 204, "")
     (asked,) = server.asked
