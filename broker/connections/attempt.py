@@ -111,17 +111,17 @@ class Attempts:
         return account is not None or connection.access_token_expires_at is not None
 
     async def _ask_provider(self, attempt: Attempt) -> TokenSet:
-        connection, provider = attempt.connection, attempt.provider
+        connection, provider, secrets = attempt.connection, attempt.provider, attempt.credential.secrets
         if connection.credential_type == "client_credentials":
             return await self._upstream.client_credentials(
-                provider, connection.parameters, scopes=connection.requested_scopes
+                provider, connection.parameters, scopes=connection.requested_scopes, secrets=secrets
             )
         refresh_token = attempt.credential.refresh_token
         if refresh_token is None:
             raise await self._verdict_without_refresh_token(attempt)
         try:
             return await self._upstream.refresh(
-                provider, connection.parameters, refresh_token=refresh_token, scopes=connection.scopes
+                provider, connection.parameters, refresh_token=refresh_token, scopes=connection.scopes, secrets=secrets
             )
         except ProviderRefused as error:
             if error.error != "invalid_grant":

@@ -84,6 +84,12 @@ class Credential:
     previous_refresh_token: str | None = field(default=None, repr=False)
     """Kept until the refresh token that replaced it has worked once."""
 
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What no text may repeat: all of it, for the provider knows also what a request doesn't hold."""
+        held = (self.access_token, self.refresh_token, self.previous_refresh_token)
+        return tuple(secret for secret in held if secret)
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:

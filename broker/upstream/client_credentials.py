@@ -1,6 +1,6 @@
 """The client credentials grant (RFC 6749 §4.4): a token for the app itself, without a person."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from broker.clock import Clock
 from broker.providers.schema import Provider
@@ -17,12 +17,14 @@ async def client_credentials(
     endpoints: Endpoints,
     *,
     scopes: Sequence[str],
+    secrets: Collection[str] = (),
 ) -> TokenSet:
-    """Obtain a token for the entry's own client.
+    """Obtain a token for the entry's own client. ``secrets``: what a connection holds already that no error may
+    repeat.
 
     Raises: what :func:`request_token` raises.
     """
     fields = {"grant_type": "client_credentials"}
     if scopes:
         fields["scope"] = provider.scope_separator.join(scopes)
-    return await request_token(egress, clock, provider, endpoints, fields, requested_scopes=scopes)
+    return await request_token(egress, clock, provider, endpoints, fields, requested_scopes=scopes, secrets=secrets)

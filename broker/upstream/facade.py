@@ -1,6 +1,6 @@
 """The calls that the heart makes to providers. Nothing but composition: each step is a room of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Self
 
 from broker.clock import Clock
@@ -93,21 +93,32 @@ class Upstream:
         )
 
     async def refresh(
-        self, provider: Provider, parameters: Mapping[str, str], *, refresh_token: str, scopes: Sequence[str]
+        self,
+        provider: Provider,
+        parameters: Mapping[str, str],
+        *,
+        refresh_token: str,
+        scopes: Sequence[str],
+        secrets: Collection[str] = (),
     ) -> TokenSet:
         """One refresh, one POST; see :func:`refresh_token.refresh`."""
         endpoints = await self.endpoints(provider, parameters)
         return await refresh_token_grant(
-            self._egress, self._clock, provider, endpoints, refresh_token=refresh_token, scopes=scopes
+            self._egress, self._clock, provider, endpoints, refresh_token=refresh_token, scopes=scopes, secrets=secrets
         )
 
     async def client_credentials(
-        self, provider: Provider, parameters: Mapping[str, str], *, scopes: Sequence[str]
+        self,
+        provider: Provider,
+        parameters: Mapping[str, str],
+        *,
+        scopes: Sequence[str],
+        secrets: Collection[str] = (),
     ) -> TokenSet:
         """A token for the app itself; see :func:`client_credentials.client_credentials`."""
         endpoints = await self.endpoints(provider, parameters)
         return await client_credentials.client_credentials(
-            self._egress, self._clock, provider, endpoints, scopes=scopes
+            self._egress, self._clock, provider, endpoints, scopes=scopes, secrets=secrets
         )
 
     async def revoke(

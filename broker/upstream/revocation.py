@@ -46,7 +46,8 @@ async def revoke(
     except BrokerError as error:
         return from_error(error)
     client_secret = provider.client_secret.get_secret_value() if provider.client_secret else ""
-    secrets = (token, client_secret, request.headers.get("authorization", ""))
+    # Both tokens, for the provider knows the one that wasn't sent, too.
+    secrets = (access_token or "", refresh_token or "", client_secret, request.headers.get("authorization", ""))
     return parse_outcome(answer, now=clock(), secrets=secrets)
 
 
@@ -97,7 +98,7 @@ def _with_json(method: str, url: str, headers: dict[str, str], fields: dict[str,
 
 def parse_outcome(answer: InboundResponse, *, now: int, secrets: Collection[str] = ()) -> RevocationOutcome:
     """Read the answer (RFC 7009 §2.2): success is any 2xx that states no error. ``now``: milliseconds since
-    the epoch. ``secrets``: what was sent, so that the outcome doesn't repeat it."""
+    the epoch. ``secrets``: what the outcome must not repeat."""
     try:
         raise_if_unavailable(answer, now=now)
     except BrokerError as error:

@@ -1,7 +1,7 @@
 """What all grants share: one POST to the token endpoint (RFC 6749 §3.2), built, sent and read."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlencode
 
@@ -44,8 +44,10 @@ async def request_token(
     fields: Mapping[str, str],
     *,
     requested_scopes: Sequence[str],
+    secrets: Collection[str] = (),
 ) -> TokenSet:
-    """Send one token request and read the answer.
+    """Send one token request and read the answer. ``secrets``: what else no error may repeat, for a provider
+    knows more of a connection than what this request holds.
 
     Raises:
         NotSent, AddressRefused, InvalidRequest: the request never left.
@@ -53,9 +55,9 @@ async def request_token(
     """
     request, asked_at = build_request(provider, endpoints, fields), clock()
     answer = await egress.send(request, deadline=provider.timeout, trusted=endpoints.token.trusted)
-    secrets = [fields[name] for name in _SECRET_FIELDS if name in fields]
-    secrets.append(request.headers.get("authorization", ""))
+    unspeakable = [*secrets, *(fields[name] for name in _SECRET_FIELDS if name in fields)]
+    unspeakable.append(request.headers.get("authorization", ""))
     if provider.client_secret is not None:
-        secrets.append(provider.client_secret.get_secret_value())
-    tokens = parse_token_response(provider, answer, requested_scopes=requested_scopes, now=clock(), secrets=secrets)
+        unspeakable.append(provider.client_secret.get_secret_value())
+    tokens = parse_token_response(provider, answer, requested_scopes=requested_scopes, now=clock(), secrets=unspeakable)
     return replace(tokens, asked_at=asked_at)

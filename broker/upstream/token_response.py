@@ -64,8 +64,8 @@ def parse_token_response(
     now: int,
     secrets: Collection[str] = (),
 ) -> TokenSet:
-    """Read the answer of a token endpoint. ``now``: milliseconds since the epoch. ``secrets``: what was sent,
-    so that no error repeats it.
+    """Read the answer of a token endpoint. ``now``: milliseconds since the epoch. ``secrets``: what no
+    error may repeat, beside the tokens of this answer.
 
     Raises:
         ProviderBusy: the provider asks for patience and did nothing.

@@ -1,11 +1,16 @@
 """What services see when a provider is down, slow of word or says odd things."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from broker.app.heart import Heart
+from broker.models.connection import Credential
+from broker.models.event import Event
 from broker.providers import Registry, load_providers
 from tests.downstream.answers import code_of, oauth_error_of
 from tests.downstream.oauth.calls import introspect, reference_for
@@ -124,3 +129,31 @@ async def test_a_provider_that_refuses_is_502_and_the_connection_stays(
     shown = (await app.call("GET", f"/v1/connections/{connection['id']}")).json()
     assert shown["status"] == "active"
     assert "practice-secret" not in answer.text + redeemed.text
+
+
+HELD = Credential("the-access-token-held", "the-refresh-token-held", "older-one-kept-beside-it")
+
+
+@pytest.mark.parametrize("secret", HELD.secrets)
+@pytest.mark.parametrize("credential_type", ["oauth2", "client_credentials"])
+async def test_a_refusal_that_quotes_what_the_connection_holds_is_not_repeated(
+    app: ServiceClient,
+    connection: dict[str, Any],
+    heart: Heart,
+    server: PracticeServer,
+    logged: StringIO,
+    credential_type: str,
+    secret: str,
+) -> None:
+    """Not in the answer, not in the connection's health, not in the log, whether it was sent or not."""  # K1
+    before = await heart.records.read(connection["id"])
+    assert before is not None
+    after = replace(before, generation=2, credential_type=credential_type)
+    event = Event("x.imported", before.tenant, heart.clock(), before.id)
+    assert await heart.records.replace(before, after, HELD, event)
+    server.answers["/token"] = json_answer({"error": "slow_down", "error_description": f"too soon for {secret}"}, 400)
+    answer = await app.fetch(connection["id"], stale_generation=2)
+    assert (answer.status_code, answer.json()["detail"]) == (502, "the provider refused: slow_down")
+    shown = await app.call("GET", f"/v1/connections/{connection['id']}")
+    assert shown.json()["health"]["last_error"]["message"] == "the provider refused: slow_down"
+    assert secret not in answer.text + shown.text + logged.getvalue()

@@ -1,5 +1,7 @@
 """The refresh token grant."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from broker.errors import ProviderBusy, ProviderRefused
@@ -13,11 +15,21 @@ from tests.upstream.practice_server import PracticeServer, json_answer, raw_answ
 SENT = {"grant_type": "refresh_token", "refresh_token": "the-refresh-token"}
 
 
-async def refresh_at(egress: Egress, make_provider: MakeProvider, **entry: object) -> TokenSet:
+async def refresh_at(
+    egress: Egress, make_provider: MakeProvider, secrets: Sequence[str] = (), **entry: object
+) -> TokenSet:
     """One refresh of a connection that holds the scopes ``a b``."""
     provider = make_provider(**entry)
     endpoints = resolve(provider, {}, None)
-    return await refresh(egress, lambda: NOW, provider, endpoints, refresh_token="the-refresh-token", scopes=["a", "b"])
+    return await refresh(
+        egress,
+        lambda: NOW,
+        provider,
+        endpoints,
+        refresh_token="the-refresh-token",
+        scopes=["a", "b"],
+        secrets=secrets,
+    )
 
 
 async def test_a_refresh(server: PracticeServer, egress: Egress, make_provider: MakeProvider) -> None:
@@ -61,3 +73,14 @@ async def test_a_busy_provider_is_not_asked_again(
         await refresh_at(egress, make_provider)
     assert caught.value.retry_after == 30
     assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("secret", ["the-refresh-token", "the-access-token", "client-secret-0123456789"])
+async def test_a_refusal_repeats_no_secret(
+    server: PracticeServer, egress: Egress, make_provider: MakeProvider, secret: str
+) -> None:
+    """Neither what was sent, nor the access token, which the provider knows although it wasn't."""  # K1
+    server.answers["/token"] = json_answer({"error": "slow_down", "error_description": f"not with {secret}"}, 400)
+    with pytest.raises(ProviderRefused) as caught:
+        await refresh_at(egress, make_provider, secrets=["the-access-token"])
+    assert caught.value.detail == "the provider refused: slow_down"

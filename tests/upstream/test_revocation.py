@@ -153,7 +153,7 @@ async def test_the_outcome_repeats_no_secret(
     server: PracticeServer, egress: Egress, make_provider: MakeProvider
 ) -> None:
     """A provider that quotes what it got doesn't make us do so."""  # K1
-    for secret in ("the-refresh-token", "client-secret-0123456789", BASIC):
+    for secret in ("the-refresh-token", "the-access-token", "client-secret-0123456789", BASIC):
         server.answers["/revoke"] = json_answer({"error": "no", "error_description": f"bad {secret}"}, 400)
         outcome = await revoke_at(egress, make_provider, server)
         assert outcome == RevocationOutcome("failed", 400, "the provider refused: no")
