@@ -1,4 +1,8 @@
-"""Discovery: an issuer's metadata, fetched once however many ask at the same time, and kept for an hour."""
+"""Discovery: an issuer's metadata, fetched once however many ask at the same time, and kept for an hour.
+
+Where newer metadata can't be fetched, the older copy serves on: endpoints hardly ever move, and a provider whose
+well-known address is down must not cost every refresh.
+"""
 
 import asyncio
 from collections import OrderedDict
@@ -10,7 +14,10 @@ from broker.upstream.egress import Egress, OutboundRequest
 from broker.upstream.metadata import Metadata, parse_metadata, well_known_addresses
 
 TIME_TO_LIVE = 3_600_000
-"""Milliseconds that metadata is believed. Errors are never kept."""
+"""Milliseconds that metadata is believed without asking again. Errors are never kept."""
+
+PATIENCE = 2.0
+"""Seconds to wait for newer metadata where there is an older copy: the call it is for has a deadline, too."""
 
 _MAX_ISSUERS = 512
 
@@ -29,22 +36,22 @@ class Discovery:
         operator wrote the issuer's host.
 
         Raises:
-            NotSent: it could not be fetched. Never ``OutcomeUnknown``, because the caller's own request
+            NotSent: it could not be fetched, and never was. Never ``OutcomeUnknown``, because the caller's own request
                 hasn't left.
             ProviderError: there is none, or what is there can't be used.
             AddressRefused: the issuer's address may not be called.
         """
         key = (issuer, trusted)
-        if key in self._known:
-            fetched_at, metadata = self._known[key]
-            if 0 <= self._clock() - fetched_at < TIME_TO_LIVE:
-                return metadata
-        if key not in self._running:
-            task = asyncio.create_task(self._fetch(issuer, trusted, deadline))
-            self._running[key] = task
-            task.add_done_callback(lambda done: self._finish(key, done))
-        # Shielded: one caller who gives up must not take the answer from the others.
-        return await asyncio.shield(self._running[key])
+        if key not in self._known:
+            return await self._fetched(key, deadline)
+        fetched_at, known = self._known[key]
+        if 0 <= self._clock() - fetched_at < TIME_TO_LIVE:
+            return known
+        try:
+            return await self._fetched(key, min(deadline, PATIENCE))
+        except NotSent:
+            # Only silence: what was answered and refused, such as another issuer's name, is refused.
+            return known
 
     async def aclose(self) -> None:
         """Stop what is under way."""
@@ -52,6 +59,14 @@ class Discovery:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+    async def _fetched(self, key: tuple[str, bool], deadline: float) -> Metadata:
+        if key not in self._running:
+            task = asyncio.create_task(self._fetch(*key, deadline))
+            self._running[key] = task
+            task.add_done_callback(lambda done: self._finish(key, done))
+        # Shielded: one caller who gives up must not take the answer from the others.
+        return await asyncio.shield(self._running[key])
 
     def _finish(self, key: tuple[str, bool], task: asyncio.Task[Metadata]) -> None:
         del self._running[key]

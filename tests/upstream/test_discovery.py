@@ -132,6 +132,53 @@ async def test_metadata_is_kept_for_an_hour(server: PracticeServer, discovery: D
     assert len(server.asked) == 3
 
 
+async def test_an_older_copy_serves_while_the_provider_fails(
+    server: PracticeServer, discovery: Discovery, time: Time
+) -> None:
+    """Each caller asks anew and gets the older copy; as soon as the provider is well again, the newer one."""  # P1
+    server.answers[RFC8414] = json_answer(document(server))
+    known = await ask(discovery, server.origin)
+    time.now += TIME_TO_LIVE
+    for failure in (raw_answer(500), raw_answer(429), b""):
+        server.answers[RFC8414] = failure
+        before = len(server.asked)
+        assert await ask(discovery, server.origin) == known
+        assert len(server.asked) > before
+    server.answers[RFC8414] = json_answer({**document(server), "token_endpoint": f"{server.origin}/moved"})
+    assert (await ask(discovery, server.origin)).token_endpoint == f"{server.origin}/moved"
+
+
+async def test_an_older_copy_is_not_waited_for_long(
+    server: PracticeServer, discovery: Discovery, time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A well-known address that hangs leaves the call that it is for most of its time."""  # P1
+    monkeypatch.setattr("broker.upstream.discovery.PATIENCE", 0.1)
+    server.answers[RFC8414] = json_answer(document(server))
+    known = await ask(discovery, server.origin)
+    time.now += TIME_TO_LIVE
+
+    async def silence(_: Asked, __: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
+
+    server.answers[RFC8414] = silence
+    async with asyncio.timeout(5):
+        assert await ask(discovery, server.origin, deadline=60) == known
+
+
+@pytest.mark.parametrize("answer", ["another issuer", "nothing"])
+async def test_an_older_copy_does_not_excuse_a_wrong_answer(
+    server: PracticeServer, discovery: Discovery, time: Time, answer: str
+) -> None:
+    """Metadata that names another issuer, or is gone, is refused as on the first day."""  # E4
+    server.answers[RFC8414] = json_answer(document(server))
+    await ask(discovery, server.origin)
+    time.now += TIME_TO_LIVE
+    wrong = json_answer({**document(server), "issuer": "https://evil.test"})
+    server.answers[RFC8414] = wrong if answer == "another issuer" else raw_answer(404)
+    with pytest.raises(ProviderError):
+        await ask(discovery, server.origin)
+
+
 async def test_many_issuers_do_not_fill_the_memory(
     server: PracticeServer, discovery: Discovery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
