@@ -29,7 +29,7 @@ from broker.errors import (
     ProviderUnavailable,
     ReauthRequired,
 )
-from broker.models.connection import Connection, Credential, Health, Status
+from broker.models.connection import Account, Connection, Credential, Health, Status
 from broker.models.event import Event
 from broker.observe import metrics
 from broker.providers import Provider
@@ -100,15 +100,22 @@ class Attempts:
         if not attempt.refused:
             return True
         try:
-            account = await self._upstream.identify(
-                attempt.provider, connection.parameters, access_token=attempt.credential.access_token
-            )
+            account = await self._whose(attempt)
         except ProviderRefused as error:
             return error.error != "invalid_token"
         except (ProviderError, ProviderUnavailable):
             return True
         # Where the provider can't be asked, the caller's word has to do, unless the token's end can be waited for.
         return account is not None or connection.access_token_expires_at is not None
+
+    async def _whose(self, attempt: Attempt) -> Account | None:
+        return await self._upstream.identify(
+            attempt.provider,
+            attempt.connection.parameters,
+            access_token=attempt.credential.access_token,
+            credential_type=attempt.connection.credential_type,
+            scopes=attempt.connection.scopes,
+        )
 
     async def _ask_provider(self, attempt: Attempt) -> TokenSet:
         connection, provider, secrets = attempt.connection, attempt.provider, attempt.credential.secrets
@@ -138,9 +145,7 @@ class Attempts:
         if not connection.outlives(self._clock()):
             return access_token_expired()
         try:
-            account = await self._upstream.identify(
-                attempt.provider, connection.parameters, access_token=attempt.credential.access_token
-            )
+            account = await self._whose(attempt)
         except ProviderRefused as error:
             if error.error != "invalid_token":
                 raise

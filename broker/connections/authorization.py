@@ -66,7 +66,7 @@ class Authorizations:
         :raises ProviderError, ProviderUnavailable: the provider does not say whose account it is.
         """
         provider = wanted.provider
-        account = await self._upstream.identify(provider, wanted.parameters, access_token=tokens.access_token)
+        account = await self._account(wanted, tokens)
         endpoints = await self._upstream.endpoints(provider, wanted.parameters)
         fresh = self._connection(wanted, tokens, account, endpoints)
         credential = Credential(tokens.access_token, tokens.refresh_token)
@@ -81,6 +81,15 @@ class Authorizations:
             fresh = await self._renew(wanted, fresh, credential)
         metrics.connections_made.labels(provider.name).inc()
         return fresh
+
+    async def _account(self, wanted: Wanted, tokens: TokenSet) -> Account | None:
+        return await self._upstream.identify(
+            wanted.provider,
+            wanted.parameters,
+            access_token=tokens.access_token,
+            credential_type=wanted.credential_type,
+            scopes=tokens.scopes,
+        )
 
     async def give_back(self, wanted: Wanted, tokens: TokenSet) -> None:
         """Revoke tokens that will not be kept, where that ends nothing but them; never fails."""

@@ -123,7 +123,9 @@ class Lifecycle:
         except (ProviderError, ProviderUnavailable) as error:
             await self._note_check(connection, error)
             raise
-        await self._note_check(connection)
+        if account is not None:
+            # Otherwise nothing was asked, so nothing is known: what the last failure said still stands.
+            await self._note_check(connection)
         return account
 
     async def _note_check(self, connection: Connection, error: BrokerError | None = None) -> None:
@@ -234,9 +236,15 @@ class Lifecycle:
         found = await self._records.read_with_credential(connection.id)
         if found is None or found[1] is None:
             raise ReauthRequired("the connection has to be authorized again")
-        provider = self._providers.get(connection.provider)
-        account = await self._upstream.identify(provider, connection.parameters, access_token=found[1].access_token)
-        if account and connection.account and account.id != connection.account.id:
+        current, credential = found[0], found[1]
+        account = await self._upstream.identify(
+            self._providers.get(current.provider),
+            current.parameters,
+            access_token=credential.access_token,
+            credential_type=current.credential_type,
+            scopes=current.scopes,
+        )
+        if account and current.account and account.id != current.account.id:
             raise ProviderError("the access token belongs to another account than the connection stands for")
         return account
 

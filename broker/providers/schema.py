@@ -138,6 +138,7 @@ class Provider(Entry):
     token_response: TokenResponse = TokenResponse()
     refresh: Refresh = Refresh()
     identity: Identity | None = None
+    """Left out, a discovered UserInfo endpoint stands in where a person granted ``openid``."""
     api: Api | None = None
     release: Literal["token", "proxy_only"] = "token"
     """``proxy_only``: the credential never leaves the broker; services go through its proxy."""

@@ -38,6 +38,8 @@ class IdentityEndpoint(Endpoint):
     id: str
     names: tuple[str, ...]
     headers: Mapping[str, str]
+    userinfo: bool = False
+    """It is OpenID's, merely discovered: it serves only what a person granted with the scope ``openid``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def _identity(provider: Provider, found: Metadata, values: Mapping[str, str]) ->
     if endpoint is None:
         return None
     if rule is None:  # OpenID Connect Core §5.3
-        return IdentityEndpoint(endpoint.url, endpoint.trusted, "GET", "/sub", ("/email", "/name"), {})
+        return IdentityEndpoint(endpoint.url, endpoint.trusted, "GET", "/sub", ("/email", "/name"), {}, userinfo=True)
     names = (rule.name,) if rule.name else ()
     return IdentityEndpoint(endpoint.url, endpoint.trusted, rule.method, rule.id, names, rule.headers)
 

@@ -143,7 +143,23 @@ class Upstream:
             refresh_token=refresh_token,
         )
 
-    async def identify(self, provider: Provider, parameters: Mapping[str, str], *, access_token: str) -> Account | None:
+    async def identify(
+        self,
+        provider: Provider,
+        parameters: Mapping[str, str],
+        *,
+        access_token: str,
+        credential_type: str,
+        scopes: Sequence[str],
+    ) -> Account | None:
         """Whose account it is; ``None`` where the provider can't say. See :func:`identity.identify`."""
         endpoints = await self.endpoints(provider, parameters)
-        return await identity.identify(self._egress, self._clock, provider, endpoints, access_token=access_token)
+        return await identity.identify(
+            self._egress,
+            self._clock,
+            provider,
+            endpoints,
+            access_token=access_token,
+            credential_type=credential_type,
+            scopes=scopes,
+        )

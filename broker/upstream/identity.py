@@ -1,5 +1,7 @@
 """The provider's whoami: proves that an access token works, and says whose account it is."""
 
+from collections.abc import Sequence
+
 from broker.clock import Clock
 from broker.errors import ProviderError, ProviderRefused
 from broker.models.connection import Account
@@ -14,9 +16,17 @@ _MAX_NAME = 200
 
 
 async def identify(
-    egress: Egress, clock: Clock, provider: Provider, endpoints: Endpoints, *, access_token: str
+    egress: Egress,
+    clock: Clock,
+    provider: Provider,
+    endpoints: Endpoints,
+    *,
+    access_token: str,
+    credential_type: str,
+    scopes: Sequence[str],
 ) -> Account | None:
-    """Ask who ``access_token`` belongs to; ``None`` where the provider has no whoami.
+    """Ask who ``access_token`` belongs to; ``None`` where the provider has no whoami for such a token.
+    ``credential_type``: the connection's. ``scopes``: what was granted.
 
     Raises:
         ProviderRefused: the provider does not accept the token (``invalid_token`` on a 401), or says another
@@ -25,11 +35,17 @@ async def identify(
         ProviderUnavailable: it can't be asked now; nothing is known about the token.
     """
     rule = endpoints.identity
-    if rule is None:
+    if rule is None or (rule.userinfo and not _is_openid(credential_type, scopes)):
         return None
     request = build_request(rule, access_token)
     answer = await egress.send(request, deadline=provider.timeout, trusted=rule.trusted)
     return parse_account(rule, answer, access_token=access_token, now=clock())
+
+
+def _is_openid(credential_type: str, scopes: Sequence[str]) -> bool:
+    """Whether the token came from an OpenID authentication, as the UserInfo endpoint wants it (OpenID Connect
+    Core §5.3): a person took part, and ``openid`` was granted (§3.1.2.1)."""
+    return credential_type != "client_credentials" and "openid" in scopes
 
 
 def build_request(rule: IdentityEndpoint, access_token: str) -> OutboundRequest:

@@ -50,7 +50,7 @@ def test_everything_discovered() -> None:
         f"{ISSUER}/found/revoke", True, "rfc7009", "refresh_token", "token"
     )
     assert endpoints.identity == IdentityEndpoint(
-        f"{ISSUER}/found/userinfo", True, "GET", "/sub", ("/email", "/name"), {}
+        f"{ISSUER}/found/userinfo", True, "GET", "/sub", ("/email", "/name"), {}, userinfo=True
     )
 
 

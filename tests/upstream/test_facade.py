@@ -55,7 +55,10 @@ async def test_a_life_by_discovery(server: PracticeServer, upstream: Upstream, m
     assert tokens == TokenSet("at-1", "rt-1", 60, ("a",))
     assert await upstream.refresh(provider, {}, refresh_token="rt-1", scopes=["a"]) == tokens
     assert await upstream.client_credentials(provider, {}, scopes=["a"]) == tokens
-    assert await upstream.identify(provider, {}, access_token="at-1") == Account("u-1", "Ada")
+    account = await upstream.identify(
+        provider, {}, access_token="at-1", credential_type="oauth2", scopes=["a", "openid"]
+    )
+    assert account == Account("u-1", "Ada")
     outcome = await upstream.revoke(provider, {}, access_token="at-1", refresh_token="rt-1")
     assert outcome.outcome == "revoked"
     assert [urlsplit(asked.target).path for asked in server.asked] == [

@@ -1,16 +1,41 @@
 """Whose account it is: the call, the answer, and what a refusal means."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from broker.errors import InvalidRequest, OutcomeUnknown, ProviderBusy, ProviderError, ProviderRefused
 from broker.models.connection import Account
+from broker.providers.schema import Provider
 from broker.upstream.egress import Egress
 from broker.upstream.endpoints import IdentityEndpoint, resolve
 from broker.upstream.identity import identify, parse_account
+from broker.upstream.metadata import Metadata
 from tests.upstream.conftest import NOW, MakeProvider
 from tests.upstream.practice_server import PracticeServer, inbound, json_answer
 
 RULE = IdentityEndpoint("https://provider.test/me", True, "GET", "/user/id", ("/user/email", "/user/name"), {})
+
+
+async def ask(
+    egress: Egress,
+    provider: Provider,
+    *,
+    metadata: Metadata | None = None,
+    access_token: str = "the-access-token",
+    credential_type: str = "oauth2",
+    scopes: Sequence[str] = (),
+) -> Account | None:
+    """Ask whose the token is."""
+    return await identify(
+        egress,
+        lambda: NOW,
+        provider,
+        resolve(provider, {}, metadata),
+        access_token=access_token,
+        credential_type=credential_type,
+        scopes=scopes,
+    )
 
 
 def account(document: object = None, *, status: int = 200, body: bytes | None = None) -> Account:
@@ -30,9 +55,7 @@ async def test_the_call(server: PracticeServer, egress: Egress, make_provider: M
         "headers": {"Practice-Version": "2", "Authorization": "Basic x"},
     }
     provider = make_provider(identity=identity)
-    endpoints = resolve(provider, {}, None)
-    found = await identify(egress, lambda: NOW, provider, endpoints, access_token="the-access-token")
-    assert found == Account("7", "ada")
+    assert await ask(egress, provider) == Account("7", "ada")
     (asked,) = server.asked
     assert (asked.method, asked.target, asked.body) == (method, "/me", b"")
     assert asked.headers["authorization"] == "Bearer the-access-token"
@@ -41,9 +64,40 @@ async def test_the_call(server: PracticeServer, egress: Egress, make_provider: M
 
 async def test_a_provider_without_whoami(server: PracticeServer, egress: Egress, make_provider: MakeProvider) -> None:
     """Nobody is asked, and nothing is known."""
-    provider = make_provider()
-    assert await identify(egress, lambda: NOW, provider, resolve(provider, {}, None), access_token="x") is None
+    assert await ask(egress, make_provider()) is None
     assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("credential_type", "scopes", "asked"),
+    [
+        ("oauth2", ["openid"], True),
+        ("oauth2", ["profile", "openid", "email"], True),
+        ("oauth2", ["profile"], False),
+        ("oauth2", [], False),
+        ("client_credentials", ["openid"], False),
+        ("client_credentials", [], False),
+    ],
+)
+async def test_whom_a_discovered_userinfo_serves(
+    server: PracticeServer,
+    egress: Egress,
+    make_provider: MakeProvider,
+    credential_type: str,
+    scopes: list[str],
+    asked: bool,
+) -> None:
+    """OpenID Connect Core §5.3: a person's token with openid. For all others nobody is asked, and nothing is known;
+    a whoami that the entry names itself is asked for every token."""
+    server.answers["/userinfo"] = json_answer({"sub": "u-1", "email": "ada@x.test"})
+    found = Metadata(server.origin, userinfo_endpoint=f"{server.origin}/userinfo")
+    provider = make_provider(issuer=server.origin)
+    answer = await ask(egress, provider, metadata=found, credential_type=credential_type, scopes=scopes)
+    assert answer == (Account("u-1", "ada@x.test") if asked else None)
+    assert len(server.asked) == asked
+    written = make_provider(issuer=server.origin, identity={"url": f"{server.origin}/userinfo", "id": "/sub"})
+    answer = await ask(egress, written, metadata=found, credential_type=credential_type, scopes=scopes)
+    assert answer == Account("u-1", None)
 
 
 async def test_a_token_that_fits_no_header_is_not_sent(
@@ -52,9 +106,7 @@ async def test_a_token_that_fits_no_header_is_not_sent(
     """An imported token may be anything; it can't smuggle a header in, and isn't quoted."""
     provider = make_provider(identity={"url": f"{server.origin}/me", "id": "/id"})
     with pytest.raises(InvalidRequest) as caught:
-        await identify(
-            egress, lambda: NOW, provider, resolve(provider, {}, None), access_token="canary\r\nx-injected: 1"
-        )
+        await ask(egress, provider, access_token="canary\r\nx-injected: 1")
     assert "canary" not in str(caught.value)
     assert server.asked == []
 

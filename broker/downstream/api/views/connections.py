@@ -117,7 +117,7 @@ class TestedView(BaseModel):
             connection_id=connection.id,
             status="healthy" if account else "unknown",
             account=AccountView(id=account.id, name=account.name) if account else None,
-            detail=None if account else "the provider's entry has no identity call, so nothing could be tested",
+            detail=None if account else "the provider can't be asked whose account it is, so nothing could be tested",
         )
 
 
