@@ -42,6 +42,8 @@ class Wanted:
     renews: str | None = None
     """The connection to renew, if one is."""
     allow_account_change: bool = False
+    validate: bool = True
+    """Whether to ask the provider whose account it is; unasked, the account is unknown."""
     request_id: str | None = None
 
 
@@ -58,7 +60,7 @@ class Authorizations:
         self._clock = clock
 
     async def store(self, wanted: Wanted, tokens: TokenSet) -> Connection:
-        """Ask whose account it is, then create the connection or put the new grant into the old one.
+        """Ask whose account it is, if that is wanted, then create the connection or put the new grant into the old one.
 
         :raises AccountChanged: another account than before, and that was not allowed.
         :raises NotFound: the connection to renew is gone.
@@ -83,6 +85,8 @@ class Authorizations:
         return fresh
 
     async def _account(self, wanted: Wanted, tokens: TokenSet) -> Account | None:
+        if not wanted.validate:
+            return None
         return await self._upstream.identify(
             wanted.provider,
             wanted.parameters,

@@ -54,6 +54,17 @@ async def test_an_app_connects_itself(app: ServiceClient, sandbox: httpx2.Client
     assert counters["authorize"] == 0
 
 
+async def test_an_app_may_connect_unasked(app: ServiceClient, sandbox: httpx2.Client) -> None:
+    """By default the provider is asked whose account it is; with ``validate: false`` only for the token."""
+    order = {"provider": "practice", "subject": "robot", "credentials": {}}
+    asked = await post(app, "/v1/connections", order)
+    assert (asked.status_code, asked.json()["account"]["id"], whoamis(sandbox)) == (201, "practice-client", 1)
+    unasked = await post(app, "/v1/connections", {**order, "validate": False})
+    assert (unasked.status_code, unasked.json()["account"], whoamis(sandbox)) == (201, None, 1)
+    assert unasked.json()["health"]["last_checked_at"] is None
+    assert (await app.fetch(unasked.json()["id"])).status_code == 200
+
+
 async def test_a_provider_that_is_not_ready_makes_none(app: ServiceClient, sandbox: httpx2.Client) -> None:
     """The answer names what is missing and nothing is sent."""
     made = await post(app, "/v1/connections", {"provider": "unconfigured", "subject": "robot", "credentials": {}})

@@ -66,7 +66,7 @@ class CreateConnection(Body):
     label: Label | None = None
     metadata: Metadata = {}
     validate_: Annotated[bool, Field(alias="validate")] = True
-    """Prove the credential before it is stored. A client credentials grant always is its own proof."""
+    """Ask the provider whose account it is before anything is stored. ``false``: the account stays unknown."""
 
 
 class FetchToken(Body):

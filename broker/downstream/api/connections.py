@@ -58,6 +58,7 @@ class ConnectionRoutes:
                 parameters=body.parameters,
                 label=body.label,
                 metadata=body.metadata,
+                validate=body.validate_,
                 request_id=call.request_id,
             )
         )
