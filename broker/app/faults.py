@@ -7,6 +7,7 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
 
 from broker.web import pages
 
@@ -25,7 +26,19 @@ def _http_error(request: Request, error: HTTPException) -> Response:
         404: ("not_found", "there is nothing at this address"),
         405: ("method_not_allowed", "this address does not take that method"),
     }.get(error.status_code, ("invalid_request", "the request can't be answered"))
-    return _answer(request, error.status_code, code, detail, dict(error.headers or {}))
+    headers = dict(error.headers or {})
+    if error.status_code == 405 and (methods := _methods_of(request)):
+        # Starlette names the methods of one route; a path may have a route for each method (RFC 9110 §15.5.6).
+        headers["Allow"] = ", ".join(methods)
+    return _answer(request, error.status_code, code, detail, headers)
+
+
+def _methods_of(request: Request) -> list[str]:
+    """Every method that some route takes at the request's path, sorted. What is mounted there answers for itself."""
+    # On its way into a mounted app the scope was changed; routes are asked about the path as it came.
+    asked = {**request.scope, "root_path": ""}
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    return sorted({m for route in routes if route.matches(asked)[0] is not Match.NONE for m in route.methods or ()})
 
 
 def _bug(request: Request, error: Exception) -> Response:
