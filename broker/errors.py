@@ -6,6 +6,7 @@
     ├── RequestError                 the caller can mend it
     │   ├── InvalidRequest           400 invalid_request, with the fields at fault
     │   ├── Unauthenticated          401 unauthenticated
+    │   │   └── InvalidToken         ... with a broker token that is none that is valid
     │   ├── Forbidden                403 forbidden
     │   │   ├── SubjectMismatch      403 subject_mismatch
     │   │   └── InsufficientScope    403 insufficient_scope
@@ -79,6 +80,10 @@ class Unauthenticated(RequestError):
 
     code = "unauthenticated"
     status = 401
+
+
+class InvalidToken(Unauthenticated):
+    """A broker token was presented, and it is malformed, unknown, over or revoked (RFC 6750 §3.1)."""
 
 
 class Forbidden(RequestError):

@@ -8,7 +8,7 @@ from typing import Final
 from broker.access.clients import Clients
 from broker.access.tokens import BrokerTokens
 from broker.clock import Clock
-from broker.errors import RateLimited, StoreUnavailable, Unauthenticated
+from broker.errors import InvalidToken, RateLimited, StoreUnavailable, Unauthenticated
 from broker.models.access import Caller, Client
 from broker.models.ids import digest
 from broker.vault.documents import Documents
@@ -57,7 +57,7 @@ class Authenticator:
     async def bearer(self, token: str, address: str) -> Caller:
         """The caller whose broker token this is.
 
-        :raises Unauthenticated: unknown, over or revoked, or its client is gone.
+        :raises InvalidToken: unknown, over or revoked, or its client is gone.
         :raises RateLimited: too many failures from ``address`` within a minute.
         """
         token_digest = digest(token)
@@ -66,7 +66,7 @@ class Authenticator:
             known = await self._look_up(token_digest)
         if known is None or now >= known.expires_at:
             await self._count_failure(address)
-            raise Unauthenticated("the broker token is unknown, expired or revoked")
+            raise InvalidToken("the broker token is unknown, expired or revoked")
         known.used = True
         return known.caller
 

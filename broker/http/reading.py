@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 
 from starlette.requests import ClientDisconnect, Request
 
-from broker.errors import InvalidRequest, PayloadTooLarge, Unauthenticated, UnsupportedMediaType
+from broker.errors import InvalidRequest, InvalidToken, PayloadTooLarge, Unauthenticated, UnsupportedMediaType
 
 BODY_LIMIT: Final = 64 * 1024
 """Bytes of a request body that are read at most."""
@@ -81,11 +81,15 @@ def single_query(request: Request) -> Mapping[str, str]:
 def bearer_token(request: Request) -> str:
     """The broker token of the one Authorization header (RFC 6750 §2.1).
 
+    :raises InvalidToken: what the header holds can't be a broker token.
     :raises Unauthenticated: no such header, several, or another scheme.
     """
+    needed = "a broker token is needed: Authorization: Bearer bat_…"
     headers = request.headers.getlist("authorization")
     scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
     token = token.strip()
-    if scheme.lower() != "bearer" or not token.startswith("bat_") or not token.isascii():
-        raise Unauthenticated("a broker token is needed: Authorization: Bearer bat_…")
+    if scheme.lower() != "bearer" or not token:
+        raise Unauthenticated(needed)
+    if not token.startswith("bat_") or not token.isascii():
+        raise InvalidToken(needed)
     return token

@@ -7,7 +7,7 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from broker.errors import InvalidRequest, PayloadTooLarge, Unauthenticated, UnsupportedMediaType
+from broker.errors import InvalidRequest, InvalidToken, PayloadTooLarge, Unauthenticated, UnsupportedMediaType
 from broker.http import reading
 from broker.http.reading import BODY_LIMIT, bearer_token, parse_form, read_body, single_query
 
@@ -159,6 +159,17 @@ def test_anything_else_is_no_broker_token(header: str) -> None:
     """Another scheme, another kind of token, none at all."""
     with pytest.raises(Unauthenticated):
         bearer_token(a_request(authorization=header))
+
+
+@pytest.mark.parametrize(
+    ("header", "presented"),
+    [("Bearer brt_x", True), ("Bearer bat_\xe9", True), ("Bearer", False), ("Basic bat_x", False), ("", False)],
+)
+def test_only_a_token_that_was_presented_is_an_invalid_one(header: str, presented: bool) -> None:
+    """RFC 6750 §3.1: no error code where a request lacks authentication or tries another scheme."""
+    with pytest.raises(Unauthenticated) as caught:
+        bearer_token(a_request(authorization=header))
+    assert isinstance(caught.value, InvalidToken) is presented
 
 
 def test_two_authorization_headers_are_none() -> None:

@@ -17,7 +17,7 @@ from broker.downstream.api.views import (
     ConnectSessionView,
     OpenedConnectSession,
 )
-from broker.errors import Conflict, FieldFault, Forbidden, InvalidRequest, NotFound, Unauthenticated
+from broker.errors import Conflict, FieldFault, Forbidden, InvalidRequest, InvalidToken, NotFound
 from broker.models.access import Client
 from broker.models.connection import Connection, Status
 from broker.models.ids import is_id
@@ -65,7 +65,7 @@ class ConnectSessionRoutes:
         provider = self._provider(call, body.provider)
         client = await self._clients.read(call.caller.client_id)
         if client is None:
-            raise Unauthenticated("the client is gone")
+            raise InvalidToken("the client is gone")
         completion = _completion(body, client)
         session, handle = await self._opening.open(
             Order(

@@ -20,6 +20,7 @@ from broker.errors import (
     FieldFault,
     InsufficientScope,
     InvalidRequest,
+    InvalidToken,
     MissingProviderScopes,
     NotFound,
     SealBroken,
@@ -153,8 +154,11 @@ def problem(error: BrokerError, request_id: str) -> Response:
             body["errors"] = [{"field": fault.field, "message": fault.message} for fault in error.faults]
         case MissingProviderScopes():
             body["missing"] = list(error.missing)
-        case Unauthenticated():
+        case InvalidToken():
             headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+        case Unauthenticated():
+            # No error code: nothing was presented that could be wrong (RFC 6750 §3.1).
+            headers["WWW-Authenticate"] = 'Bearer realm="broker"'
         case InsufficientScope():
             headers["WWW-Authenticate"] = f'Bearer error="insufficient_scope", scope="{error.scope}"'
         case SealBroken():
