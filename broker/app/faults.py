@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 
+from broker.http.problems import problem_document
 from broker.web import pages
 
 _SERVICES = ("/v1/", "/oauth/", "/proxy/", "/.well-known/")
@@ -56,15 +57,7 @@ def _answer(request: Request, status: int, code: str, detail: str, headers: dict
         error = "invalid_request" if status < 500 else "server_error"
         return JSONResponse({"error": error, "error_description": detail, "request_id": request_id}, status, headers)
     if path.startswith(_SERVICES):
-        body = {
-            "type": "about:blank",
-            "title": code.replace("_", " ").capitalize(),
-            "status": status,
-            "code": code,
-            "detail": detail,
-            "request_id": request_id,
-        }
-        return JSONResponse(body, status, headers, media_type="application/problem+json")
+        return problem_document(status, code, detail, request_id, headers=headers)
     page = pages.error_page(
         status=status,
         title="There is nothing here" if status < 500 else "Something went wrong",

@@ -30,7 +30,8 @@ async def test_an_unknown_address_of_the_json_face_is_a_problem(http: httpx2.Asy
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
     problem = answer.json()
-    assert (problem["status"], problem["code"]) == (404, "not_found")
+    assert (problem["status"], problem["code"], problem["errors"]) == (404, "not_found", [])
+    assert answer.headers["cache-control"] == "no-store"
     assert problem["request_id"] == answer.headers["x-request-id"]
     assert "nothing" not in problem["detail"].replace("there is nothing at", "")
 

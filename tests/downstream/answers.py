@@ -23,6 +23,7 @@ def code_of(answer: httpx2.Response) -> str:
     assert problem["status"] == answer.status_code
     assert problem["type"] == "about:blank"
     assert {"title", "detail", "request_id"} <= problem.keys()
+    assert all(fault.keys() == {"field", "message"} for fault in problem["errors"])
     return str(problem["code"])
 
 

@@ -1,15 +1,15 @@
 """The phases every ``/v1`` request passes, in one order: size and content type, authentication, scope, existence, body.
 
-Errors leave as RFC 9457 problem documents, here and nowhere else.
+Errors become RFC 9457 problem documents here and nowhere else.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from broker.access.authentication import Authenticator
@@ -26,6 +26,7 @@ from broker.errors import (
     SealBroken,
     Unauthenticated,
 )
+from broker.http.problems import problem_document
 from broker.http.reading import bearer_token, read_body, single_query
 from broker.models.access import Caller
 from broker.models.connection import Connection
@@ -140,20 +141,14 @@ def answer(view: BaseModel, *, status: int = 200, headers: Mapping[str, str] | N
 
 def problem(error: BrokerError, request_id: str) -> Response:
     """An error as a problem document (RFC 9457) with the broker's code and the request's id."""
-    body: dict[str, Any] = {
-        "type": "about:blank",
-        "title": error.code.replace("_", " ").capitalize(),
-        "status": error.status,
-        "code": error.code,
-        "detail": error.detail,
-        "request_id": request_id,
-    }
-    headers = dict(_NO_STORE)
+    faults: Sequence[FieldFault] = ()
+    more: dict[str, object] = {}
+    headers: dict[str, str] = {}
     match error:
         case InvalidRequest():
-            body["errors"] = [{"field": fault.field, "message": fault.message} for fault in error.faults]
+            faults = error.faults
         case MissingProviderScopes():
-            body["missing"] = list(error.missing)
+            more["missing"] = list(error.missing)
         case InvalidToken():
             headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
         case Unauthenticated():
@@ -165,7 +160,9 @@ def problem(error: BrokerError, request_id: str) -> Response:
             metrics.seals_broken.inc()
     if error.retry_after is not None or error.status == 503:
         headers["Retry-After"] = str(error.retry_after or 1)
-    return JSONResponse(body, error.status, headers, media_type="application/problem+json")
+    return problem_document(
+        error.status, error.code, error.detail, request_id, faults=faults, more=more, headers=headers
+    )
 
 
 def faults_of(error: ValidationError) -> Sequence[FieldFault]:
