@@ -41,6 +41,7 @@ from broker.vault.leadership import Leadership
 from broker.web.browser import BrowserBinding
 from broker.web.callback import CallbackPages
 from broker.web.connect import ConnectPages
+from broker.web.orderer import Orderers
 
 _WORK_ENDS_WITHIN: Final = 25.0
 """Seconds that refreshes and exchanges under way get to finish when the process ends."""
@@ -127,9 +128,10 @@ def _services_routes(heart: Heart) -> list[BaseRoute]:
 
 def _people_routes(heart: Heart) -> list[BaseRoute]:
     binding = BrowserBinding(heart.keyring, secure=heart.settings.secure, origin=heart.settings.origin)
+    orderers = Orderers(heart.clients, heart.journey)
     return [
-        *ConnectPages(heart.opening, heart.journey, binding).routes(),
-        *CallbackPages(heart.journey, heart.completions, binding).routes(),
+        *ConnectPages(heart.opening, heart.journey, orderers, binding).routes(),
+        *CallbackPages(heart.journey, heart.completions, orderers, binding).routes(),
         Mount("/static", ImmutableFiles(directory=str(files("broker.web") / "static")), name="static"),
     ]
 

@@ -2,6 +2,7 @@
 
 * ``connect`` – ``GET|POST /connect/{handle}``: shows what is asked (and changes nothing), then binds the browser.
 * ``callback`` – ``GET /callback/{provider}``: takes the browser back from the provider.
+* ``orderer`` – whether the app that asked is still registered; looked at anew before each of these steps.
 * ``pages`` – what they look like; ``templates/``, ``static/``.
 * ``browser`` – the cookie that binds a browser, and telling our own forms from other sites'.
 

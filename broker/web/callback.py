@@ -15,6 +15,7 @@ from broker.providers import Provider
 from broker.web import pages
 from broker.web.browser import BrowserBinding
 from broker.web.endings import back_to_app, error_page, page
+from broker.web.orderer import Orderers
 
 _PATH: Final = "/callback/{provider}"
 _LONGEST_VALUE: Final = 8192
@@ -23,9 +24,10 @@ _LONGEST_VALUE: Final = 8192
 class CallbackPages:
     """The return of a browser."""
 
-    def __init__(self, journey: Journey, completions: Completions, binding: BrowserBinding) -> None:
+    def __init__(self, journey: Journey, completions: Completions, orderers: Orderers, binding: BrowserBinding) -> None:
         self._journey = journey
         self._completions = completions
+        self._orderers = orderers
         self._binding = binding
 
     def routes(self) -> list[Route]:
@@ -37,6 +39,8 @@ class CallbackPages:
         if any(len(value) > _LONGEST_VALUE for value in answer.values()):
             raise InvalidRequest("the provider's answer is too long")
         session, provider = await self._journey.find(request.path_params["provider"], answer.get("state", ""))
+        # Before the answer is taken in: for an app that is gone no code is kept, and none redeemed.
+        await self._orderers.check_or_end(session)
         arrival = await self._journey.arrive(session, answer, self._binding.secret(request, session.id))
         response = await self._onwards(request, arrival, provider)
         self._binding.release(response, session.id)

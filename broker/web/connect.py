@@ -16,6 +16,7 @@ from broker.providers import Provider
 from broker.web import pages
 from broker.web.browser import BrowserBinding
 from broker.web.endings import back_to_app, page
+from broker.web.orderer import Orderers
 
 _PATH: Final = "/connect/{handle}"
 _FORM: Final = "application/x-www-form-urlencoded"
@@ -24,9 +25,10 @@ _FORM: Final = "application/x-www-form-urlencoded"
 class ConnectPages:
     """The start of a connection in a browser."""
 
-    def __init__(self, opening: Opening, journey: Journey, binding: BrowserBinding) -> None:
+    def __init__(self, opening: Opening, journey: Journey, orderers: Orderers, binding: BrowserBinding) -> None:
         self._opening = opening
         self._journey = journey
+        self._orderers = orderers
         self._binding = binding
 
     def routes(self) -> list[Route]:
@@ -40,6 +42,7 @@ class ConnectPages:
         """Show the page. Changes nothing: mail scanners and link previews open links, too."""
         handle = request.path_params["handle"]
         session, provider = await self._opening.by_handle(handle)
+        await self._orderers.check(session)
         self._journey.check_open(session, self._binding.secret(request, session.id))
         return pages.connect_page(
             action=f"/connect/{handle}",
@@ -58,6 +61,7 @@ class ConnectPages:
         if decision not in {"continue", "cancel"}:
             raise InvalidRequest("the form says neither continue nor cancel")
         session, provider = await self._opening.by_handle(request.path_params["handle"])
+        await self._orderers.check_or_end(session)
         secret = self._binding.secret(request, session.id)
         if decision == "cancel":
             await self._journey.cancel(session, secret)
