@@ -32,7 +32,10 @@ class CallbackPages:
 
     def routes(self) -> list[Route]:
         """The route of this page."""
-        return [Route(_PATH, page(self._arrive), methods=["GET"], name=f"GET {_PATH}")]
+        route = Route(_PATH, page(self._arrive), methods=["GET"], name=f"GET {_PATH}")
+        # Starlette adds HEAD, whose answer nobody sees; an answer of a provider is taken in only once.
+        route.methods = {"GET"}
+        return [route]
 
     async def _arrive(self, request: Request) -> Response:
         answer = single_query(request)

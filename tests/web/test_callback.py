@@ -109,6 +109,17 @@ async def test_odd_paths_lead_nowhere(app: ServiceClient, person: Person, sandbo
     assert exchanges(sandbox) == NOTHING
 
 
+async def test_a_head_takes_no_answer_in(app: ServiceClient, person: Person, sandbox: httpx2.Client) -> None:
+    """A link checker that sends HEAD, even with the right cookie, is 405; the browser's GET still works."""  # S12
+    opened = await app.open_session(completion="browser")
+    callback = await person.approve(opened["connect_url"])
+    looked = await person.broker.head(callback)
+    assert (looked.status_code, looked.headers["allow"]) == (405, "GET")
+    assert (await session_of(app, opened["id"]))["status"] == "authorizing"
+    assert exchanges(sandbox) == NOTHING
+    assert (await person.arrive(callback)).status_code == 303
+
+
 @pytest.mark.parametrize("completion", ["app", "code", "browser"])
 async def test_an_answer_counts_once(
     app: ServiceClient, person: Person, sandbox: httpx2.Client, completion: str
