@@ -1,5 +1,8 @@
 """``/v1/events`` and ``/v1/connections/{id}/events``: the audit record, newest first."""
 
+from collections.abc import Awaitable, Callable
+from typing import Final
+
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -12,7 +15,12 @@ from broker.models.event import Event
 from broker.vault.journal import Journal
 from broker.vault.listing import Position, decode_cursor
 
+Entries = list[tuple[Position, Event]]
+
 _SCOPE = "events:read"
+_READ_AT_ONCE: Final = 100
+_LOOKED_AT_MOST: Final = 2_000
+"""How many events one request looks at: a filter that matches little answers a short page and a cursor."""
 
 
 class EventRoutes:
@@ -35,25 +43,43 @@ class EventRoutes:
         after = decode_cursor(query.cursor) if query.cursor else None
         # What was recorded before this request is in its answer.
         await self._bookkeeping.settle_all()
-        found = await self._journal.of_tenant(call.caller.tenant, after, query.limit)
-        return answer(_page(found, query, call.caller))
+
+        async def read(after: Position | None) -> Entries:
+            return await self._journal.of_tenant(call.caller.tenant, after, _READ_AT_ONCE)
+
+        return answer(await _page(read, after, query, call.caller))
 
     async def _of_connection(self, call: Call) -> Response:
         connection = await self._gate.connection(call, _SCOPE)
         query = call.query(ListEvents)
         after = decode_cursor(query.cursor) if query.cursor else None
         await self._bookkeeping.settle_connection(connection.id)
-        found = await self._journal.of_connection(call.caller.tenant, connection.id, after, query.limit)
-        return answer(_page(found, query, call.caller))
+
+        async def read(after: Position | None) -> Entries:
+            return await self._journal.of_connection(call.caller.tenant, connection.id, after, _READ_AT_ONCE)
+
+        return answer(await _page(read, after, query, call.caller))
 
 
-def _page(found: list[tuple[Position, Event]], query: ListEvents, caller: Caller) -> EventList:
-    shown = [event for _, event in found if query.type in {None, event.type} and _within(caller, event)]
-    full = len(found) >= query.limit
-    return EventList(
-        items=[EventView.of(event) for event in shown],
-        next_cursor=found[-1][0].encode() if full else None,
-    )
+async def _page(
+    read: Callable[[Position | None], Awaitable[Entries]], after: Position | None, query: ListEvents, caller: Caller
+) -> EventList:
+    """Up to ``limit`` events that are wanted, and where the next page begins; ``None`` where there is nothing older."""
+    items: list[EventView] = []
+    looked_at = 0
+    while looked_at < _LOOKED_AT_MOST:
+        entries = await read(after)
+        for position, event in entries:
+            # A connection's events of one millisecond have one position: they come together, or some would be lost.
+            if len(items) >= query.limit and position != after:
+                return EventList(items=items, next_cursor=after.encode() if after else None)
+            after = position
+            if query.type in {None, event.type} and _within(caller, event):
+                items.append(EventView.of(event))
+        if len(entries) < _READ_AT_ONCE:
+            return EventList(items=items, next_cursor=None)
+        looked_at += len(entries)
+    return EventList(items=items, next_cursor=after.encode() if after else None)
 
 
 def _within(caller: Caller, event: Event) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import redis
 
+from broker.downstream.api import events
 from tests.downstream.answers import code_of
 from tests.journey import MakeClient
 from tests.world import FakeClock, Person, ServiceClient
@@ -33,14 +34,14 @@ async def test_a_connections_life_is_on_record(app: ServiceClient, person: Perso
         ("connection.revoked", await app.call("DELETE", f"/v1/connections/{connection['id']}")),
     ]
     listed = await app.call("GET", f"/v1/connections/{connection['id']}/events")
-    events = {event["type"]: event for event in listed.json()["items"]}
-    assert events.keys() == {"connection.created", "reference.issued", *(name for name, _ in steps)}
+    by_type = {event["type"]: event for event in listed.json()["items"]}
+    assert by_type.keys() == {"connection.created", "reference.issued", *(name for name, _ in steps)}
     for name, answer in steps:
-        assert events[name]["request_id"] == answer.headers["x-request-id"]
-        assert events[name]["connection_id"] == connection["id"]
-        assert events[name]["data"]["provider"] == "practice"
-    assert events["token.released"]["client_id"] == app.client_id
-    assert events["token.released"]["data"]["generation"] == 1
+        assert by_type[name]["request_id"] == answer.headers["x-request-id"]
+        assert by_type[name]["connection_id"] == connection["id"]
+        assert by_type[name]["data"]["provider"] == "practice"
+    assert by_type["token.released"]["client_id"] == app.client_id
+    assert by_type["token.released"]["data"]["generation"] == 1
     assert "pat_" not in listed.text
     assert "prt_" not in listed.text
 
@@ -55,12 +56,12 @@ async def test_events_are_newest_first_and_each_comes_once(
         clock.advance(seconds=1)
         fetched.append({(await app.fetch(connection["id"])).headers["x-request-id"] for _ in range(3)})
     for path in ("/v1/events", f"/v1/connections/{connection['id']}/events"):
-        events = await pages(app, path, limit)
-        assert len({event["id"] for event in events}) == len(events) == 13
-        assert [event["at"] for event in events] == sorted((event["at"] for event in events), reverse=True)
-        ids = [event["request_id"] for event in events]
+        found = await pages(app, path, limit)
+        assert len({event["id"] for event in found}) == len(found) == 13
+        assert [event["at"] for event in found] == sorted((event["at"] for event in found), reverse=True)
+        ids = [event["request_id"] for event in found]
         assert [set(ids[0:3]), set(ids[3:6]), set(ids[6:9]), set(ids[9:12])] == fetched[::-1]
-        assert events[12]["type"] == "connection.created"
+        assert found[12]["type"] == "connection.created"
 
 
 async def test_events_can_be_narrowed_to_a_type(app: ServiceClient, connection: dict[str, Any]) -> None:
@@ -80,9 +81,9 @@ async def test_what_was_recorded_before_is_in_the_answer(
     for number in range(1, 4):
         answer = await app.fetch(connection["id"])
         for path in ("/v1/events", f"/v1/connections/{connection['id']}/events"):
-            events = await pages(app, path, 50, type="token.released")
-            assert len(events) == number
-            assert answer.headers["x-request-id"] in {event["request_id"] for event in events}
+            found = await pages(app, path, 50, type="token.released")
+            assert len(found) == number
+            assert answer.headers["x-request-id"] in {event["request_id"] for event in found}
 
 
 async def test_a_client_reads_only_of_the_providers_it_was_given(
@@ -110,11 +111,59 @@ async def test_a_client_reads_only_of_the_providers_it_was_given(
     assert {event["type"] for event in await pages(all_of_them, "/v1/events", 2)} == seen
 
 
+async def test_pages_are_filled_although_little_of_what_happened_is_shown(
+    app: ServiceClient, connection: dict[str, Any], make_client: MakeClient, clock: FakeClock
+) -> None:
+    """Other types and other providers in between are passed over: no page is empty while more matches follow."""
+    body = {"provider": "practice-two", "subject": "ann", "credentials": {}}
+    clock.advance(seconds=1)
+    other = (await app.call("POST", "/v1/connections", body)).raise_for_status().json()
+    clock.advance(seconds=1)
+    await app.call("POST", f"/v1/connections/{other['id']}/refresh")
+    for _ in range(4):
+        clock.advance(seconds=1)
+        await app.fetch(connection["id"])
+    narrow = await make_client("narrow", providers=("practice-two",))
+    for limit in (1, 2, 50):
+        found = await pages(narrow, "/v1/events", limit)
+        assert [event["type"] for event in found] == ["credential.refreshed", "connection.created"]
+    page = (await narrow.call("GET", "/v1/events?limit=2")).json()
+    assert len(page["items"]) == 2
+    for path in ("/v1/events", f"/v1/connections/{other['id']}/events"):
+        page = (await app.call("GET", path, params={"limit": 1, "type": "connection.created"})).json()
+        assert [event["connection_id"] for event in page["items"]] == [other["id"]]
+
+
+@pytest.mark.parametrize(("read", "looked"), [(1, 1), (1, 3), (2, 4)])
+async def test_one_request_looks_at_so_many_events_at_most(
+    app: ServiceClient,
+    connection: dict[str, Any],
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    read: int,
+    looked: int,
+) -> None:
+    """Then the page is short, even empty, and its cursor goes on from the last event looked at; none gets lost."""
+    monkeypatch.setattr(events, "_READ_AT_ONCE", read)
+    monkeypatch.setattr(events, "_LOOKED_AT_MOST", looked)
+    for _ in range(5):
+        clock.advance(seconds=1)
+        await app.fetch(connection["id"])
+    for path in ("/v1/events", f"/v1/connections/{connection['id']}/events"):
+        short = (await app.call("GET", path, params={"type": "connection.created"})).json()
+        assert short["items"] == []
+        assert short["next_cursor"]
+        assert len(await pages(app, path, 50, type="connection.created")) == 1
+        assert len(await pages(app, path, 2, type="token.released")) == 5
+
+
 async def test_a_cursor_says_nothing_of_what_its_holder_may_not_see(
-    app: ServiceClient, connection: dict[str, Any], make_client: MakeClient
+    app: ServiceClient, connection: dict[str, Any], make_client: MakeClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It marks a place; it does not carry the event that stands there."""  # S5
     narrow = await make_client("narrow", providers=("practice-two",))
+    monkeypatch.setattr(events, "_READ_AT_ONCE", 1)
+    monkeypatch.setattr(events, "_LOOKED_AT_MOST", 1)
     page = (await narrow.call("GET", "/v1/events?limit=1")).json()
     assert page["items"] == []
     marked = base64.urlsafe_b64decode(page["next_cursor"] + "==")
