@@ -184,7 +184,6 @@ class Authorizations:
                 "provider": connection.provider,
                 "subject": connection.subject,
                 "scopes": list(connection.scopes),
-                "created_at": connection.created_at,
             },
         )
 

@@ -1,6 +1,7 @@
 """Settling the buckets' outboxes: events move to the journal and the sink, and indexes follow the records."""
 
 import asyncio
+import json
 from collections.abc import Iterable
 from typing import Final
 
@@ -70,7 +71,7 @@ class Bookkeeping:
 
     async def _write_out(self, events: Iterable[Event]) -> None:
         try:
-            await self._sink.write([event.encode() for event in events])
+            await self._sink.write([json.dumps(event.shown(), separators=(",", ":")) for event in events])
         except OSError:
             # The events stay in their outbox until the sink takes them.
             raise StoreUnavailable("the events sink can't be written", retry_after=5) from None

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from broker.clock import rfc3339
 from broker.models.ids import new_id
 
 
@@ -22,6 +23,19 @@ class Event:
     request_id: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     id: str = field(default_factory=lambda: new_id("evt"))
+
+    def shown(self) -> dict[str, Any]:
+        """The event as the API and the sink say it: every field, and the time in RFC 3339."""
+        return {
+            "id": self.id,
+            "type": self.type,
+            "at": rfc3339(self.at),
+            "tenant": self.tenant,
+            "connection_id": self.connection_id,
+            "client_id": self.client_id,
+            "request_id": self.request_id,
+            "data": dict(self.data),
+        }
 
     def encode(self) -> str:
         """The stored form: compact JSON, empty fields left out."""

@@ -74,6 +74,19 @@ async def test_events_move_from_the_outbox_to_journal_and_sink(
     assert stat.S_IMODE((tmp_path / "events.jsonl").stat().st_mode) == 0o600
 
 
+async def test_the_sink_says_what_the_api_says(
+    heart: Heart, app: ServiceClient, connection_id: str, tmp_path: Path
+) -> None:
+    """Line for line the items of ``/v1/events``: every field, RFC 3339 times and no other kind of time."""
+    await app.fetch(connection_id)
+    shown = (await app.call("GET", "/v1/events")).json()["items"]
+    lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    assert sorted(lines, key=str) == sorted(shown, key=str)
+    (created,) = [line for line in lines if line["type"] == "connection.created"]
+    assert created["at"].endswith("Z")
+    assert created["data"].keys() == {"provider", "subject", "scopes"}
+
+
 async def test_settling_twice_at_once_doubles_nothing(
     heart: Heart,
     app: ServiceClient,

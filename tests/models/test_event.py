@@ -38,6 +38,21 @@ def test_what_is_empty_is_left_out() -> None:
     assert json.loads(event.encode()) == {"id": event.id, "type": "keys.rotated", "tenant": "acme", "at": 1}
 
 
+def test_what_is_shown_has_every_field_and_a_readable_time() -> None:
+    """API and sink say the same; ``at`` is RFC 3339, and what is empty is there as ``null``."""
+    event = Event("keys.rotated", "acme", 1_700_000_000_123)
+    assert event.shown() == {
+        "id": event.id,
+        "type": "keys.rotated",
+        "at": "2023-11-14T22:13:20.123Z",
+        "tenant": "acme",
+        "connection_id": None,
+        "client_id": None,
+        "request_id": None,
+        "data": {},
+    }
+
+
 def test_the_stored_form_begins_with_the_id_and_ends_with_a_brace() -> None:
     """The id orders events of one millisecond, and scripts add members before the last brace."""
     event = Event("token.released", "acme", 1)

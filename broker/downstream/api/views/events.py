@@ -5,7 +5,6 @@ from typing import Any, Self
 
 from pydantic import BaseModel
 
-from broker.clock import rfc3339
 from broker.models.event import Event
 
 
@@ -24,16 +23,7 @@ class EventView(BaseModel):
     @classmethod
     def of(cls, event: Event) -> Self:
         """The view of ``event``."""
-        return cls(
-            id=event.id,
-            type=event.type,
-            at=rfc3339(event.at),
-            tenant=event.tenant,
-            connection_id=event.connection_id,
-            client_id=event.client_id,
-            request_id=event.request_id,
-            data=event.data,
-        )
+        return cls.model_validate(event.shown())
 
 
 class EventList(BaseModel):
