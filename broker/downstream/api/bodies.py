@@ -1,4 +1,4 @@
-"""What requests of the JSON face may say. Unknown fields are faults, lengths are bounded."""
+"""What requests of the JSON face may say. Unknown fields are faults, ``null`` is absent, lengths are bounded."""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -21,6 +21,15 @@ class Body(BaseModel):
 
     # RFC 8259 knows no NaN and no Infinity; nor could they be answered.
     model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, given: object) -> object:
+        """Many languages write a field that is not set as ``null``. Of a field that does not exist it stays a fault."""
+        if not isinstance(given, dict) or None not in given.values():
+            return given
+        known = {field.alias or name for name, field in cls.model_fields.items()}
+        return {name: value for name, value in given.items() if value is not None or name not in known}
 
 
 class OpenConnectSession(Body):
@@ -96,7 +105,7 @@ class CreateClient(Body):
     """Client scopes, separated by spaces."""
     return_urls: Annotated[list[str], Field(max_length=50)] = []
     providers: Annotated[list[Name], Field(max_length=500)] | None = None
-    """``null`` = every provider."""
+    """Absent = every provider."""
     completion: Literal["browser"] | None = None
 
 
