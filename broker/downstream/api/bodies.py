@@ -1,11 +1,21 @@
 """What requests of the JSON face may say. Unknown fields are faults, ``null`` is absent, lengths are bounded."""
 
-from typing import Annotated, Any, Literal, Self
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from broker.access.references import LONGEST, MOST_USES
 from broker.models.connection import Status
+
+_METADATA_MEMBERS: Final = 50
+_METADATA_NAME: Final = 100
+"""Characters of a member's name, at every level."""
+_METADATA_LEVELS: Final = 8
+"""Objects and arrays within each other, the outermost counted."""
+_METADATA_BYTES: Final = 16 * 1024
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Subject = Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -13,7 +23,40 @@ Subject = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Label = Annotated[str, StringConstraints(max_length=200)]
 Scope = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 Parameters = Annotated[dict[Name, Annotated[str, StringConstraints(max_length=255)]], Field(max_length=20)]
-Metadata = Annotated[dict[Name, str | int | float | bool | None], Field(max_length=50)]
+
+
+def _check_metadata(metadata: dict[str, object]) -> dict[str, object]:
+    if len(metadata) > _METADATA_MEMBERS:
+        raise PydanticCustomError("metadata", f"at most {_METADATA_MEMBERS} members")
+    # Before it is serialized: the depth of that recursion, and of every later one, is bounded here.
+    _check_nesting(metadata, _METADATA_LEVELS)
+    try:
+        text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    except ValueError:
+        # RFC 8259 knows no NaN and no Infinity, RFC 3629 no lone surrogate, and no reader numbers without end.
+        raise PydanticCustomError("metadata", "holds a number or a text that JSON can't carry") from None
+    if len(text) > _METADATA_BYTES:
+        raise PydanticCustomError("metadata", f"at most {_METADATA_BYTES // 1024} KiB of JSON")
+    return metadata
+
+
+def _check_nesting(value: object, levels: int) -> None:
+    if isinstance(value, dict):
+        if any(len(name) > _METADATA_NAME for name in value):
+            raise PydanticCustomError("metadata", f"a name may have {_METADATA_NAME} characters")
+        members: Iterable[object] = value.values()
+    elif isinstance(value, list):
+        members = value
+    else:
+        return
+    if not levels:
+        raise PydanticCustomError("metadata", f"at most {_METADATA_LEVELS} levels of objects and arrays")
+    for member in members:
+        _check_nesting(member, levels - 1)
+
+
+Metadata = Annotated[dict[str, Any], AfterValidator(_check_metadata)]
+"""The app's own notes: any JSON object of bounded size and depth; answered as it came."""
 
 
 class Body(BaseModel):
