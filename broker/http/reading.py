@@ -13,12 +13,15 @@ BODY_LIMIT: Final = 64 * 1024
 """Bytes of a request body that are read at most."""
 _FIELDS_AT_MOST: Final = 100
 _SECONDS_FOR_A_BODY: Final = 20.0
+_BODILESS: Final = frozenset({"GET", "HEAD", "DELETE"})
 _MAY_REPEAT: Final = frozenset({"resource", "audience"})
 """Parameters that RFC 8707 and RFC 8693 allow to be given more than once."""
 
 
 async def read_body(request: Request, content_type: str) -> bytes:
     """The body, which must be of ``content_type`` unless it is empty.
+
+    Where a method needs no body, a content type without one is let pass: many clients send it with every request.
 
     :raises PayloadTooLarge: more than :data:`BODY_LIMIT` bytes, announced or sent.
     :raises UnsupportedMediaType: another content type, or a content coding.
@@ -37,7 +40,8 @@ async def read_body(request: Request, content_type: str) -> bytes:
     except (TimeoutError, ClientDisconnect):
         raise InvalidRequest("the body did not arrive in full") from None
     declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if (body or declared) and declared != content_type:
+    promised = declared and request.method not in _BODILESS
+    if (body or promised) and declared != content_type:
         raise UnsupportedMediaType(f"a body must be {content_type}")
     if "content-encoding" in request.headers:
         raise UnsupportedMediaType("a body must not be compressed")

@@ -30,10 +30,10 @@ class Sender:
         return {"type": "http.request", "body": chunk, "more_body": True}
 
 
-def a_request(receive: object = None, query: bytes = b"", **headers: str) -> Request:
-    """A POST with these headers (``_`` stands for ``-``)."""
+def a_request(receive: object = None, query: bytes = b"", method: str = "POST", **headers: str) -> Request:
+    """A request with these headers (``_`` stands for ``-``)."""
     pairs = [(name.replace("_", "-").encode(), value.encode("latin-1")) for name, value in headers.items()]
-    scope = {"type": "http", "method": "POST", "path": "/", "query_string": query, "headers": pairs}
+    scope = {"type": "http", "method": method, "path": "/", "query_string": query, "headers": pairs}
     return Request(scope, receive or Sender([]))  # type: ignore[arg-type]
 
 
@@ -53,6 +53,17 @@ async def test_another_type_is_refused(content_type: str) -> None:
     """No guessing: what is not declared as the one type is not parsed."""  # S10
     with pytest.raises(UnsupportedMediaType):
         await read_body(a_request(Sender([b"{}"]), content_type=content_type), "application/json")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+async def test_a_type_without_a_body_is_no_fault_where_none_is_needed(method: str) -> None:
+    """Many clients send ``Content-Type`` with every request; a body that is there must still be of the one type."""
+    request = a_request(method=method, content_type="application/x-www-form-urlencoded")
+    assert await read_body(request, "application/json") == b""
+    with pytest.raises(UnsupportedMediaType):
+        await read_body(a_request(Sender([b"{}"]), method=method, content_type="text/plain"), "application/json")
+    with pytest.raises(UnsupportedMediaType):
+        await read_body(a_request(content_type="text/plain"), "application/json")
 
 
 @pytest.mark.parametrize("coding", ["gzip", "identity", "br, gzip"])
