@@ -21,7 +21,9 @@ ClientId = Annotated[str, typer.Argument(metavar="CLIENT_ID", help="cl_…")]
 @commands.command()
 def create(
     name: Annotated[str, typer.Argument(help="Shown to people who are asked to connect an account.")],
-    scope: Annotated[str, typer.Option(help='What it may do: client scopes, separated by spaces: "connect …".')],
+    scope: Annotated[
+        list[str], typer.Option(help='What it may do: client scopes, "connect …"; may be repeated.', metavar="SCOPES")
+    ],
     return_url: Annotated[
         list[str] | None, typer.Option(help="Where browsers come back to; may be repeated.", metavar="URL")
     ] = None,
@@ -39,7 +41,7 @@ def create(
     async def work(heart: Heart) -> CreatedClient:
         client, secret = await heart.clients.create(
             name,
-            scopes=scope.split(),
+            scopes=" ".join(scope).split(),
             tenant=tenant,
             return_urls=return_url or (),
             providers=provider or None,

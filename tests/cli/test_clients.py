@@ -41,6 +41,17 @@ def test_without_flags_a_client_may_use_every_provider_of_the_default_tenant(cli
     assert (client["providers"], client["tenant"], client["return_urls"]) == (None, "default", [])
 
 
+def test_scopes_may_be_given_in_one_flag_or_several(cli: Cli) -> None:
+    """``--scope`` is repeatable, each with one scope or more; none of them is dropped, and a wrong one is told."""
+    flags = ("--scope", "tokens:read", "--scope", "connect connections:read", "--scope", "connect")
+    made = cli("clients", "create", "x", *flags, "--json")
+    assert made.json["scope"] == "connect connections:read tokens:read"
+    wrong = cli("clients", "create", "x", "--scope", "everything", "--scope", "connect")
+    assert (wrong.exit_code, "everything" in wrong.stderr) == (2, True)
+    assert cli("clients", "create", "x").exit_code == 2
+    assert cli("clients", "create", "x", "--scope", " ").exit_code == 2
+
+
 def test_every_wrong_flag_is_named(cli: Cli, raw_store: redis.Redis) -> None:
     """All faults are told at once with exit code 2, and no client is made."""
     flags = ("--return-url", "http://a.example", "--provider", "nowhere", "--completion", "magic")
