@@ -2,7 +2,7 @@
 
 import typer
 
-from broker.cli.output import print_json
+from broker.cli.output import Json, print_json
 from broker.providers.json_schema import json_schema
 
 commands = typer.Typer(
@@ -17,6 +17,7 @@ def _group() -> None:
 
 
 @commands.command()
-def schema() -> None:
+def schema(_as_json: Json = False) -> None:
     """Print the JSON Schema of providers.yaml, for editors: > providers.schema.json."""
+    # --json is taken as everywhere else; here it changes nothing, a schema is JSON.
     print_json(json_schema())
