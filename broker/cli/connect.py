@@ -51,7 +51,7 @@ def connect(
     with httpx2.Client(trust_env=False) as http:
         broker = RemoteBroker(http, url)
         broker.check_ready()
-        sign_in(broker, settings)
+        sign_in(broker, settings, url)
         _check_provider(broker, provider)
         wish = {"provider": provider, "subject": subject, "scopes": scope or []}
         connection = _connect(broker, wish, open_browser=not no_browser)

@@ -4,16 +4,20 @@ import asyncio
 import json
 import os
 import tempfile
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from broker.app.heart import Heart
 from broker.cli.loopback import PATH
 from broker.cli.remote import Registration, RemoteBroker
 from broker.cli.session import configured_providers, heart_for_command
-from broker.errors import ConfigurationError, Unauthenticated
+from broker.errors import BrokerError, ConfigurationError, Unauthenticated
 from broker.settings import Settings
 from broker.vault.redis.data_dir import make_private
+
+Result = TypeVar("Result")
 
 NAME: Final = "broker connect"
 SCOPES: Final = ("connect", "connections:read")
@@ -21,9 +25,10 @@ RETURN_URL: Final = f"http://127.0.0.1{PATH}"
 """Registered without a port: any port of this machine will do (RFC 8252 §7.3)."""
 
 
-def sign_in(broker: RemoteBroker, settings: Settings) -> None:
+def sign_in(broker: RemoteBroker, settings: Settings, url: str) -> None:
     """Sign in as the configured client, else as our own. If the broker has forgotten our own, once as a new one.
 
+    :param url: where ``broker`` is. A client of our own is remembered for this address, and sent to no other.
     :raises ConfigurationError: half a client is configured, or the broker does not use this machine's store.
     :raises Unauthenticated: the broker does not know the configured client.
     """
@@ -31,7 +36,7 @@ def sign_in(broker: RemoteBroker, settings: Settings) -> None:
     if configured is not None:
         broker.sign_in(configured)
         return
-    remembered = _remembered(settings)
+    remembered = _remembered(settings).get(url)
     if remembered is not None:
         try:
             broker.sign_in(remembered)
@@ -39,12 +44,22 @@ def sign_in(broker: RemoteBroker, settings: Settings) -> None:
             pass
         else:
             return
+    _sign_in_anew(broker, settings, url)
+
+
+def _sign_in_anew(broker: RemoteBroker, settings: Settings, url: str) -> None:
+    """Make a client in this machine's store, sign in as it, and remember it; where that fails it is removed again."""
+    made = _in_store(settings, _create)
     try:
-        broker.sign_in(_register(settings))
-    except Unauthenticated:
+        broker.sign_in(made)
+    except BrokerError as error:
+        _in_store(settings, lambda heart: heart.clients.delete(made.client_id))
+        if not isinstance(error, Unauthenticated):
+            raise
         fault = "the broker has another store than this machine: set BROKER_CLIENT_ID and BROKER_CLIENT_SECRET"
         advice = f"of a client of its own (scope {' '.join(SCOPES)!r}, return address {RETURN_URL})"
         raise ConfigurationError([f"{fault} {advice}"]) from None
+    _remember(settings, url, made)
 
 
 def _configured(settings: Settings) -> Registration | None:
@@ -59,29 +74,33 @@ def _place(settings: Settings) -> Path:
     return settings.data_dir / "connect-client.json"
 
 
-def _remembered(settings: Settings) -> Registration | None:
+def _remembered(settings: Settings) -> dict[str, Registration]:
+    """The clients of our own, each by the address of the broker that it was made for."""
     try:
         kept = json.loads(_place(settings).read_text())
-        return Registration(str(kept["client_id"]), str(kept["client_secret"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return {url: Registration(str(one["client_id"]), str(one["client_secret"])) for url, one in kept.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
 
 
-def _register(settings: Settings) -> Registration:
-    """Make a client in the store, and remember it."""
-
-    async def create() -> Registration:
-        async with heart_for_command(settings, configured_providers(settings)) as heart:
-            return await _create(heart)
-
-    made = asyncio.run(create())
+def _remember(settings: Settings, url: str, made: Registration) -> None:
+    every = {**_remembered(settings), url: made}
     make_private(settings.data_dir)
     # A file of mkstemp is this user's alone from its first moment on.
     descriptor, name = tempfile.mkstemp(dir=settings.data_dir)
     with os.fdopen(descriptor, "w") as file:
-        json.dump({"client_id": made.client_id, "client_secret": made.client_secret}, file)
+        json.dump({url: asdict(one) for url, one in every.items()}, file)
     Path(name).replace(_place(settings))
-    return made
+
+
+def _in_store(settings: Settings, work: Callable[[Heart], Awaitable[Result]]) -> Result:
+    """What ``work`` answers with the parts of a broker on this machine's store."""
+
+    async def run() -> Result:
+        async with heart_for_command(settings, configured_providers(settings)) as heart:
+            return await work(heart)
+
+    return asyncio.run(run())
 
 
 async def _create(heart: Heart) -> Registration:
