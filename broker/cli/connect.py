@@ -5,7 +5,7 @@ import os
 import secrets
 import sys
 import webbrowser
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Annotated, Any, Final
@@ -41,10 +41,15 @@ def connect(
     scope: Annotated[
         list[str] | None, typer.Option(help="A scope of the provider; may be repeated. Default: the provider's own.")
     ] = None,
+    parameter: Annotated[
+        list[str] | None,
+        typer.Option(help="What the provider asks for, such as a subdomain; may be repeated.", metavar="NAME=VALUE"),
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the link.")] = False,
     as_json: Json = False,
 ) -> None:
     """Connect an account of yours in the browser. Needs a running broker (broker serve)."""
+    parameters = _parameters(parameter or [])
     settings = load_settings()
     url = settings.url or settings.public_url
     subject = subject or f"local:{getpass.getuser()}"
@@ -53,12 +58,22 @@ def connect(
         broker.check_ready()
         sign_in(broker, settings, url)
         _check_provider(broker, provider)
-        wish = {"provider": provider, "subject": subject, "scopes": scope or []}
+        wish = {"provider": provider, "subject": subject, "scopes": scope or [], "parameters": parameters}
         connection = _connect(broker, wish, open_browser=not no_browser)
     if as_json:
         print_json(connection)
     else:
         _print(connection, url)
+
+
+def _parameters(pairs: Sequence[str]) -> dict[str, str]:
+    parameters: dict[str, str] = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not (name and equals) or name in parameters:
+            raise typer.BadParameter("each is NAME=VALUE, and each name is given once", param_hint="--parameter")
+        parameters[name] = value
+    return parameters
 
 
 def _check_provider(broker: RemoteBroker, name: str) -> None:

@@ -85,6 +85,18 @@ def test_an_unknown_provider_names_the_known_ones(terminal: Terminal, name: str)
     assert "practice, practice-graceful" in result.stderr
 
 
+def test_the_providers_parameters_are_given(terminal: Terminal) -> None:
+    """They reach the broker, which refuses those that the provider doesn't know; what is no pair is a usage error."""
+    result = terminal.run("connect", "practice", "--parameter", "subdomain=acme", "--parameter", "region=a=b")
+    assert result.returncode == 2
+    assert "parameters.subdomain:" in result.stderr
+    assert "parameters.region:" in result.stderr
+    for words in (["acme"], ["=acme"], ["a=1", "--parameter", "a=2"]):
+        wrong = terminal.run("connect", "practice", "--parameter", *words)
+        assert (wrong.returncode, "NAME=VALUE" in wrong.stderr) == (2, True)
+    assert not terminal.page.exists()
+
+
 def test_a_scope_that_cannot_be_asked_for_is_told(terminal: Terminal) -> None:
     """What the broker refuses comes out with its fields, exit 2; no browser opens."""
     result = terminal.run("connect", "practice", "--scope", "two words")
