@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 import shutil
 import signal
 import subprocess
@@ -27,6 +28,7 @@ from broker.cli.demo.exchange import Exchange, Trace, http_client, shortened
 from broker.cli.demo.narration import Narrator
 from broker.cli.demo.person import NoSuchButton, Person, buttons
 from broker.cli.demo.processes import Processes, ProcessFailed, python_module
+from broker.cli.demo.stage import Stage
 from broker.cli.demo.strongroom import Search, Strongroom
 
 _SECRET = re.compile(r"\b(?:pat|prt|pac|bat|brt|bcs|ref)_[A-Za-z0-9_-]{9,}")
@@ -141,6 +143,13 @@ def test_the_story_is_told_to_its_end(scratch: Path, tmp_path: Path) -> None:
     assert "prt_" not in told.printed
     assert _SECRET.findall(told.printed) == []
     assert _SECRET.findall(unwrapped(told.printed)) == []
+
+
+def test_a_secret_that_begins_with_a_dash_is_a_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One random secret in 64 begins so; the practice provider and the broker take it like any other."""
+    monkeypatch.setattr(secrets, "token_urlsafe", lambda size: "-" + "s" * size)
+    with Stage() as stage:
+        assert len(stage.start()) == 2
 
 
 def test_a_killed_broker_is_named(scratch: Path) -> None:

@@ -33,7 +33,7 @@ providers:
     type: oauth2
     issuer: {issuer}          # the endpoints are discovered (RFC 8414)
     client_id: {client_id}
-    client_secret: {client_secret}
+    client_secret: "{client_secret}"
     grant_types: [authorization_code, refresh_token]
     scopes:
       profile: See your name and e-mail address
@@ -183,7 +183,8 @@ class Stage:
 
     def _sandbox(self, secret: str) -> list[str]:
         port = self.provider_url.rpartition(":")[2]
-        app = ["--client-id", _PROVIDER_CLIENT_ID, "--client-secret", secret]
+        # In one word with its option: a random secret may begin with a dash, and would be read as an option itself.
+        app = ["--client-id", _PROVIDER_CLIENT_ID, f"--client-secret={secret}"]
         redirect = ["--redirect-uri", f"{self.broker_url}/callback/{PROVIDER}"]
         return python_module("broker.sandbox", "--port", port, "--rotation", "strict", *app, *redirect)
 
