@@ -224,6 +224,33 @@ def test_without_once_a_person_and_curl_take_over(scratch: Path) -> None:
     told.assert_nothing_runs()
 
 
+def test_less_than_was_asked_for_is_connected_and_can_be_widened() -> None:
+    """Without the scope for reading, the app says so; connecting again renews the same connection, and it reads."""
+    with Stage() as stage, httpx2.Client(trust_env=False) as browser:
+        stage.start()
+        stage.register()
+        stage.open_app()
+        alice = Person(browser)
+        alice.open(stage.app_url)
+        alice.press("Alice")
+        alice.follow()
+        for label in ("Connect your mailbox", "Continue"):
+            alice.press(label)
+            alice.follow()
+        (allow,) = (button for button in buttons(alice.page.text) if button.label == "Allow")
+        allow.fields["scope"].remove("messages.read")
+        answered = browser.post(str(alice.page.url.join(allow.action)), data=allow.form())
+        alice.open(answered.headers["location"])
+        while alice.sent_to:
+            alice.follow()
+        assert alice.page.status_code == 200
+        assert "Connected, but Acme Inbox may not read" in alice.page.text
+        (connection,) = re.findall(r"con_\w+", alice.page.text.partition("What just went")[0])
+        _press_through(alice, "Connect again")
+        assert "Berth 14" in alice.page.text
+        assert f"<code>{connection}</code>" in alice.page.text
+
+
 @pytest.mark.browser
 def test_the_way_works_in_a_real_browser(scratch: Path) -> None:
     """Chromium passes from the app over the broker and the provider and back; no page breaks its own policy."""
@@ -250,8 +277,8 @@ def _connect(person: Person, app: str) -> None:
     _press_through(person)
 
 
-def _press_through(person: Person) -> None:
-    person.press("Connect your mailbox")
+def _press_through(person: Person, first: str = "Connect your mailbox") -> None:
+    person.press(first)
     person.follow()
     person.press("Continue")
     person.follow()

@@ -9,6 +9,7 @@
 ``person``               a person with a browser, who presses the buttons when nobody else does
 ``services``             the two clients of the broker: the app's backend and its worker
 ``app``                  "Acme Inbox", the app that a person sees; a process of its own
+``pages``                how that app's pages are made
 ``exchange``             one request and its answer, secrets shortened before anybody sees it
 ``strongroom``           what the embedded store holds, looked at from outside
 ``narration``            what all this looks like in a terminal

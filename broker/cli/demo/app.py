@@ -14,13 +14,13 @@ from urllib.parse import urlsplit
 
 import httpx2
 import uvicorn
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from broker.cli.demo.exchange import Exchange, Trace, brief, http_client
+from broker.cli.demo.exchange import Exchange, Trace, http_client
+from broker.cli.demo.pages import STYLE, page
 from broker.cli.demo.services import Backend, Refused, Registration, Worker
 
 PEOPLE: Final = {"alice": "Alice", "mallory": "Mallory"}
@@ -29,16 +29,9 @@ APP_NAME: Final = "Acme Inbox"
 WORKER_NAME: Final = "Acme worker"
 
 _COOKIE: Final = "acme_session"
-_HERE: Final = Path(__file__).parent
-_TEMPLATES: Final = Environment(
-    loader=FileSystemLoader(_HERE / "templates"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-)
-_TEMPLATES.filters["brief"] = brief
-_HEADERS: Final = {
-    "Cache-Control": "no-store",
-    "Referrer-Policy": "same-origin",
-    "X-Content-Type-Options": "nosniff",
-}
+_READING: Final = "messages.read"
+"""The provider's scope without which Acme Inbox has nothing to show."""
+_TRY_AGAIN: Final = "Nothing was lost. Go back and try again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +65,8 @@ class Account:
     connection_id: str | None = None
     mailbox: str = ""
     generation: int = 0
+    may_read: bool = True
+    """A person may allow less than was asked for; the connection stands all the same."""
     messages: list[dict[str, Any]] = field(default_factory=list)
     notice: str = ""
     """Shown once."""
@@ -97,7 +92,7 @@ class AcmeInbox:
         return Starlette(
             routes=[
                 Route("/", self.home),
-                Route("/acme.css", lambda _request: FileResponse(_HERE / "acme.css")),
+                Route("/acme.css", lambda _request: FileResponse(STYLE)),
                 Route("/connected", self._signed_in(self.connected)),
                 Route("/sign-in/{subject}", self.sign_in, methods=["POST"]),
                 Route("/sign-out", self.sign_out, methods=["POST"]),
@@ -137,8 +132,16 @@ class AcmeInbox:
         return response
 
     def connect(self, subject: str, _request: Request) -> Response:
-        """Open a connect session for whoever is signed in, and send the browser to its link."""
-        session = self._backend.open_session(provider="practice", subject=subject, subject_name=PEOPLE[subject])
+        """Open a connect session for whoever is signed in, and send the browser to its link.
+
+        Who has a connection renews it: without its id, every attempt would make another one.
+        """
+        session = self._backend.open_session(
+            provider="practice",
+            subject=subject,
+            subject_name=PEOPLE[subject],
+            connection_id=self._accounts[subject].connection_id,
+        )
         return RedirectResponse(session["connect_url"], status_code=303)
 
     def connected(self, subject: str, request: Request) -> Response:
@@ -173,18 +176,24 @@ class AcmeInbox:
         """The broker, or the provider, said no."""
         mismatch = isinstance(error, Refused) and error.code == "subject_mismatch"
         title = "This link was not made for you" if mismatch else "That did not work"
-        return self._page("problem.html", status=403 if mismatch else 502, title=title, detail=str(error))
+        text = "Nothing was connected, and nothing was lost." if mismatch else _TRY_AGAIN
+        return self._page("problem.html", status=403 if mismatch else 502, title=title, text=text, detail=str(error))
 
     def unreachable(self, _request: Request, error: Exception) -> Response:
         """Nobody answered."""
         detail = f"Neither broker nor provider may be missing: {type(error).__name__}."
-        return self._page("problem.html", status=502, title="Somebody does not answer", detail=detail)
+        return self._page("problem.html", status=502, title="Somebody does not answer", text=_TRY_AGAIN, detail=detail)
 
     def _fetch(self, subject: str, notice: str) -> Response:
         account = self._accounts[subject]
         if account.connection_id is not None:
             try:
-                account.generation = self._backend.connection(account.connection_id)["generation"]
+                connection = self._backend.connection(account.connection_id)
+                account.generation = connection["generation"]
+                account.may_read = _READING in connection["scopes"]
+                if not account.may_read:
+                    account.messages, account.notice = [], ""
+                    return RedirectResponse("/", status_code=303)
                 reference = self._backend.reference(account.connection_id, audience=self._worker.client_id)
                 account.messages = self._worker.messages(reference, generation=account.generation)
                 account.notice = notice
@@ -194,15 +203,15 @@ class AcmeInbox:
                 self._accounts[subject] = Account(notice="The connection was ended. Connect your mailbox again.")
         return RedirectResponse("/", status_code=303)
 
-    def _signed_in(self, page: Callable[[str, Request], Response]) -> Callable[[Request], Response]:
-        """``page`` for people who are signed in; the others are sent home."""
+    def _signed_in(self, view: Callable[[str, Request], Response]) -> Callable[[Request], Response]:
+        """``view`` for people who are signed in; the others are sent home."""
 
         def endpoint(request: Request) -> Response:
             subject = self._subject(request)
             if subject is None:
                 return RedirectResponse("/", status_code=303)
             self._recent.clear()
-            return page(subject, request)
+            return view(subject, request)
 
         return endpoint
 
@@ -214,11 +223,7 @@ class AcmeInbox:
         self._trace.write(exchange)
 
     def _page(self, template: str, *, status: int = 200, **values: object) -> HTMLResponse:
-        # Chromium holds form-action against redirects, too: "Connect" ends at the broker.
-        policy = f"default-src 'none'; style-src 'self'; img-src data:; form-action 'self' {self._config.broker_url}"
-        text = _TEMPLATES.get_template(template).render(values)
-        headers = {**_HEADERS, "Content-Security-Policy": f"{policy}; frame-ancestors 'none'; base-uri 'none'"}
-        return HTMLResponse(text, status_code=status, headers=headers)
+        return page(template, forms_go_to=self._config.broker_url, status=status, **values)
 
 
 def main(path: Path) -> None:

@@ -76,9 +76,13 @@ class BrokerClient:
 class Backend(BrokerClient):
     """The app's backend: connects accounts and hands out references. It never sees a token of the provider."""
 
-    def open_session(self, *, provider: str, subject: str, subject_name: str) -> dict[str, Any]:
-        """Ask for a link that lets ``subject`` connect an account."""
+    def open_session(
+        self, *, provider: str, subject: str, subject_name: str, connection_id: str | None = None
+    ) -> dict[str, Any]:
+        """Ask for a link that lets ``subject`` connect an account, or renew a connection."""
         wish = {"provider": provider, "subject": subject, "subject_name": subject_name}
+        if connection_id is not None:
+            wish["connection_id"] = connection_id
         return self.call("POST", "/v1/connect-sessions", wish)
 
     def session(self, session_id: str) -> dict[str, Any]:
