@@ -25,17 +25,17 @@ BROKER={broker}; AT=$BROKER/oauth/token
 
 # as the app, which connects accounts
 APP=$(curl -s -u {app.client_id}:{app.client_secret} -d grant_type=client_credentials $AT{picked}
-curl -s -H "Authorization: Bearer $APP" $BROKER/v1/connections
+curl -sw '\\n' -H "Authorization: Bearer $APP" $BROKER/v1/connections
 CON=$(curl -s -H "Authorization: Bearer $APP" $BROKER/v1/connections | grep -o 'con_[A-Za-z0-9]*' | head -1)
 
 # as the worker, which gets tokens and calls the provider
 WORKER=$(curl -s -u {worker.client_id}:{worker.client_secret} -d grant_type=client_credentials $AT{picked}
 TOKEN=$(curl -s -X POST -H "Authorization: Bearer $WORKER" $BROKER/v1/connections/$CON/token{picked}
-curl -s -H "Authorization: Bearer $TOKEN" {provider}/api/messages
+curl -sw '\\n' -H "Authorization: Bearer $TOKEN" {provider}/api/messages
 
 # as the app again: what happened, and the end
-curl -s -H "Authorization: Bearer $APP" $BROKER/v1/connections/$CON/events
-curl -s -X DELETE -H "Authorization: Bearer $APP" $BROKER/v1/connections/$CON
+curl -sw '\\n' -H "Authorization: Bearer $APP" $BROKER/v1/connections/$CON/events
+curl -sw '\\n' -X DELETE -H "Authorization: Bearer $APP" $BROKER/v1/connections/$CON
 """
 
 
