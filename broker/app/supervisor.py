@@ -52,7 +52,8 @@ def serve(
     """Run the broker until a signal ends it. Call it from the main thread.
 
     :param environ: the environment of the workers, who read the settings from it again.
-    :param on_ready: called once, with the address, when every worker serves.
+    :param on_ready: called once, with the address, when every worker serves; whether the store can be used is
+        for ``/readyz`` to say. It must not wait.
     :param app: ``module:function`` that makes the app from the settings.
     :returns: the process's exit code: 0, 1 = the workers don't start, 2 = the configuration is at fault.
     :raises ConfigurationError: the address is taken, or the data directory can't be used.

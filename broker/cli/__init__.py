@@ -4,6 +4,7 @@
 * ``session`` – settings, providers and the store for the length of one command.
 * ``output`` – tables for people, JSON for programs; ``faults`` – what is said when it goes wrong.
 * ``serve``, ``clients``, ``connections``, ``providers``, ``keys``, ``events``, ``config`` – a command or a group each.
+* ``greeting`` – what ``serve`` says once it listens: ready, or why not yet.
 * ``doctor`` – says what is wrong with a set-up; ``diagnosis`` – its checks.
 * ``connect`` – the browser flow from a terminal: ``loopback`` is where the browser returns to, ``remote`` the broker
   over HTTP, ``registration`` the client that the command makes for itself.

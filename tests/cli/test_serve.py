@@ -1,5 +1,6 @@
 """``broker serve``: what it says when it is ready, and when it can't be."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import httpx2
 
-from tests.processes import broker_environment, broker_process
+from tests.cli.conftest import KEY
+from tests.processes import broker_environment, broker_process, free_port
+from tests.vault.servers import valkey
 
 
 def serve(environ: Mapping[str, str], folder: Path) -> "subprocess.CompletedProcess[str]":
@@ -27,6 +30,29 @@ def test_it_greets_when_every_worker_serves(tmp_path: Path, sandbox_url: str) ->
     assert f"at {url} (2 workers, embedded store in {tmp_path / 'data'})" in greeting
     assert "practice, practice-graceful" in greeting
     assert "1 lacking settings, see: broker providers list" in greeting
+
+
+def test_a_store_that_cannot_be_reached_is_said_and_so_is_its_return(tmp_path: Path, sandbox_url: str) -> None:
+    """It says that it listens, is not ready, and why; once the store is there it says that it is ready."""
+    port = free_port()
+    store = {"BROKER_REDIS_URL": f"redis://127.0.0.1:{port}", "BROKER_ENCRYPTION_KEYS": KEY}
+    environ = broker_environment(tmp_path, {"PRACTICE": sandbox_url, **store})
+    command = [sys.executable, "-m", "broker.cli.main", "serve"]
+    with subprocess.Popen(command, env=environ, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        try:
+            said = next(line for line in process.stderr if line.startswith("broker "))
+            place = f"http://localhost:{environ['BROKER_PORT']}"
+            assert said.startswith(f"broker listening at {place} (1 worker, external store), not ready: ")
+            assert "can't be reached" in said
+            # Whoever asks /readyz reads the same.
+            asked = httpx2.get(f"{place}/readyz", trust_env=False)
+            assert (asked.status_code, asked.json()["reasons"]) == (503, [said.strip().partition("not ready: ")[2]])
+            with valkey("--bind", "127.0.0.1", "--appendonly", "yes", port=port):
+                said = next(line for line in process.stderr if line.startswith("broker "))
+                assert said.startswith(f"broker ready at {place}")
+        finally:
+            process.send_signal(signal.SIGTERM)
 
 
 def test_a_faulty_providers_file_is_told_once_and_nothing_starts(tmp_path: Path) -> None:

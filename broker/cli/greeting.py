@@ -1,0 +1,59 @@
+"""What ``broker serve`` says once its workers listen: ready, or why not yet. It asks the broker, as anybody does."""
+
+import json
+import time
+from collections.abc import Callable
+from threading import Thread
+from typing import Final
+from urllib.parse import urlsplit
+
+from broker.cli.output import note
+
+_ANSWERS_WITHIN: Final = 10.0
+"""Seconds; the broker gives a silent store two, and may just be starting beside others."""
+_FIRST_PAUSE: Final = 0.5
+_LONGEST_PAUSE: Final = 5.0
+
+
+def greet(address: str, greeting: Callable[[list[str]], str]) -> None:
+    """Say on stderr whether the broker at ``address`` is ready; if it isn't, say it again once it is.
+
+    Returns at once: the process that supervises the workers must not wait for any of them.
+
+    :param greeting: makes the line from the reasons why the broker is not ready; none = it is ready.
+    """
+    Thread(target=_greet, args=(address, greeting), name="greeting", daemon=True).start()
+
+
+def _greet(address: str, greeting: Callable[[list[str]], str]) -> None:
+    said, pause = "", _FIRST_PAUSE
+    while True:
+        reasons = _reasons_not_ready(address)
+        # Another reason than before is worth a line; the same one every few seconds is not.
+        line = said if reasons is None else greeting(reasons)
+        if line != said:
+            note(line)
+            said = line
+        if reasons == []:
+            return
+        time.sleep(pause)
+        pause = min(pause * 2, _LONGEST_PAUSE)
+
+
+def _reasons_not_ready(address: str) -> list[str] | None:
+    """Why ``/readyz`` says no; empty = ready, ``None`` = nobody is there: a worker has ended, or all of them do."""
+    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - the start does not wait for it
+
+    parts = urlsplit(address)
+    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWERS_WITHIN)
+    try:
+        connection.request("GET", "/readyz")
+        answer = connection.getresponse()
+        body = json.loads(answer.read())
+        return [] if answer.status == 200 else [str(reason) for reason in body["reasons"]]
+    except TimeoutError:
+        return [f"it does not answer within {_ANSWERS_WITHIN:.0f} s"]
+    except (OSError, HTTPException, ValueError, KeyError):
+        return None
+    finally:
+        connection.close()
