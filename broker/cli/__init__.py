@@ -1,6 +1,7 @@
 """What a person or a script types: ``broker …``. Workers never import it.
 
-* ``main`` – the console script: which module holds which command, errors → lines on stderr and exit codes.
+* ``main`` – the console script, which loads the rest.
+* ``application`` – which module holds which command, errors → lines on stderr and exit codes.
 * ``session`` – settings, providers and the store for the length of one command.
 * ``output`` – tables for people, JSON for programs; ``faults`` – what is said when it goes wrong.
 * ``serve``, ``clients``, ``connections``, ``providers``, ``keys``, ``events``, ``config`` – a command or a group each.

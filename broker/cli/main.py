@@ -1,67 +1,30 @@
-"""The console script ``broker``: finds the module of a command, and turns errors into lines and exit codes."""
+"""The console script ``broker``. It loads the commands, and Ctrl-C ends it without a word while it does."""
 
+import os
+import signal
 import sys
 from collections.abc import Sequence
-from importlib import import_module
-from importlib.metadata import version
-from typing import Annotated, Final
 
-import typer
-
-from broker.cli.faults import complain
-from broker.errors import BrokerError
-
-_MODULES: Final = ("serve", "connect", "doctor", "clients", "providers", "connections", "keys", "events", "config")
-"""Each has ``commands``, and is named after the command (or group of commands) in it."""
+_INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a command; ends with ``SystemExit``. The exit codes stand in :mod:`broker.cli.faults`."""
     words = sys.argv[1:] if arguments is None else list(arguments)
+    # Who ignores the signal (nohup, a shell's ``&``) goes on doing so.
+    interruptible = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if interruptible:
+        # Loading takes long enough for a second thought. An exception could come out of any import, with a traceback
+        # of a page, or be lost in one; and nothing has begun yet that would have to be tidied up.
+        signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
     try:
-        _application(words)(args=words, prog_name="broker")
-    except BrokerError as error:
-        sys.exit(complain(error))
+        from broker.cli.application import application, run  # noqa: PLC0415 - see above
 
-
-def _application(words: Sequence[str]) -> typer.Typer:
-    """The commands; only those of one module where the first word says which, so that ``serve`` starts at once."""
-    app = typer.Typer(
-        help="An OAuth 2.0 broker: connects accounts, keeps their tokens fresh, hands them to your services.",
-        epilog="Exit codes: 1 refused or not found; 2 usage or configuration; 3 store, provider or broker unreachable.",
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        # A traceback with local variables would print secrets.
-        pretty_exceptions_enable=False,
-    )
-    app.callback()(_options)
-    app.command()(demo)
-    for name in words[:1] if words[:1] and words[0] in _MODULES else _MODULES:
-        app.add_typer(import_module(f"broker.cli.{name}").commands)
-    return app
-
-
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"broker {version('broker')}")
-        raise typer.Exit
-
-
-def _options(
-    _version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
-    ] = False,
-) -> None:
-    pass
-
-
-def demo(
-    once: Annotated[bool, typer.Option("--once", help="Press the buttons itself, then end.")] = False,
-) -> None:
-    """See the whole story on this machine: a practice provider, the broker, an app and a worker."""
-    from broker.cli.demo.command import run  # noqa: PLC0415 - brings half of the product along
-
-    raise typer.Exit(run(once=once))
+        app = application(words)
+    finally:
+        if interruptible:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+    run(app, words)
 
 
 if __name__ == "__main__":

@@ -77,6 +77,24 @@ def test_an_unreachable_store_ends_with_3(cli: Cli, monkeypatch: pytest.MonkeyPa
     assert "canary-password" not in result.stderr
 
 
+@pytest.mark.parametrize("module", ["typer", "pydantic", "broker.cli.events", "broker.app.heart"])
+def test_ctrl_c_while_it_loads_is_silent(module: str) -> None:
+    """Whichever module is just being loaded: it ends with 130, and prints nothing."""
+    code = f"""
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+sys.meta_path.insert(0, Interrupting())
+from broker.cli.main import main
+main(["events"])
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "")
+
+
 def loaded_after(code: str) -> set[str]:
     """The modules that a fresh interpreter has loaded after ``code``."""
     report = f"{code}\nimport sys\nprint(*sys.modules)"
@@ -85,7 +103,7 @@ def loaded_after(code: str) -> set[str]:
 
 def test_serve_loads_only_what_it_needs() -> None:
     """The parent process of ``serve`` starts without what only workers, tables and other commands need."""
-    modules = loaded_after("from broker.cli.main import _application\n_application(['serve'])")
+    modules = loaded_after("from broker.cli.application import application\napplication(['serve'])")
     assert "broker.app.supervisor" in modules
     assert modules & {"rich", "httpx2", "redis", "starlette", "structlog", "authlib", "broker.app.heart"} == set()
 
