@@ -18,11 +18,12 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from broker.app.asking import ask
 from broker.app.events import Events, pipe
 from broker.app.process import EXIT_CONFIGURATION, Backoff, WorkerProcess
 from broker.errors import BrokerError, ConfigurationError, StoreUnavailable
@@ -37,6 +38,7 @@ _HURRIED_END_SECONDS = 3.0
 _SAME_WISH_SECONDS = 1.0  # some process managers signal a process and then its group
 _END_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 _EXIT_FAILED = 1
+_NEIGHBOUR_SECONDS = 1.0
 _METRICS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 
 _log = logging.getLogger(__name__)
@@ -209,10 +211,23 @@ def _listen(host: str, port: int) -> socket.socket:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         return socket.create_server((str(address[0]), port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        reason = "another program listens there" if error.errno == errno.EADDRINUSE else error.strerror
+        reason = _who_listens(host, port) if error.errno == errno.EADDRINUSE else error.strerror
         raise ConfigurationError([f"BROKER_HOST, BROKER_PORT: can't listen on {host}:{port}: {reason}"]) from error
+
+
+def _who_listens(host: str, port: int) -> str:
+    """Who has the address that we can't have, and what to do."""
+    with suppress(TimeoutError):
+        answer = ask(_url(host, port), "/livez", seconds=_NEIGHBOUR_SECONDS)
+        if answer == (200, {"status": "alive"}):
+            return "a broker runs there already; end it, or choose another BROKER_PORT"
+    return "another program listens there; end it, or choose another BROKER_PORT"
 
 
 def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
+    return _url(host, port)
+
+
+def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,12 +1,11 @@
 """What ``broker serve`` says once its workers listen: ready, or why not yet. It asks the broker, as anybody does."""
 
-import json
 import time
 from collections.abc import Callable
 from threading import Thread
 from typing import Final
-from urllib.parse import urlsplit
 
+from broker.app.asking import ask
 from broker.cli.output import note
 
 _ANSWERS_WITHIN: Final = 10.0
@@ -42,18 +41,11 @@ def _greet(address: str, greeting: Callable[[list[str]], str]) -> None:
 
 def _reasons_not_ready(address: str) -> list[str] | None:
     """Why ``/readyz`` says no; empty = ready, ``None`` = nobody is there: a worker has ended, or all of them do."""
-    from http.client import HTTPConnection, HTTPException  # noqa: PLC0415 - the start does not wait for it
-
-    parts = urlsplit(address)
-    connection = HTTPConnection(parts.hostname or "", parts.port, timeout=_ANSWERS_WITHIN)
     try:
-        connection.request("GET", "/readyz")
-        answer = connection.getresponse()
-        body = json.loads(answer.read())
-        return [] if answer.status == 200 else [str(reason) for reason in body["reasons"]]
+        answer = ask(address, "/readyz", seconds=_ANSWERS_WITHIN)
     except TimeoutError:
         return [f"it does not answer within {_ANSWERS_WITHIN:.0f} s"]
-    except (OSError, HTTPException, ValueError, KeyError):
+    if answer is None:
         return None
-    finally:
-        connection.close()
+    status, body = answer
+    return [] if status == 200 else [str(reason) for reason in body.get("reasons", ())]

@@ -74,6 +74,14 @@ def test_a_taken_port_is_one_line(tmp_path: Path) -> None:
         port = str(other.getsockname()[1])
         ended = serve(broker_environment(tmp_path, {"BROKER_PORT": port}), tmp_path)
     assert ended.returncode == 2
-    assert (
-        ended.stderr == f"BROKER_HOST, BROKER_PORT: can't listen on 127.0.0.1:{port}: another program listens there\n"
-    )
+    fault = f"BROKER_HOST, BROKER_PORT: can't listen on 127.0.0.1:{port}: another program listens there"
+    assert ended.stderr == f"{fault}; end it, or choose another BROKER_PORT\n"
+
+
+def test_a_second_broker_is_told_of_the_first(tmp_path: Path, sandbox_url: str) -> None:
+    """What listens there already is a broker itself, and it says so."""
+    with broker_process({"PRACTICE": sandbox_url}) as url:
+        port = url.rpartition(":")[2]
+        ended = serve(broker_environment(tmp_path, {"BROKER_PORT": port}), tmp_path)
+    assert ended.returncode == 2
+    assert ended.stderr.endswith("a broker runs there already; end it, or choose another BROKER_PORT\n")
