@@ -21,6 +21,8 @@ _MAP, _SEQ, _STR, _NULL = (f"tag:yaml.org,2002:{name}" for name in ("map", "seq"
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _SYNTAX = re.compile(r"<[a-z ]+>|[^\w\s]")
 """What may be repeated of an error of the parser: its own names for things, and single punctuation marks."""
+_TAB = r"character '\t'"
+"""How the library quotes the one blank that can't be seen, and that editors put in by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ def parse(text: str, faults: list[Fault]) -> Node | None:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         problem = _QUOTED.sub(_only_syntax, error.problem or "")
+        if _TAB in (error.problem or ""):
+            problem = "a tab stands where only spaces may; YAML is indented with spaces"
         faults.append(Fault(mark.line + 1 if mark else 1, (), f"not valid YAML: {problem}"))
     except yaml.YAMLError:
         faults.append(Fault(1, (), "not valid YAML: it holds characters that are not allowed"))

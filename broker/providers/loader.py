@@ -28,7 +28,7 @@ def load_providers(path: Path, environ: Mapping[str, str]) -> Registry:
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise ConfigurationError(
-            [f"{path}: can't be read: {reason} (BROKER_PROVIDERS_FILE says where it is)"]
+            [f"{path.absolute()}: can't be read: {reason} (BROKER_PROVIDERS_FILE says where it is)"]
         ) from None
     except UnicodeDecodeError:
         raise ConfigurationError([f"{path}: is not UTF-8 text"]) from None
@@ -46,11 +46,16 @@ def load_providers(path: Path, environ: Mapping[str, str]) -> Registry:
 def _entries(document: Node, faults: list[Fault]) -> dict[str, Node]:
     """What stands under ``providers:``."""
     if not isinstance(document.value, dict) or "providers" not in document.value:
-        faults.append(Fault(document.line, ("providers",), "required, but missing"))
+        faults.append(
+            Fault(document.line, ("providers",), "required, but missing; the entries stand under it, indented")
+        )
         return {}
     for key, node in document.value.items():
         if key != "providers":
-            faults.append(Fault(node.line, (key,), f"unknown key{suggestion(key, ['providers'])}"))
+            hint = suggestion(key, ["providers"])
+            if not hint and isinstance(node.value, dict):
+                hint = " (if it is an entry: indent it under providers:)"
+            faults.append(Fault(node.line, (key,), f"unknown key{hint}"))
     providers = document.value["providers"]
     if not isinstance(providers.value, dict):
         faults.append(Fault(providers.line, ("providers",), "must be a mapping of names to entries"))

@@ -6,7 +6,7 @@ ready, but an unset variable is no fault. Whatever can be judged without it is j
 
 from collections.abc import Iterator
 from types import NoneType
-from typing import Any, get_args
+from typing import Any, Final, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -16,6 +16,14 @@ from broker.providers.schema import Provider
 
 _FROM_LOADER = frozenset(name for name, field in Provider.model_fields.items() if field.exclude)
 """Fields of ``Provider`` that the file can't set."""
+_IN_YAMLS_WORDS: Final = {
+    "tuple_type": "must be a list",
+    "dict_type": "must be a mapping",
+    "model_type": "must be a mapping",
+    "string_type": "must be text; a number or a yes needs quotes for that",
+    "missing": "required, but missing",
+}
+"""What the library says in Python's words."""
 
 
 def validate(name: str, entry: Node, faults: list[Fault]) -> Provider | None:
@@ -82,8 +90,7 @@ def _faults(name: str, entry: Node, errors: list[Any]) -> Iterator[Fault]:
         message = f"{message[0].lower()}{message[1:]}"
         if error["type"] == "extra_forbidden":
             message = f"unknown key{suggestion(str(path[-1]), _keys_at(path[:-1]))}"
-        elif error["type"] == "missing":
-            message = "required, but missing"
+        message = _IN_YAMLS_WORDS.get(error["type"], message)
         yield Fault(_line(entry, path), ("providers", name, *path), message)
 
 

@@ -58,6 +58,13 @@ def test_what_yaml_allows_beyond_data_is_refused(faults: Faults, line: str, mess
     assert message in found[0]
 
 
+@pytest.mark.parametrize("line", ["\tissuer: x", "  \tissuer: x", "    issuer:\n\t  - x"])
+def test_a_tab_is_named(faults: Faults, line: str) -> None:
+    """It can't be seen, and some editors put it in by themselves."""
+    (found,) = faults(f"providers:\n  a:\n    display_name: A\n{line}\n")
+    assert "a tab stands where only spaces may" in found
+
+
 def test_keys_and_plain_values_stay_the_text_they_are(load: Load) -> None:
     """YAML 1.1 would make a truth value of ``on``, eight of ``010`` and a date of a version."""
     provider = load(

@@ -69,6 +69,45 @@ def test_every_fault_is_reported_at_once(faults: Faults) -> None:
     ]
 
 
+def test_a_wrong_kind_of_value_is_told_in_yamls_words(faults: Faults) -> None:
+    """Who writes YAML knows lists, mappings and text; tuples and dictionaries are ours."""
+    text = """\
+        providers:
+          a:
+            display_name: A
+            issuer: https://a.example
+            default_scopes: profile
+            scopes: [profile]
+            refresh: strict
+            client_id: 5
+        """
+    assert faults(text) == [
+        "providers.yaml:5: providers.a.default_scopes: must be a list",
+        "providers.yaml:6: providers.a.scopes: must be a mapping",
+        "providers.yaml:7: providers.a.refresh: must be a mapping",
+        "providers.yaml:8: providers.a.client_id: must be text; a number or a yes needs quotes for that",
+    ]
+
+
+def test_an_entry_at_the_top_is_told_where_it_belongs(faults: Faults) -> None:
+    """The likeliest mistake of a first entry is its indentation."""
+    found = faults("providers: {}\nmine:\n  display_name: Mine\nversion: 2\n")
+    assert found == [
+        "providers.yaml:2: mine: unknown key (if it is an entry: indent it under providers:)",
+        "providers.yaml:4: version: unknown key",
+    ]
+    (missing,) = faults("mine:\n  display_name: Mine\n")
+    assert missing.endswith("providers: required, but missing; the entries stand under it, indented")
+
+
+def test_a_file_that_is_not_found_is_named_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The usual reason is that the command runs in another folder."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError) as caught:
+        load_providers(Path("providers.yaml"), {})
+    assert caught.value.faults[0].startswith(f"{tmp_path}/providers.yaml: can't be read: No such file")
+
+
 @pytest.mark.parametrize("text", ["", "# nothing", "[]", "text", "other: 1", "null"])
 def test_a_file_without_providers_is_a_fault(faults: Faults, text: str) -> None:
     """An empty or unrelated file is not taken for "no providers"."""
