@@ -88,9 +88,16 @@ def _check_provider(broker: RemoteBroker, name: str) -> None:
                 f"{provider['display_name']} is not ready. What the broker lacks:",
                 *(f"  {missing}" for missing in provider["missing"]),
                 f"Register an app at {provider['display_name']} with the redirect URI {provider['redirect_uri']}",
-                "Set what it gives you in the broker's environment or .env, and restart broker serve.",
+                _where_to_set(provider["missing"]),
             ]
         )
+
+
+def _where_to_set(missing: Sequence[str]) -> str:
+    """A variable is set in the environment; a key that the entry lacks is written into it."""
+    if all(what.startswith("environment variable ") for what in missing):
+        return "Set what it gives you in the broker's environment or .env, and restart broker serve."
+    return "Write what it gives you into its entry of providers.yaml, and restart broker serve."
 
 
 def _connect(broker: RemoteBroker, wish: Mapping[str, object], *, open_browser: bool) -> dict[str, Any]:

@@ -53,8 +53,10 @@ def of_providers(settings: Settings, providers: Registry) -> Iterator[Check]:
     untouched = _untouched(settings, providers)
     for provider in providers:
         missing, todo = lacks(provider), []
-        if missing:
+        if provider.missing_variables:
             todo.append("set it in the environment or in .env, and restart the broker")
+        elif missing:
+            todo.append(f"write it into its entry in {settings.providers_file}, and restart the broker")
         if "authorization_code" in provider.grant_types:
             manual = f" ({provider.documentation})" if provider.documentation else ""
             todo.append(f"redirect URI to register there{manual}: {provider.redirect_uri(settings.public_url)}")

@@ -9,6 +9,9 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from broker.cli.connect import _check_provider
+from broker.cli.remote import RemoteBroker
+from broker.errors import ConfigurationError
 from tests.cli.browser import visit
 from tests.cli.terminal import Terminal, terminal
 from tests.processes import broker_environment
@@ -75,6 +78,23 @@ def test_a_provider_that_is_not_ready_says_what_to_do(terminal: Terminal, sandbo
     assert f"{terminal.running.url}/callback/unconfigured" in result.stderr
     assert not terminal.page.exists()
     assert sandbox.get("/counters").json()["authorize"] == 0
+
+
+@pytest.mark.parametrize(
+    ("missing", "place"),
+    [(["environment variable X_ID"], "environment or .env"), (["client_id"], "its entry of providers.yaml")],
+)
+def test_where_to_set_what_is_missing_depends_on_what_it_is(missing: list[str], place: str) -> None:
+    """A variable is set in the environment, a key that the entry lacks is written into it."""
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(
+            200, json={"ready": False, "display_name": "X", "missing": missing, "redirect_uri": "http://x"}
+        )
+
+    with httpx2.Client(transport=httpx2.MockTransport(answer)) as http, pytest.raises(ConfigurationError) as refused:
+        _check_provider(RemoteBroker(http, "http://broker.example"), "x")
+    assert place in refused.value.faults[-1]
 
 
 @pytest.mark.parametrize("name", ["nowhere", "../connections", "a/b?c"])

@@ -68,6 +68,21 @@ def test_providers_that_nobody_set_up_take_one_line(cli: Cli, monkeypatch: pytes
     assert [result[f"provider {name}"] for name in ("base", "one", "two", "half")] == ["ok", "warn", "warn", "warn"]
 
 
+def test_a_key_that_the_entry_lacks_is_advised_to_be_written_there(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No variable is named for it, so none can be set; what the entry takes from a variable is set there."""
+    (tmp_path / "some.yaml").write_text("""\
+providers:
+  bare: {display_name: Bare, issuer: https://p.example, client_secret: x}
+  named: {display_name: Named, issuer: https://p.example, client_secret: x, client_id: "${P_ID}"}
+""")
+    monkeypatch.setenv("BROKER_PROVIDERS_FILE", "some.yaml")
+    advice = {check["name"]: check["advice"] for check in cli("doctor", "--json").json["checks"]}
+    assert advice["provider bare"].startswith("write it into its entry in some.yaml, and restart the broker")
+    assert advice["provider named"].startswith("set it in the environment or in .env, and restart the broker")
+
+
 def test_faulty_settings_are_all_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every faulty setting is a failure of its own; nothing else is tried."""
     monkeypatch.setenv("BROKER_WORKERS", "none")
