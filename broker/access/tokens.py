@@ -1,5 +1,6 @@
 """Broker tokens: opaque, 15 minutes long, hashed at rest."""
 
+import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
@@ -9,6 +10,10 @@ from broker.errors import OAuthError
 from broker.models.access import CLIENT_SCOPES, Caller, Client
 from broker.models.ids import digest, new_secret
 from broker.vault.documents import Documents
+
+_SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,30}")
+"""A scope (RFC 6749 §3.3). Ours are short; what is longer may be a secret in the wrong place, and is not repeated."""
+_NAMED_AT_MOST: Final = 5
 
 LIFETIME: Final = 900
 """Seconds a broker access token lives."""
@@ -46,8 +51,10 @@ class BrokerTokens:
 
         :raises OAuthError: ``invalid_scope``; the client lacks one of them (RFC 6749 §5.2).
         """
-        if requested is not None and (not requested or set(requested) - set(client.scopes)):
-            raise OAuthError("invalid_scope", "the client does not have every scope that was asked for")
+        if requested is not None and not requested:
+            raise OAuthError("invalid_scope", "scope names none")
+        if requested is not None and (lacking := set(requested) - set(client.scopes)):
+            raise OAuthError("invalid_scope", f"the client lacks scopes that were asked for{_named(lacking)}")
         wanted = client.scopes if requested is None else requested
         scopes = tuple(scope for scope in CLIENT_SCOPES if scope in wanted)
         token, now = new_secret("bat"), self._clock()
@@ -74,3 +81,8 @@ class BrokerTokens:
         grant = await self.find(token_digest)
         if grant is not None and grant.client_id == caller.client_id:
             await self._documents.delete_broker_token(token_digest)
+
+
+def _named(scopes: Collection[str]) -> str:
+    known = sorted(scope for scope in scopes if _SCOPE.fullmatch(scope))[:_NAMED_AT_MOST]
+    return f": {' '.join(known)}" if known else ""

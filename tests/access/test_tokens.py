@@ -32,6 +32,21 @@ async def test_a_scope_that_the_client_lacks_is_refused(
     assert raw_store.keys("broker:bat:*") == []
 
 
+async def test_the_scopes_that_the_client_lacks_are_named(heart: Heart) -> None:
+    """A typing error is found at once; what does not look like a scope of ours is not repeated."""
+    client, _ = await heart.clients.create("app", scopes=["connect"])
+
+    async def refusal(*requested: str) -> str:
+        with pytest.raises(OAuthError) as refused:
+            await heart.broker_tokens.issue(client, requested)
+        return refused.value.detail
+
+    assert await refusal("connect", "tokens:reed") == "the client lacks scopes that were asked for: tokens:reed"
+    for odd in ("x" * 31, 'say"so', "back\\slash", "ümlaut", "two words", "line\n"):
+        assert await refusal(odd) == "the client lacks scopes that were asked for"
+    assert (await refusal(*"gfedcba")).endswith(": a b c d e")
+
+
 async def test_only_the_digest_of_a_token_is_stored_and_not_for_longer_than_it_lives(
     heart: Heart, raw_store: redis.Redis
 ) -> None:
