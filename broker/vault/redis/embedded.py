@@ -174,4 +174,5 @@ class EmbeddedStore:
 
     def _owned_by_another(self) -> ConfigurationError:
         pid = holder(self._data_dir / "lock")
-        return ConfigurationError([f"BROKER_DATA_DIR: {self._data_dir} is in use by process {pid}"])
+        advice = "end it, or give this broker another BROKER_DATA_DIR"
+        return ConfigurationError([f"BROKER_DATA_DIR: {self._data_dir} is in use by process {pid}; {advice}"])
