@@ -168,6 +168,9 @@ def problem(error: BrokerError, request_id: str) -> Response:
 def faults_of(error: ValidationError) -> Sequence[FieldFault]:
     """pydantic's findings as field and message; the values stay out."""
     return [
-        FieldFault(".".join(str(part) for part in fault["loc"]) or "body", fault["msg"])
+        FieldFault(
+            ".".join(str(part) for part in fault["loc"]) or "body",
+            "unknown field" if fault["type"] == "extra_forbidden" else fault["msg"],
+        )
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     ]
