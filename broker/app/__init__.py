@@ -4,7 +4,7 @@
 * ``composition`` – heart → faces → a Starlette app with its lifespan.
 * ``operations`` – ``/livez``, ``/readyz``, ``/metrics``; ``faults`` – the last resort for errors.
 * ``supervisor`` – the parent process of ``serve``: listens, owns the embedded store, keeps ``worker`` processes alive;
-  ``process``, ``events`` – how it does so.
+  ``process``, ``events`` – how it does so; ``asking`` – how a broker is asked whether it is there, and ready.
 
 Imports every room; only ``cli`` imports it.
 """

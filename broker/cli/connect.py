@@ -4,9 +4,10 @@ import getpass
 import os
 import secrets
 import sys
+import time
 import webbrowser
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -18,13 +19,17 @@ from broker.cli.loopback import listening
 from broker.cli.output import Json, note, print_fields, print_json
 from broker.cli.registration import sign_in
 from broker.cli.remote import RemoteBroker
-from broker.errors import ConfigurationError, Conflict, NotFound
-from broker.settings import load_settings
+from broker.cli.session import configured_providers
+from broker.errors import BrokerUnreachable, ConfigurationError, Conflict, NotFound
+from broker.settings import Settings, load_settings
 
 commands = typer.Typer()
 
 _PATIENCE: Final = 600.0
 """Seconds that a person has for signing in and approving."""
+_LOOKS_EVERY: Final = 1.5
+_LOOKS_IN_VAIN: Final = 3
+"""After so many looks, so many seconds apart, the broker counts as gone."""
 _NEXT: Final = """
 All of them: broker connections list
 Its token, for a service (broker clients create my-service --scope tokens:read):
@@ -45,6 +50,9 @@ def connect(
         list[str] | None,
         typer.Option(help="What the provider asks for, such as a subdomain; may be repeated.", metavar="NAME=VALUE"),
     ] = None,
+    connection: Annotated[
+        str | None, typer.Option(help="Renew this connection instead of making another one.", metavar="con_…")
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Only print the link.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -52,18 +60,23 @@ def connect(
     parameters = _parameters(parameter or [])
     settings = load_settings()
     url = settings.url or settings.public_url
-    subject = subject or f"local:{getpass.getuser()}"
     with httpx2.Client(trust_env=False) as http:
         broker = RemoteBroker(http, url)
         broker.check_ready()
         sign_in(broker, settings, url)
-        _check_provider(broker, provider)
-        wish = {"provider": provider, "subject": subject, "scopes": scope or [], "parameters": parameters}
-        connection = _connect(broker, wish, open_browser=not no_browser)
+        _check_provider(broker, provider, settings)
+        wish = {
+            "provider": provider,
+            "subject": subject or _subject(broker, connection),
+            "scopes": scope or [],
+            "parameters": parameters,
+            "connection_id": connection,
+        }
+        connected = _connect(broker, wish, open_browser=not no_browser)
     if as_json:
-        print_json(connection)
+        print_json(connected)
     else:
-        _print(connection, url)
+        _print(connected, url)
 
 
 def _parameters(pairs: Sequence[str]) -> dict[str, str]:
@@ -76,10 +89,21 @@ def _parameters(pairs: Sequence[str]) -> dict[str, str]:
     return parameters
 
 
-def _check_provider(broker: RemoteBroker, name: str) -> None:
+def _subject(broker: RemoteBroker, renewed: str | None) -> str:
+    """Whose the connection will be: it stays with whom it is, and a new one is this user's."""
+    if renewed is None:
+        return f"local:{getpass.getuser()}"
+    return str(broker.call("GET", f"/v1/connections/{quote(renewed, safe='')}")["subject"])
+
+
+def _check_provider(broker: RemoteBroker, name: str, settings: Settings) -> None:
     try:
         provider = broker.call("GET", f"/v1/providers/{quote(name, safe='')}")
     except NotFound:
+        if _written_down(name, settings):
+            # The broker reads the file when it starts.
+            fault = f"{settings.providers_file} has a provider {name!r} that the running broker does not know yet"
+            raise NotFound(f"{fault}: restart broker serve") from None
         known = ", ".join(item["name"] for item in broker.call("GET", "/v1/providers")["items"])
         raise NotFound(f"there is no provider {name!r}; there are: {known or 'none'}") from None
     if not provider["ready"]:
@@ -91,6 +115,14 @@ def _check_provider(broker: RemoteBroker, name: str) -> None:
                 _where_to_set(provider["missing"]),
             ]
         )
+
+
+def _written_down(name: str, settings: Settings) -> bool:
+    """Whether this machine's file has the provider. A file that can't be read is not this command's concern."""
+    try:
+        return name in configured_providers(settings)
+    except ConfigurationError:
+        return False
 
 
 def _where_to_set(missing: Sequence[str]) -> str:
@@ -115,7 +147,7 @@ def _connect(broker: RemoteBroker, wish: Mapping[str, object], *, open_browser: 
         if open_browser and _has_display():
             webbrowser.open(session["connect_url"])
         with _waiting("Waiting for you in the browser"):
-            return _wait(result)
+            return _wait(result, broker)
 
 
 def _complete(broker: RemoteBroker, session_id: str, subject: str, answer: Mapping[str, str]) -> dict[str, Any]:
@@ -126,11 +158,20 @@ def _complete(broker: RemoteBroker, session_id: str, subject: str, answer: Mappi
     return connection
 
 
-def _wait(result: "Future[dict[str, Any]]") -> dict[str, Any]:
-    try:
-        return result.result(_PATIENCE)
-    except TimeoutError:
-        raise Conflict("nobody came back from the provider within ten minutes; try again") from None
+def _wait(result: "Future[dict[str, Any]]", broker: RemoteBroker) -> dict[str, Any]:
+    """What came of it. Where the broker is gone, the person will not come back: nobody is there to send them.
+
+    :raises BrokerUnreachable: it stays away for longer than a restart takes.
+    """
+    deadline, away = time.monotonic() + _PATIENCE, 0
+    while time.monotonic() < deadline:
+        # Not the exception: the work itself may raise a TimeoutError, which is no end of our patience.
+        if wait([result], _LOOKS_EVERY).done:
+            return result.result()
+        away = 0 if broker.answers() else away + 1
+        if away == _LOOKS_IN_VAIN:
+            raise BrokerUnreachable("the broker stopped answering meanwhile; start it again and repeat this command")
+    raise Conflict("nobody came back from the provider within ten minutes; try again")
 
 
 def _has_display() -> bool:

@@ -1,5 +1,7 @@
 """``broker connections``: what is connected, how it fares, and its end."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -8,7 +10,7 @@ from broker.app.heart import Heart
 from broker.cli.output import Json, Yes, confirm, note, print_fields, print_json, print_table
 from broker.cli.session import with_heart
 from broker.downstream.api.views import AccountView, ConnectionList, ConnectionView, DisconnectedView, TestedView
-from broker.errors import NotFound
+from broker.errors import NotFound, ReauthRequired
 from broker.models.access import DEFAULT_TENANT
 from broker.models.connection import Connection, Status
 from broker.models.ids import is_id
@@ -67,7 +69,8 @@ def try_out(connection_id: ConnectionId, as_json: Json = False) -> None:
 
     async def work(heart: Heart) -> TestedView:
         connection = await existing_connection(heart, connection_id)
-        account = await heart.lifecycle.test(connection, request_id=None)
+        with _advising(connection):
+            account = await heart.lifecycle.test(connection, request_id=None)
         return TestedView.of(connection, account)
 
     tested = with_heart(work)
@@ -90,7 +93,8 @@ def refresh(connection_id: ConnectionId, as_json: Json = False) -> None:
 
     async def work(heart: Heart) -> ConnectionView:
         connection = await existing_connection(heart, connection_id)
-        return ConnectionView.of(await heart.lifecycle.refresh(connection, request_id=None))
+        with _advising(connection):
+            return ConnectionView.of(await heart.lifecycle.refresh(connection, request_id=None))
 
     _print_connection(with_heart(work), as_json=as_json)
 
@@ -130,6 +134,19 @@ async def existing_connection(heart: Heart, connection_id: str) -> Connection:
     if connection is None:
         raise NotFound("no such connection")
     return connection
+
+
+@contextmanager
+def _advising(connection: Connection) -> Iterator[None]:
+    """Where only the person can bring the connection back, say with which command they do."""
+    try:
+        yield
+    except ReauthRequired as error:
+        # A disconnected one can't come back; one without a person is renewed by nobody's consent.
+        if connection.status is Status.REVOKED or connection.credential_type != "oauth2":
+            raise
+        command = f"broker connect {connection.provider} --connection {connection.id}"
+        raise ReauthRequired(f"{error.detail}: {command}") from None
 
 
 def _account(account: AccountView | None) -> str | None:

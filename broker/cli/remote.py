@@ -49,6 +49,13 @@ class RemoteBroker:
         if status != "ready":
             raise BrokerUnreachable(f"what answers at {self._url} is not a broker")
 
+    def answers(self) -> bool:
+        """Whether the broker is there at all, be it ready or not."""
+        try:
+            return self._send("GET", "/livez", timeout=_LOOKS_WITHIN).is_success
+        except BrokerUnreachable:
+            return False
+
     def sign_in(self, registration: Registration) -> None:
         """Get a broker token (RFC 6749 §4.4), for all calls that follow.
 

@@ -12,9 +12,10 @@ import pytest
 from broker.cli.connect import _check_provider
 from broker.cli.remote import RemoteBroker
 from broker.errors import ConfigurationError
+from broker.settings import load_settings
 from tests.cli.browser import visit
 from tests.cli.terminal import Terminal, terminal
-from tests.processes import broker_environment
+from tests.processes import broker_environment, broker_process
 
 __all__ = ["terminal"]
 
@@ -93,8 +94,53 @@ def test_where_to_set_what_is_missing_depends_on_what_it_is(missing: list[str], 
         )
 
     with httpx2.Client(transport=httpx2.MockTransport(answer)) as http, pytest.raises(ConfigurationError) as refused:
-        _check_provider(RemoteBroker(http, "http://broker.example"), "x")
+        _check_provider(RemoteBroker(http, "http://broker.example"), "x", load_settings({}, env_file=None))
     assert place in refused.value.faults[-1]
+
+
+def test_a_provider_that_was_just_written_down_needs_a_restart(terminal: Terminal, tmp_path: Path) -> None:
+    """The running broker doesn't know it yet; the command looks into the file and says what to do."""
+    (tmp_path / "new.yaml").write_text("providers:\n  fresh: {display_name: Fresh, issuer: https://fresh.example}\n")
+    result = terminal.run("connect", "fresh", BROKER_PROVIDERS_FILE=str(tmp_path / "new.yaml"))
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.strip().endswith("has a provider 'fresh' that the running broker does not know yet: "
+                                          "restart broker serve")  # fmt: skip
+
+
+def test_a_broker_that_dies_meanwhile_is_noticed(tmp_path: Path, sandbox_url: str) -> None:
+    """Nobody will come back from it: the command ends with 3 within some seconds, and says why."""
+    environ = broker_environment(tmp_path, {"PRACTICE": sandbox_url})
+    command = [sys.executable, "-m", "broker.cli.main", "connect", "practice", "--no-browser"]
+    with broker_process(environ):
+        process = subprocess.Popen(
+            command, env=environ, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert process.stderr is not None
+        assert "/connect/" in process.stderr.readline() + process.stderr.readline()
+    with process:
+        stdout, stderr = process.communicate(timeout=20)
+    assert (process.returncode, stdout) == (3, "")
+    assert "the broker stopped answering meanwhile" in stderr
+
+
+def test_a_connection_is_renewed_by_the_command_that_its_refresh_names(
+    terminal: Terminal, sandbox: httpx2.Client
+) -> None:
+    """Once the grant is gone, ``refresh`` and ``test`` name the command; it keeps the connection and its subject."""
+    made = json.loads(terminal.run("connect", "practice", "--subject", "ann", "--json").stdout)
+    sandbox.post("/control", json={"revoke_grants": True}).raise_for_status()
+    for command in ("refresh", "test"):
+        refused = terminal.run("connections", command, made["id"])
+        assert refused.returncode == 1
+        assert refused.stderr.strip().endswith(f"broker connect practice --connection {made['id']}")
+    renewed = terminal.run("connect", "practice", "--connection", made["id"], "--json")
+    assert renewed.returncode == 0, renewed.stderr
+    connection = json.loads(renewed.stdout)
+    assert (connection["id"], connection["subject"], connection["status"]) == (made["id"], "ann", "active")
+    assert len(terminal.json("connections", "list")["items"]) == 1
+    terminal.run("connections", "delete", made["id"])
+    ended = terminal.run("connections", "refresh", made["id"])
+    assert (ended.returncode, "broker connect" in ended.stderr) == (1, False)
 
 
 @pytest.mark.parametrize("name", ["nowhere", "../connections", "a/b?c"])
