@@ -1,6 +1,8 @@
 """``broker events``: the audit record."""
 
 import json
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated
 
 import typer
@@ -11,15 +13,20 @@ from broker.cli.output import Json, note, print_json, print_table
 from broker.cli.session import with_heart
 from broker.downstream.api.views import EventList, EventView
 from broker.models.access import DEFAULT_TENANT
-from broker.vault.listing import decode_cursor
+from broker.models.event import Event
+from broker.vault.listing import Position, decode_cursor
 
 commands = typer.Typer()
+
+_Read = Callable[[Position | None, int], Awaitable[list[tuple[Position, Event]]]]
+"""So many events, older than a position."""
 
 
 @commands.command()
 def events(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
     connection: Annotated[str | None, typer.Option(help="Only those of this connection.", metavar="con_…")] = None,
+    type_: Annotated[str | None, typer.Option("--type", help="Only those of this type: token.released, …")] = None,
     tenant: Annotated[str, typer.Option(help="Whose record; a connection has its own.")] = DEFAULT_TENANT,
     cursor: Annotated[str | None, typer.Option(help="Go on where the list before ended.")] = None,
     as_json: Json = False,
@@ -28,18 +35,14 @@ def events(
 
     async def work(heart: Heart) -> EventList:
         after = decode_cursor(cursor) if cursor else None
-        if connection is None:
-            # What was recorded before this command is in its answer.
-            await heart.bookkeeping.settle_all()
-            found = await heart.journal.of_tenant(tenant, after, limit)
-        else:
-            its_tenant = (await existing_connection(heart, connection)).tenant
-            await heart.bookkeeping.settle_connection(connection)
-            found = await heart.journal.of_connection(its_tenant, connection, after, limit)
-        return EventList(
-            items=[EventView.of(event) for _, event in found],
-            next_cursor=found[-1][0].encode() if len(found) >= limit else None,
-        )
+        read = await _reader(heart, tenant, connection)
+        while True:
+            found = await read(after, limit)
+            after = found[-1][0] if len(found) >= limit else None
+            shown = [EventView.of(event) for _, event in found if type_ in {None, event.type}]
+            # A page without any such event is no answer while there are older ones.
+            if shown or after is None:
+                return EventList(items=shown, next_cursor=after.encode() if after else None)
 
     page = with_heart(work)
     if as_json:
@@ -49,3 +52,13 @@ def events(
     print_table(["AT", "EVENT", "CONNECTION", "CLIENT", "DATA"], rows)
     if page.next_cursor:
         note(f"There are more: --cursor {page.next_cursor}")
+
+
+async def _reader(heart: Heart, tenant: str, connection: str | None) -> _Read:
+    """Reads the record of the tenant, or of one connection. What was recorded before this command is in it."""
+    if connection is None:
+        await heart.bookkeeping.settle_all()
+        return partial(heart.journal.of_tenant, tenant)
+    its_tenant = (await existing_connection(heart, connection)).tenant
+    await heart.bookkeeping.settle_connection(connection)
+    return partial(heart.journal.of_connection, its_tenant, connection)

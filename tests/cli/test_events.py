@@ -26,6 +26,23 @@ def test_what_happened_is_shown_newest_first(cli: Cli, make_connection: Callable
     assert second.id not in table
 
 
+def test_one_type_is_shown_alone_and_looked_for_behind_others(
+    cli: Cli, make_connection: Callable[..., Connection]
+) -> None:
+    """``--type`` leaves the others out; a page that has none of it is passed over."""
+    first, second = make_connection(), make_connection()
+    for connection in (first, second):
+        cli("connections", "delete", connection.id)
+
+    def shown(*flags: str) -> list[str]:
+        return [item["connection_id"] for item in cli("events", "--json", *flags).json["items"]]
+
+    assert shown("--type", "connection.created") == [second.id, first.id]
+    assert shown("--type", "connection.created", "--limit", "1") == [second.id]
+    assert shown("--type", "connection.created", "--connection", first.id) == [first.id]
+    assert shown("--type", "nothing.such") == []
+
+
 def test_a_cut_record_goes_on_at_its_cursor(cli: Cli, make_connection: Callable[..., Connection]) -> None:
     """``--cursor`` continues where ``--limit`` cut."""
     make_connection()
