@@ -98,23 +98,32 @@ async def test_a_full_store_refuses_and_keeps_the_connection(keyring: Keyring) -
         await store.aclose()
 
 
-async def test_the_first_ring_is_adopted_and_a_larger_one_joins(
-    raw_store: redis.Redis, store_server: EmbeddedStore
-) -> None:
-    """The store remembers each key by a fingerprint and which key writes; a ring with one more key adds that."""  # K6
-    first = Keyring([("k1", KEY_1)])
-    store = open_store(store_server.url, first, wait_replicas=0)
+async def test_the_first_ring_registers_its_first_key(raw_store: redis.Redis, store_server: EmbeddedStore) -> None:
+    """The store remembers the key that writes, by a fingerprint; the ring's others have sealed nothing."""  # K6
+    ring = Keyring([("k1", KEY_1), ("k2", KEY_2)])
+    store = open_store(store_server.url, ring, wait_replicas=0)
     assert await store.execute("PING") == b"PONG"
-    fingerprint = first.fingerprints()["k1"].encode()
-    assert raw_store.hgetall(names.KEYRING) == {b"kid:k1": fingerprint, b"writer": b"k1"}
+    assert raw_store.hgetall(names.KEYRING) == {b"kid:k1": ring.fingerprints()["k1"].encode(), b"writer": b"k1"}
     await store.aclose()
 
+
+async def test_a_replica_with_one_more_key_disturbs_nobody(raw_store: redis.Redis, store_server: EmbeddedStore) -> None:
+    """A larger ring connects and changes nothing: the writer stays, and rings without the new key stay ready."""  # K4
+    smaller = open_store(store_server.url, Keyring([("k1", KEY_1)]), wait_replicas=0)
+    await smaller.execute("PING")
+    before = snapshot(raw_store)
+
     larger = Keyring([("k2", KEY_2), ("k1", KEY_1)])
-    store = open_store(store_server.url, larger, wait_replicas=0)
-    await store.execute("PING")
+    canary = open_store(store_server.url, larger, wait_replicas=0)
+    await canary.execute("PING")
     assert larger.writer == "k1"  # which key writes stands in the store, not in the order of one replica's ring
-    assert set(raw_store.hgetall(names.KEYRING)) == {b"kid:k1", b"kid:k2", b"writer"}
-    await store.aclose()
+    assert snapshot(raw_store) == before
+    await canary.aclose()
+
+    await smaller.aclose()
+    again = open_store(store_server.url, Keyring([("k1", KEY_1)]), wait_replicas=0)
+    assert await again.execute("PING") == b"PONG"
+    await again.aclose()
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 #!lua flags=allow-oom
--- Compare a ring with the keys this store has been written with, and register the ring's new keys.
+-- Compare a ring with the keys this store has been written with. The first ring's writing key is registered; other keys
+-- have sealed nothing, so replicas that lack them must not be turned away because of them.
 -- KEYS: keyring
 -- ARGV: the ring's writer, then kid, fingerprint, …
 -- Answers {"ok", the writing kid} or, having changed nothing, {"missing", kid} / {"different", kid}.
@@ -22,11 +23,8 @@ for i = 1, #known, 2 do
         end
     end
 end
-for i = 2, #ARGV, 2 do
-    redis.call('HSETNX', KEYS[1], 'kid:' .. ARGV[i], ARGV[i + 1])
-end
 if not writer then
     writer = ARGV[1]
-    redis.call('HSET', KEYS[1], 'writer', writer)
+    redis.call('HSET', KEYS[1], 'writer', writer, 'kid:' .. writer, ring[writer])
 end
 return {'ok', writer}
