@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
@@ -56,7 +57,7 @@ class Bookkeeping:
         await self._settle([bucket_of(connection_id)])
 
     async def _settle(self, buckets: Iterable[int]) -> int:
-        moved, tenants = 0, set[str]()
+        moved, written = 0, defaultdict[str, set[str]](set)
         for bucket in buckets:
             while parcels := await self._journal.collect(bucket, _AT_ONCE):
                 events = [parcel.event for parcel in parcels]
@@ -64,9 +65,10 @@ class Bookkeeping:
                 await self._journal.write(events)
                 await self._list_again(events)
                 await self._journal.acknowledge(bucket, parcels)
-                tenants.update(event.tenant for event in events)
+                for event in events:
+                    written[event.tenant].update({event.connection_id} if event.connection_id else ())
                 moved += len(parcels)
-        await self._journal.trim(tenants, self._clock())
+        await self._journal.trim(written, self._clock())
         return moved
 
     async def _write_out(self, events: Iterable[Event]) -> None:

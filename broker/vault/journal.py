@@ -7,7 +7,7 @@ loses no event and doubles none.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -79,12 +79,20 @@ class Journal:
         if parcels:
             await self._store.execute("XDEL", names.bucket_outbox(bucket), *(parcel.entry for parcel in parcels))
 
-    async def trim(self, tenants: Iterable[str], now: int) -> None:
-        """Drop what is too old or too much."""
-        for tenant in tenants:
+    async def trim(self, written: Mapping[str, Collection[str]], now: int) -> None:
+        """Drop what is too old or too much, where something was just written: of tenants, and of their connections.
+
+        :param written: tenant → the connections that had events.
+        """
+        for tenant, connection_ids in written.items():
             key = names.journal(tenant)
             await self._store.execute("ZREMRANGEBYSCORE", key, "-inf", now - self._keep_milliseconds)
             await self._store.execute("ZREMRANGEBYRANK", key, 0, -self._keep_events - 1)
+            oldest = await self._store.execute("ZRANGE", key, 0, 0, "WITHSCORES")
+            # A time before the tenant's oldest event leads nowhere.
+            before = f"({int(float(oldest[1]))}" if oldest else now - self._keep_milliseconds
+            for connection_id in connection_ids:
+                await self._store.execute("ZREMRANGEBYSCORE", names.connection_journal(connection_id), "-inf", before)
 
     async def of_tenant(
         self, tenant: str, after: listing.Position | None, count: int

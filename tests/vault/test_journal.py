@@ -111,10 +111,40 @@ async def test_the_journal_is_trimmed_by_age_and_number(
     await note(records, connection, *(an_event(connection, "x.noted", at=NOW + n) for n in range(1, 151)))
     await drain(journal, connection)
     await drain(journal, connection)
-    await journal.trim(["acme"], NOW)
+    await journal.trim({"acme": [connection.id]}, NOW)
     assert raw_store.zcard(names.journal("acme")) == 100
-    await journal.trim(["acme"], NOW + 86_400_000 + 100)
+    await journal.trim({"acme": [connection.id]}, NOW + 86_400_000 + 100)
     kept = await journal.of_tenant("acme", None, 100)
     assert min(event.at for _, event in kept) == NOW + 101
     assert len(kept) == 50
     assert raw_store.pttl(names.connection_journal(connection.id)) > 0
+
+
+async def test_a_connections_times_are_trimmed_with_its_tenants_journal(
+    journal: Journal, records: Records, connection: Connection, raw_store: redis.Redis
+) -> None:
+    """However often a token is fetched, the list of the connection stays as bounded as the tenant's journal."""
+    for batch in range(5):
+        await note(records, connection, *(an_event(connection, at=NOW + 100 * batch + n) for n in range(90)))
+        await drain(journal, connection)
+        await journal.trim({"acme": [connection.id]}, NOW)
+        assert int(raw_store.zcard(names.connection_journal(connection.id))) <= 100
+    listed = await journal.of_connection("acme", connection.id, None, 500)
+    assert len(listed) == len(await journal.of_tenant("acme", None, 500)) == 100
+
+
+async def test_only_connections_that_had_events_are_trimmed(
+    journal: Journal, records: Records, connection: Connection, raw_store: redis.Redis
+) -> None:
+    """A quiet connection costs a busy tenant no command: its times leave when it is written again, or run out."""
+    quiet = a_connection()
+    await records.create(quiet, CREDENTIAL, an_event(quiet, "connection.created"))
+    await drain(journal, quiet)
+    await note(records, connection, *(an_event(connection, at=NOW + n) for n in range(1, 151)))
+    await drain(journal, connection)
+    await drain(journal, connection)
+    await journal.trim({"acme": [connection.id]}, NOW)
+    assert raw_store.zcard(names.connection_journal(quiet.id)) == 1
+    assert await journal.of_connection("acme", quiet.id, None, 10) == []
+    await journal.trim({"acme": [quiet.id]}, NOW)
+    assert raw_store.exists(names.connection_journal(quiet.id)) == 0
