@@ -16,7 +16,7 @@ from broker.app.faults import exception_handlers
 from broker.app.heart import Heart, build_heart
 from broker.app.operations import operations_routes
 from broker.app.static import ImmutableFiles
-from broker.background.chores import Revoking, chores
+from broker.background.chores import WhatIsDue, chores
 from broker.background.loop import repeat
 from broker.downstream.api.clients import ClientRoutes
 from broker.downstream.api.connect_sessions import ConnectSessionRoutes
@@ -67,10 +67,10 @@ def app_of(heart: Heart) -> Starlette:
         tasks = [asyncio.create_task(_revalidate(heart.authenticator), name="revalidate broker tokens")]
         leadership = Leadership(heart.store)
         if heart.settings.background_enabled:
-            revoking = Revoking(heart.revocations, heart.lifecycle, heart.clock)
+            due = WhatIsDue(heart.due, heart.revocations, heart.lifecycle, heart.directory, heart.clock)
             tasks += [
                 asyncio.create_task(repeat(chore, leadership), name=chore.name)
-                for chore in chores(heart.bookkeeping, revoking)
+                for chore in chores(heart.bookkeeping, due)
             ]
         try:
             yield

@@ -25,6 +25,7 @@ from broker.upstream.egress import Egress
 from broker.upstream.facade import Upstream
 from broker.vault.directory import Directory
 from broker.vault.documents import Documents
+from broker.vault.due import DueWork
 from broker.vault.journal import Journal
 from broker.vault.keyring import Keyring
 from broker.vault.opening import open_store
@@ -50,6 +51,7 @@ class Heart:
     upstream: Upstream
     records: Records
     directory: Directory
+    due: DueWork
     revocations: Revocations
     journal: Journal
     bookkeeping: Bookkeeping
@@ -98,6 +100,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         upstream=upstream,
         records=records,
         directory=Directory(store, records),
+        due=DueWork(store),
         revocations=revocations,
         journal=journal,
         bookkeeping=Bookkeeping(journal, records, Sink(settings.events_sink), clock),

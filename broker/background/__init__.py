@@ -1,4 +1,4 @@
-"""What happens without a request: audit events move on, revocations are retried.
+"""What happens without a request: audit events move on, revocations are retried, what ended is unlisted.
 
 * ``loop`` – a step that is repeated, survives its failures, and is done by one replica at a time.
 * ``chores`` – the steps.

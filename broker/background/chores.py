@@ -1,4 +1,4 @@
-"""The chores: settling the audit record, and retrying revocations that could not be carried out."""
+"""The chores: settling the audit record, and what falls due for ended connections."""
 
 import asyncio
 from typing import Final
@@ -11,50 +11,62 @@ from broker.connections.bookkeeping import Bookkeeping
 from broker.connections.lifecycle import Lifecycle
 from broker.errors import BrokerError
 from broker.vault import names
+from broker.vault.directory import Directory
+from broker.vault.due import DueWork, Entry, Kind
 from broker.vault.revocations import Revocations
 
-_RETRY_AFTER: Final = 120_000
-"""Milliseconds until a revocation that is still pending is tried again."""
+_AGAIN_AFTER: Final = 120_000
+"""Milliseconds until what could not be done is tried again."""
 _AT_ONCE: Final = 20
+"""How much of one bucket is done in one step."""
 
 log = structlog.get_logger(__name__)
 
 
-def chores(bookkeeping: Bookkeeping, revoking: "Revoking") -> list[Chore]:
+def chores(bookkeeping: Bookkeeping, due: "WhatIsDue") -> list[Chore]:
     """All of them."""
     return [
         Chore("settle events", bookkeeping.settle_all, rest_when_busy=0.25, rest_when_idle=2.0),
-        Chore("retry revocations", revoking.step, rest_when_busy=1.0, rest_when_idle=10.0),
+        Chore("do what is due", due.step, rest_when_busy=1.0, rest_when_idle=10.0),
     ]
 
 
-class Revoking:
-    """Retries revocations at providers until they come back, or a day has passed."""
+class WhatIsDue:
+    """Retries revocations until they come back or a day has passed; takes ended connections off the lists."""
 
-    def __init__(self, revocations: Revocations, lifecycle: Lifecycle, clock: Clock) -> None:
+    def __init__(
+        self, due: DueWork, revocations: Revocations, lifecycle: Lifecycle, directory: Directory, clock: Clock
+    ) -> None:
+        self._due = due
         self._revocations = revocations
         self._lifecycle = lifecycle
+        self._directory = directory
         self._clock = clock
 
     async def step(self) -> int:
-        """Try what is due; answers how many were tried."""
+        """Do what is due; answers how much was tried."""
         now = self._clock()
         claims = await asyncio.gather(
-            *(
-                self._revocations.claim_due(bucket, now=now, hidden_for=_RETRY_AFTER, count=_AT_ONCE)
-                for bucket in names.buckets()
-            )
+            *(self._due.claim(bucket, now=now, hidden_for=_AGAIN_AFTER, count=_AT_ONCE) for bucket in names.buckets())
         )
-        due = [connection_id for claimed in claims for connection_id in claimed]
-        for connection_id in due:
+        entries = [entry for claimed in claims for entry in claimed]
+        for entry in entries:
             try:
-                await self._retry(connection_id)
+                await self._do(entry)
             except BrokerError as error:
                 # One that can't be opened or noted now must not keep the others waiting; it is due again later.
-                log.error("revocation.not_retried", connection_id=connection_id, reason=error.detail)
-        return len(due)
+                log.error("due.not_done", kind=entry.kind, connection_id=entry.connection_id, reason=error.detail)
+        return len(entries)
 
-    async def _retry(self, connection_id: str) -> None:
+    async def _do(self, entry: Entry) -> None:
+        match entry.kind:
+            case Kind.REVOKE:
+                await self._revoke(entry.connection_id)
+            case Kind.UNLIST:
+                await self._directory.forget(entry.connection_id)
+                await self._due.done(entry)
+
+    async def _revoke(self, connection_id: str) -> None:
         job = await self._revocations.read(connection_id)
         if job is None:
             # Its day is over, and with it the sealed credential.

@@ -142,7 +142,7 @@ class Authorizations:
         event = self._event("connection.renewed", after, wanted)
         if not await self._records.replace(before, after, credential, event):
             return None
-        await self._records.index(after)
+        await self._records.index(after, formerly=before)
         return after
 
     def _connection(

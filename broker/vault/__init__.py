@@ -7,7 +7,8 @@
   ``fitness`` (may this store be trusted with tokens).
 * ``scripts``, ``lua/`` – one atomic step per file.
 * ``records`` – connections; ``release`` – the hot path's one step; ``revocations`` – ending a connection, and what is
-  to be given back; ``siblings`` – who may share a grant; ``directory``, ``listing`` – what there is.
+  to be given back; ``due`` – what has to happen later; ``siblings`` – who may share a grant; ``directory``,
+  ``listing`` – what there is.
 * ``sessions`` – connect sessions; ``documents`` – clients and broker tokens; ``references`` – capabilities.
 * ``journal`` – the audit record; ``leadership`` – which replica does a chore.
 

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
-from broker.models.connection import Connection
+from broker.models.connection import Connection, Status
 from broker.vault import listing, names
 from broker.vault.records import Records
 from broker.vault.redis.pipeline import Pipeline
+from broker.vault.siblings import account_index
 
 _READ_AT_ONCE: Final = 100
 _LOOKED_AT_MOST: Final = 2_000
@@ -20,6 +21,16 @@ class Directory:
     def __init__(self, store: Pipeline, records: Records) -> None:
         self._store = store
         self._records = records
+
+    async def forget(self, connection_id: str) -> None:
+        """Take an ended connection off every list, then erase its record. Repeating it changes nothing."""
+        connection = await self._records.read(connection_id)
+        if connection is None or connection.status is not Status.REVOKED:
+            return
+        await self._records.unindex(connection.id, connection.tenant, connection.subject)
+        await self._store.execute("SREM", account_index(connection), connection.id)
+        # Last: a crash before it leaves the record to be read again.
+        await self._store.execute("DEL", names.record(connection.id))
 
     async def page(
         self,

@@ -52,14 +52,22 @@ class Records:
         # A crash here loses nothing: draining the event lists the connection again.
         await self.index(connection)
 
-    async def index(self, connection: Connection) -> None:
-        """List the connection under its tenant, subject and account; repeating it changes nothing."""
+    async def index(self, connection: Connection, *, formerly: Connection | None = None) -> None:
+        """List the connection under its tenant, subject and account; repeating it changes nothing.
+
+        An ended one stands under no account any more: it shares no grant.
+
+        :param formerly: the connection before it was renewed; it leaves the account that it has no longer.
+        """
         for index in (
             names.tenant_index(connection.tenant),
             names.subject_index(connection.tenant, connection.subject),
         ):
             await self._store.execute("ZADD", index, connection.created_at, connection.id)
-        await self._store.execute("SADD", account_index(connection), connection.id)
+        if connection.status is not Status.REVOKED:
+            await self._store.execute("SADD", account_index(connection), connection.id)
+        if formerly is not None and account_index(formerly) != account_index(connection):
+            await self._store.execute("SREM", account_index(formerly), connection.id)
 
     async def unindex(self, connection_id: str, tenant: str, subject: str | None) -> None:
         """Take a connection that is gone off the lists."""

@@ -8,12 +8,14 @@ from typing import Final
 from broker.models.connection import Connection
 from broker.models.event import Event
 from broker.vault import names, scripts
+from broker.vault.due import DueWork, Entry, Kind
 from broker.vault.keyring import Keyring, Place
 from broker.vault.redis.pipeline import Pipeline
 
 KEPT: Final = 86_400_000
 """How long an unfinished revocation is retried, in milliseconds; then its credential is erased."""
-_PREFIX: Final = "revoke:"
+_OUTLIVES: Final = 86_400_000
+"""How long an ended record outlives its time, in milliseconds, for those who take it off the lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,12 @@ class Revocations:
     def __init__(self, store: Pipeline, keyring: Keyring) -> None:
         self._store = store
         self._keyring = keyring
+        self._due = DueWork(store)
 
     async def disconnect(self, connection: Connection, job: Job | None, event: Event, *, stays: int) -> bool:
         """End the connection and queue ``job``, in one step; ``False`` if it left its generation meanwhile.
 
-        :param stays: how long the ended record can still be read, in milliseconds.
+        :param stays: how long the ended record can still be read, in milliseconds; then it is due to be unlisted.
         """
         reply = await self._store.run(
             scripts.DISCONNECT,
@@ -55,18 +58,10 @@ class Revocations:
                 connection.id,
                 self._sealed(connection, job) if job else "",
                 KEPT,
+                _OUTLIVES,
             ],
         )
         return bool(reply)
-
-    async def claim_due(self, bucket: int, *, now: int, hidden_for: int, count: int) -> list[str]:
-        """Connections of the bucket whose revocation is due; each is due again after ``hidden_for`` ms."""
-        key = names.bucket_due(bucket)
-        reply = await self._store.execute("ZRANGE", key, "-inf", now, "BYSCORE", "LIMIT", 0, count)
-        members = [member.decode() for member in reply]
-        for member in members:
-            await self._store.execute("ZADD", key, "XX", now + hidden_for, member)
-        return [member.removeprefix(_PREFIX) for member in members if member.startswith(_PREFIX)]
 
     async def read(self, connection_id: str) -> Job | None:
         """The queued job, or ``None`` if its time is over.
@@ -91,7 +86,7 @@ class Revocations:
     async def drop(self, connection_id: str) -> None:
         """Erase a job that is done."""
         await self._store.execute("DEL", names.revocation(connection_id))
-        await self._store.execute("ZREM", names.due(connection_id), f"{_PREFIX}{connection_id}")
+        await self._due.done(Entry(Kind.REVOKE, connection_id))
 
     def _sealed(self, connection: Connection, job: Job) -> bytes:
         header = {

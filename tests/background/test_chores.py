@@ -1,4 +1,4 @@
-"""The chores: revocations that could not be carried out are retried, for a day, one not stopping the others."""
+"""The chores: revocations are retried for a day, what ended leaves the lists, one not stopping the others."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +9,7 @@ import pytest
 import redis
 
 from broker.app.heart import Heart
-from broker.background.chores import Revoking, chores
+from broker.background.chores import WhatIsDue, chores
 from broker.models.ids import bucket_of
 from broker.providers import Registry, load_providers
 from broker.vault import names
@@ -30,6 +30,7 @@ providers:
     grant_types: [authorization_code, client_credentials]
 """
 DAY = 86_400
+STAYS = 30 * DAY
 
 
 @pytest.fixture
@@ -50,9 +51,9 @@ def providers(server: PracticeServer, tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
-def revoking(heart: Heart) -> Revoking:
+def due(heart: Heart) -> WhatIsDue:
     """The chore as processes run it."""
-    return Revoking(heart.revocations, heart.lifecycle, heart.clock)
+    return WhatIsDue(heart.due, heart.revocations, heart.lifecycle, heart.directory, heart.clock)
 
 
 @pytest.fixture
@@ -83,23 +84,63 @@ async def outcome_of(app: ServiceClient, connection_id: str) -> str:
 
 
 async def test_a_pending_revocation_is_retried_until_it_works(
-    app: ServiceClient, revoking: Revoking, server: PracticeServer, clock: FakeClock, raw_store: redis.Redis
+    app: ServiceClient, due: WhatIsDue, server: PracticeServer, clock: FakeClock, raw_store: redis.Redis
 ) -> None:
     """Not before it is due; when it worked, nothing of the credential is left, and it is not tried again."""
     connection_id = await ended(app)
-    assert await revoking.step() == 0
+    assert await due.step() == 0
     clock.advance(seconds=31)
-    assert await revoking.step() == 1
+    assert await due.step() == 1
     assert (revoked(server), await outcome_of(app, connection_id)) == (2, "pending")
-    assert await revoking.step() == 0
+    assert await due.step() == 0
     server.answers["/revoke"] = raw_answer(200)
     clock.advance(seconds=121)
-    assert await revoking.step() == 1
+    assert await due.step() == 1
     assert await outcome_of(app, connection_id) == "revoked"
     assert raw_store.exists(names.revocation(connection_id)) == 0
     clock.advance(seconds=DAY)
-    assert await revoking.step() == 0
+    assert await due.step() == 0
     assert revoked(server) == 3
+
+
+async def test_an_ended_connection_leaves_every_list_when_its_time_is_over(
+    app: ServiceClient, due: WhatIsDue, server: PracticeServer, clock: FakeClock, raw_store: redis.Redis
+) -> None:
+    """Nobody has to list its subject or tenant; before, it can be read for thirty days; another one stays listed."""
+    server.answers["/revoke"] = raw_answer(200)
+    before = set(raw_store.keys("*"))
+    order = {"provider": "practice", "subject": "ann", "credentials": {}}
+    connection_id = str((await app.call("POST", "/v1/connections", order)).json()["id"])
+    other_id = str((await app.call("POST", "/v1/connections", order | {"subject": "bob"})).json()["id"])
+    await app.call("DELETE", f"/v1/connections/{connection_id}")
+    # An entry that came after the end, as from a replica that had read the connection just before.
+    account = names.account_index(server.origin, "practice-client", "")
+    raw_store.sadd(account, connection_id)
+    clock.advance(seconds=STAYS - 1)
+    assert await due.step() == 0
+    assert raw_store.exists(names.record(connection_id)) == 1
+    assert raw_store.ttl(names.record(connection_id)) > STAYS
+    clock.advance(seconds=1)
+    assert await due.step() == 1
+    assert raw_store.smembers(account) == {other_id.encode()}
+    assert raw_store.zrange(names.tenant_index("default"), 0, -1) == [other_id.encode()]
+    left = set(raw_store.keys("*")) - before
+    assert names.subject_index("default", "ann").encode() not in left
+    assert not {key for key in left if key in {names.record(connection_id).encode(), names.due(connection_id).encode()}}
+    assert await due.step() == 0
+
+
+async def test_a_connection_that_lives_is_not_forgotten(
+    app: ServiceClient, due: WhatIsDue, clock: FakeClock, raw_store: redis.Redis
+) -> None:
+    """Due work that says otherwise is struck off, and nothing else happens."""
+    order = {"provider": "practice", "subject": "ann", "credentials": {}}
+    connection_id = str((await app.call("POST", "/v1/connections", order)).json()["id"])
+    raw_store.zadd(names.due(connection_id), {f"unlist:{connection_id}": clock.now})
+    assert await due.step() == 1
+    assert raw_store.zcard(names.due(connection_id)) == 0
+    assert raw_store.exists(names.record(connection_id)) == 1
+    assert raw_store.zcard(names.subject_index("default", "ann")) == 1
 
 
 async def test_what_waits_to_be_revoked_is_sealed(app: ServiceClient, raw_store: redis.Redis) -> None:
@@ -110,19 +151,19 @@ async def test_what_waits_to_be_revoked_is_sealed(app: ServiceClient, raw_store:
 
 
 async def test_a_job_whose_day_is_over_is_dropped(
-    app: ServiceClient, revoking: Revoking, server: PracticeServer, clock: FakeClock, raw_store: redis.Redis
+    app: ServiceClient, due: WhatIsDue, server: PracticeServer, clock: FakeClock, raw_store: redis.Redis
 ) -> None:
     """The credential is gone; so is the entry that says it is due."""
     connection_id = await ended(app)
     raw_store.delete(names.revocation(connection_id))
     clock.advance(seconds=DAY)
-    await revoking.step()
-    assert raw_store.zcard(names.due(connection_id)) == 0
+    await due.step()
+    assert raw_store.zscore(names.due(connection_id), f"revoke:{connection_id}") is None
     assert revoked(server) == 1
 
 
 async def test_one_job_that_cannot_be_opened_does_not_keep_the_others_waiting(
-    app: ServiceClient, revoking: Revoking, server: PracticeServer, clock: FakeClock, raw_store: redis.Redis
+    app: ServiceClient, due: WhatIsDue, server: PracticeServer, clock: FakeClock, raw_store: redis.Redis
 ) -> None:
     """The broken one is kept; those behind it are given back in the same round."""  # K3
     jobs = sorted([await ended(app) for _ in range(4)], key=bucket_of)
@@ -132,13 +173,15 @@ async def test_one_job_that_cannot_be_opened_does_not_keep_the_others_waiting(
     raw_store.set(key, stored[:-1] + bytes([stored[-1] ^ 1]), keepttl=True)
     server.answers["/revoke"] = raw_answer(200)
     clock.advance(seconds=31)
-    assert await revoking.step() == 4
+    assert await due.step() == 4
     assert [await outcome_of(app, connection_id) for connection_id in jobs] == ["pending", *["revoked"] * 3]
     assert raw_store.exists(key) == 1
 
 
-async def test_the_chores_are_settling_and_revoking(heart: Heart, revoking: Revoking, http: httpx2.AsyncClient) -> None:
+async def test_the_chores_are_settling_and_doing_what_is_due(
+    heart: Heart, due: WhatIsDue, http: httpx2.AsyncClient
+) -> None:
     """Each rests longer when there was nothing to do; one round of each works on an empty store."""
-    for chore in chores(heart.bookkeeping, revoking):
+    for chore in chores(heart.bookkeeping, due):
         assert chore.rest_when_busy < chore.rest_when_idle
         assert await chore.step() == 0

@@ -4,9 +4,11 @@ from typing import Any
 
 import httpx2
 import pytest
+import redis
 
 from broker.app.heart import Heart
 from broker.errors import StoreUnavailable
+from broker.vault import names
 from tests.journey import MakeClient, exchanges, session_of
 from tests.world import Person, ServiceClient, parameters_of
 
@@ -92,7 +94,11 @@ async def test_other_parameters_are_another_account(app: ServiceClient, http: ht
 
 
 async def test_another_account_where_it_is_allowed(
-    app: ServiceClient, http: httpx2.AsyncClient, sandbox: httpx2.Client, connection: dict[str, Any]
+    app: ServiceClient,
+    http: httpx2.AsyncClient,
+    sandbox: httpx2.Client,
+    connection: dict[str, Any],
+    raw_store: redis.Redis,
 ) -> None:
     """The app may allow the change; then the connection stands for the new account."""
     # B14
@@ -100,6 +106,9 @@ async def test_another_account_where_it_is_allowed(
     renewed = (await completed(app, Person(http, BOB), **body)).json()["connection"]
     assert (renewed["id"], renewed["account"]["name"]) == (connection["id"], BOB)
     assert await works(app, sandbox, renewed)
+    # Of the two accounts' lists, one is gone.
+    lists: Any = raw_store.keys(f"{names.PREFIX}account:*")
+    assert [raw_store.smembers(key) for key in lists] == [{connection["id"].encode()}]
 
 
 async def test_another_account_with_completion_browser(

@@ -9,11 +9,11 @@ import pytest
 import redis
 
 from broker.app.heart import Heart
-from broker.background.chores import Revoking
+from broker.background.chores import WhatIsDue
 from broker.providers import Registry
 from broker.providers.schema import Provider, Revocation
 from broker.vault import names
-from tests.connections.practice import behave, refreshes, revocations
+from tests.connections.practice import behave, queued, refreshes, revocations
 from tests.journey import everything_in
 from tests.vault.faulty_proxy import FaultyProxy, eventually
 from tests.world import FakeClock, Person, ServiceClient
@@ -55,9 +55,9 @@ async def app(make_client: MakeClient, sandbox: httpx2.Client) -> ServiceClient:
 
 
 @pytest.fixture
-def revoking(heart: Heart) -> Revoking:
+def revoking(heart: Heart) -> WhatIsDue:
     """The chore that retries."""
-    return Revoking(heart.revocations, heart.lifecycle, heart.clock)
+    return WhatIsDue(heart.due, heart.revocations, heart.lifecycle, heart.directory, heart.clock)
 
 
 async def disconnect(app: ServiceClient, connection_id: str) -> dict[str, Any]:
@@ -82,7 +82,7 @@ async def test_a_disconnected_connection_is_dead_here_and_there(
     assert (await app.fetch(connection["id"])).json()["code"] == "reauth_required"
     assert (await app.redeem(issued.json()["reference"])).status_code == 400
     assert not {b"a", b"s", b"i"} & set(raw_store.hgetall(names.record(connection["id"])))
-    assert not raw_store.exists(names.revocation(connection["id"]), names.due(connection["id"]))
+    assert not queued(raw_store, connection["id"])
     await heart.bookkeeping.settle_all()
     events = (await app.call("GET", f"/v1/connections/{connection['id']}/events")).json()["items"]
     assert "connection.revoked" in [event["type"] for event in events]
@@ -129,7 +129,7 @@ async def test_what_the_provider_cant_or_wont_do_is_said(
     assert (upstream["outcome"], upstream["status"]) == (outcome, status)
     assert upstream["detail"]
     assert await disconnect(app, connection["id"]) == upstream
-    assert not raw_store.exists(names.revocation(connection["id"]), names.due(connection["id"]))
+    assert not queued(raw_store, connection["id"])
     assert revocations(sandbox) == 0
 
 
@@ -139,7 +139,7 @@ async def test_a_provider_that_is_down_gets_its_token_back_later(
     sandbox: httpx2.Client,
     raw_store: redis.Redis,
     line: FaultyProxy,
-    revoking: Revoking,
+    revoking: WhatIsDue,
     clock: FakeClock,
 ) -> None:
     """Pending: sealed and due; retried until it works; then job and due entry are gone, and a repeat says revoked."""
@@ -160,7 +160,7 @@ async def test_a_provider_that_is_down_gets_its_token_back_later(
     clock.advance(seconds=121)
     assert await revoking.step() == 1
     assert revocations(sandbox) == 1
-    assert not raw_store.exists(names.revocation(connection["id"]), names.due(connection["id"]))
+    assert not queued(raw_store, connection["id"])
     assert (await disconnect(app, connection["id"]))["outcome"] == "revoked"
     clock.advance(seconds=86_400)
     assert await revoking.step() == 0
@@ -172,7 +172,7 @@ async def test_a_retry_spares_an_account_that_was_connected_again(
     sandbox: httpx2.Client,
     raw_store: redis.Redis,
     line: FaultyProxy,
-    revoking: Revoking,
+    revoking: WhatIsDue,
     clock: FakeClock,
 ) -> None:
     """Disconnected while the provider was down, then connected anew: the retry would end the new grant."""  # P9
@@ -184,7 +184,7 @@ async def test_a_retry_spares_an_account_that_was_connected_again(
     clock.advance(seconds=31)
     assert await revoking.step() == 1
     assert revocations(sandbox) == 0
-    assert not raw_store.exists(names.revocation(ended["id"]), names.due(ended["id"]))
+    assert not queued(raw_store, ended["id"])
     assert (await disconnect(app, ended["id"]))["outcome"] == "skipped_shared"
     assert (await app.fetch(again["id"], stale_generation=1)).status_code == 200
 
@@ -195,7 +195,7 @@ async def test_after_a_day_the_credential_is_erased_untried(
     sandbox: httpx2.Client,
     raw_store: redis.Redis,
     line: FaultyProxy,
-    revoking: Revoking,
+    revoking: WhatIsDue,
     clock: FakeClock,
 ) -> None:
     """The sealed job has an end of its own; its due entry goes with it, and the provider is not asked."""
@@ -206,7 +206,7 @@ async def test_after_a_day_the_credential_is_erased_untried(
     await line.heal()
     clock.advance(seconds=86_401)
     assert await revoking.step() == 1
-    assert not raw_store.exists(names.due(connection["id"]))
+    assert not queued(raw_store, connection["id"])
     assert revocations(sandbox) == 0
 
 
@@ -216,7 +216,7 @@ async def test_a_job_that_does_not_open_keeps_nobody_waiting(
     sandbox: httpx2.Client,
     raw_store: redis.Redis,
     line: FaultyProxy,
-    revoking: Revoking,
+    revoking: WhatIsDue,
     clock: FakeClock,
 ) -> None:
     """The others are given back; the damaged one stays as it is."""  # K3

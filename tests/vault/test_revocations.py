@@ -62,7 +62,8 @@ async def test_a_disconnected_connection_has_no_credential_left(
     read = await records.read_with_credential(connection.id)
     assert read is not None
     assert (read[0].status, read[0].generation, read[1]) == (Status.REVOKED, 2, None)
-    assert 0 < raw_store.pttl(names.record(connection.id)) <= STAYS
+    # A day longer than it is shown: who takes it off the lists reads in it which ones.
+    assert STAYS < raw_store.pttl(names.record(connection.id)) <= STAYS + 86_400_000
     late = replace(connection, generation=2)
     assert not await records.replace(connection, late, CREDENTIAL, an_event(connection))
 
@@ -78,8 +79,12 @@ async def test_the_job_is_sealed_due_and_bounded(
     assert "canary" not in repr(job)
     assert 0 < raw_store.pttl(names.revocation(connection.id)) <= KEPT
     assert raw_store.zrange(names.due(connection.id), 0, -1, withscores=True) == [
-        (f"revoke:{connection.id}".encode(), float(NOW + 30_000))
+        (f"revoke:{connection.id}".encode(), float(NOW + 30_000)),
+        (f"unlist:{connection.id}".encode(), float(NOW + STAYS)),
     ]
+    await revocations.drop(connection.id)
+    assert await revocations.read(connection.id) is None
+    assert raw_store.zrange(names.due(connection.id), 0, -1) == [f"unlist:{connection.id}".encode()]
 
 
 async def test_a_second_disconnect_changes_nothing(
@@ -95,36 +100,11 @@ async def test_a_second_disconnect_changes_nothing(
 async def test_where_nothing_is_to_be_revoked_nothing_is_queued(
     revocations: Revocations, connection: Connection, raw_store: redis.Redis
 ) -> None:
-    """The record ends all the same."""
+    """The record ends all the same, and is due to be unlisted."""
     assert await end(revocations, connection, None)
     assert await revocations.read(connection.id) is None
-    assert not raw_store.exists(names.due(connection.id), names.revocation(connection.id))
-
-
-async def test_what_is_due_is_claimed_by_one_and_comes_again(revocations: Revocations, connection: Connection) -> None:
-    """Not before its time; once claimed it is hidden for a while, and then due again until it is dropped."""
-    assert await end(revocations, connection, job_of(connection))
-    bucket = int(names.due(connection.id).partition("{")[2].partition("}")[0])
-
-    async def claim(now: int) -> list[str]:
-        return await revocations.claim_due(bucket, now=now, hidden_for=60_000, count=10)
-
-    assert await claim(NOW + 29_999) == []
-    assert await claim(NOW + 30_000) == [connection.id]
-    assert await claim(NOW + 30_000) == []
-    assert await claim(NOW + 90_000) == [connection.id]
-    await revocations.drop(connection.id)
-    assert await claim(NOW + 10**9) == []
-    assert await revocations.read(connection.id) is None
-
-
-async def test_a_claim_does_not_bring_back_what_was_dropped(
-    revocations: Revocations, connection: Connection, raw_store: redis.Redis
-) -> None:
-    """Work of another kind that shares the sorted set is not taken for a revocation."""
-    bucket = int(names.due(connection.id).partition("{")[2].partition("}")[0])
-    raw_store.zadd(names.due(connection.id), {"refresh:con_1": NOW})
-    assert await revocations.claim_due(bucket, now=NOW, hidden_for=1, count=10) == []
+    assert not raw_store.exists(names.revocation(connection.id))
+    assert raw_store.zrange(names.due(connection.id), 0, -1) == [f"unlist:{connection.id}".encode()]
 
 
 @pytest.mark.parametrize("part", ["tenant", "grant", "generation"])

@@ -6,7 +6,7 @@ import pytest
 import redis
 
 from broker.clock import system_clock
-from broker.models.connection import Account, Connection, Minted
+from broker.models.connection import Account, Connection, Minted, Status
 from broker.vault import names
 from broker.vault.records import Records
 from broker.vault.redis.pipeline import Pipeline
@@ -43,6 +43,28 @@ async def test_a_new_connection_is_listed_in_every_index(
     assert raw_store.zcard(names.tenant_index("acme")) == 0
     assert raw_store.zcard(names.subject_index("acme", "ann")) == 0
     assert await siblings.sharing(connection) == []
+
+
+async def test_an_ended_connection_is_not_listed_among_its_accounts_again(
+    records: Records, siblings: Siblings, raw_store: redis.Redis
+) -> None:
+    """Its event may be drained after its end; then it stands under tenant and subject only."""
+    connection = await created(records, a_connection())
+    await siblings.leave(connection)
+    await records.index(replace(connection, status=Status.REVOKED))
+    assert await siblings.sharing(connection) == []
+    assert raw_store.zcard(names.tenant_index("acme")) == raw_store.zcard(names.subject_index("acme", "ann")) == 1
+
+
+async def test_a_connection_that_changed_its_account_leaves_the_old_one(records: Records, siblings: Siblings) -> None:
+    """Renewed for another account, it stands under that alone; renewed for the same, it stays where it is."""
+    before = await created(records, a_connection())
+    await records.index(before, formerly=before)
+    assert await siblings.sharing(before) == [before.id]
+    after = replace(before, account=Account("usr_2"))
+    await records.index(after, formerly=before)
+    assert await siblings.sharing(before) == []
+    assert await siblings.sharing(after) == [before.id]
 
 
 async def test_a_connection_whose_account_nobody_knows_may_be_anybodys_sibling(
