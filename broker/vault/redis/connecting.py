@@ -2,7 +2,8 @@
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
 
 from redis.asyncio.connection import AbstractConnection, Connection, parse_url
 from redis.asyncio.retry import Retry
@@ -10,6 +11,9 @@ from redis.backoff import NoBackoff
 
 from broker.errors import ConfigurationError
 from broker.vault import scripts
+
+_OURS: Final = frozenset({"decode_responses", "encoding", "encoding_errors", "protocol", "parser_class"})
+"""Options that change how replies are read: the vault is written for RESP2 and bytes."""
 
 Connect = Callable[[], Awaitable[AbstractConnection]]
 
@@ -20,6 +24,9 @@ def connector(url: str, *, connect_timeout: float) -> Connect:
     :param connect_timeout: seconds for each of the steps TCP or TLS connect.
     :raises ConfigurationError: the URL has another scheme, a malformed part, or an option that can't be set.
     """
+    faults = [f"BROKER_REDIS_URL: the option {name} can't be set, replies are read in one way" for name in _ours(url)]
+    if faults:
+        raise ConfigurationError(faults)
     try:
         options: dict[str, Any] = {**parse_url(url)}
         connection_class: type[AbstractConnection] = options.pop("connection_class", Connection)
@@ -51,6 +58,13 @@ def connector(url: str, *, connect_timeout: float) -> Connect:
         return connection
 
     return connect
+
+
+def _ours(url: str) -> list[str]:
+    try:
+        return sorted(_OURS & set(parse_qs(urlsplit(url).query, keep_blank_values=True)))
+    except ValueError:
+        return []
 
 
 async def _load_scripts(connection: AbstractConnection) -> None:

@@ -11,11 +11,13 @@ sent twice.
 """
 
 import asyncio
+import traceback
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
 import hiredis
+import structlog
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
@@ -28,6 +30,8 @@ Reply = Any
 """bytes, int, ``None``, or a list of these: the store's RESP2 answer."""
 
 _MAX_BATCH: Final = 512
+
+log = structlog.get_logger(__name__)
 
 
 class _Command:
@@ -114,14 +118,25 @@ class Pipeline:
     async def _pump_batches(self) -> None:
         while True:
             await self._something_waits.wait()
-            if self._connection is not None and await self._connection.can_read():
-                # Between batches nothing is due, so this is the end of the connection. Nothing has been sent yet.
+            try:
+                await self._pump_batch()
+            except Exception as error:
+                # What nobody foresaw must not leave callers waiting for ever. Its text may quote what was sent, so the
+                # log gets its type and its way through the code.
+                trace = "".join(traceback.format_tb(error.__traceback__))
+                log.error("store.failed_unexpectedly", error=type(error).__name__, trace=trace)
+                self._fail_waiting(StoreUnavailable("the store can't be used, see the broker's log"))
                 await self._discard_connection()
-            if self._connection is None and not await self._open_connection():
-                continue
-            batch = self._take_batch()
-            if batch:
-                await self._exchange(batch)
+
+    async def _pump_batch(self) -> None:
+        if self._connection is not None and await self._connection.can_read():
+            # Between batches nothing is due, so this is the end of the connection. Nothing has been sent yet.
+            await self._discard_connection()
+        if self._connection is None and not await self._open_connection():
+            return
+        batch = self._take_batch()
+        if batch:
+            await self._exchange(batch)
 
     def _take_batch(self) -> list[_Command]:
         batch: list[_Command] = []
@@ -166,7 +181,7 @@ class Pipeline:
             for command in batch[answered:]:
                 command.fail(StoreUnavailable("the store did not answer"))
         except BaseException:
-            # Shutting down in the middle of a batch.
+            # Shutting down in the middle of a batch, or what nobody foresaw.
             for command in batch[answered:]:
                 command.fail(StoreUnavailable("the command was not carried out"))
             await self._discard_connection()

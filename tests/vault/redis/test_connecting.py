@@ -48,6 +48,18 @@ def test_a_malformed_url_is_a_configuration_error(url: str) -> None:
     assert "secret-word" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    "option", ["decode_responses=true", "protocol=3", "encoding=latin-1", "encoding_errors=replace"]
+)
+def test_an_option_that_changes_how_replies_are_read_is_refused_by_name(option: str) -> None:
+    """The vault reads bytes; who copied such a URL is told which option it is, before anything is opened."""
+    with pytest.raises(ConfigurationError) as refused:
+        connector(f"redis://:secret-word@localhost:6379/0?{option}", connect_timeout=1)
+    assert list(refused.value.faults) == [
+        f"BROKER_REDIS_URL: the option {option.partition('=')[0]} can't be set, replies are read in one way"
+    ]
+
+
 async def test_a_connection_whose_scripts_cant_be_loaded_is_closed(
     raw_store: redis.Redis, store_server: EmbeddedStore
 ) -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.asyncio.connection import AbstractConnection
+from structlog.testing import capture_logs
 
 from broker.errors import StoreUnavailable
 from broker.vault.redis.connecting import connector
@@ -101,6 +103,54 @@ async def test_a_store_that_is_down_fails_at_once_and_is_found_again(proxy: Faul
             await pipeline.execute("SET", "a", "1")
     await proxy.heal()
     assert await pipeline.execute("SET", "a", "1") == b"OK"
+    await pipeline.aclose()
+
+
+async def test_a_fault_that_nobody_foresaw_leaves_nobody_waiting(
+    raw_store: redis.Redis, store_server: EmbeddedStore
+) -> None:
+    """All who wait get 503 and the log the fault's type, not its text; afterwards the same pipeline works."""  # R2
+    opened = connector(store_server.url, connect_timeout=2)
+    broken, quoted = True, f"{'canary'}-secret"
+
+    async def connect() -> AbstractConnection:
+        if broken:
+            raise TypeError(quoted)
+        return await opened()
+
+    pipeline = Pipeline(connect)
+    with capture_logs() as logged:
+        for _ in range(2):
+            commands = [pipeline.execute("INCR", "n") for _ in range(3)]
+            outcomes = await asyncio.wait_for(asyncio.gather(*commands, return_exceptions=True), 5)
+            assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+    assert [(entry["event"], entry["error"]) for entry in logged] == [("store.failed_unexpectedly", "TypeError")] * 2
+    assert "canary-secret" not in str(logged)
+    broken = False
+    assert await pipeline.execute("INCR", "n") == 1
+    await pipeline.aclose()
+
+
+async def test_a_fault_within_a_batch_fails_it_and_what_waits_behind(
+    proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows what of the batch ran; the connection is given up, and the next command has a new one."""  # R2
+    pipeline = through(proxy, deadline=5)
+    await pipeline.execute("PING")
+    connection = pipeline._connection
+    assert connection is not None
+
+    async def dies(*_: object, **__: object) -> None:
+        await asyncio.sleep(0.05)
+        raise KeyError("nobody foresaw this")
+
+    monkeypatch.setattr(connection, "read_response", dies)
+    first = asyncio.create_task(pipeline.execute("INCR", "n"))
+    await asyncio.sleep(0.01)
+    second = asyncio.create_task(pipeline.execute("INCR", "m"))
+    outcomes = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 5)
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+    assert await pipeline.execute("GET", "m") is None
     await pipeline.aclose()
 
 
