@@ -65,7 +65,7 @@ class Settings(BaseSettings):
     events_retention: Annotated[Retention, BeforeValidator(parse_retention)] = Retention(90 * 86_400_000, 1_000_000)
     events_sink: str = Field(default="none", pattern=r"^(none|stdout|file:.+)$")
     store_wait_replicas: int = Field(default=0, ge=0)
-    """How many replicas must acknowledge a token write (the store's WAIT)."""
+    """How many replicas must be connected to the store, besides its append-only file; no write waits for them."""
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper)] = "INFO"
     log_format: Literal["console", "json"] = Field(default_factory=_default_log_format)
     """Defaults to ``console`` where stderr is a terminal, else ``json``."""

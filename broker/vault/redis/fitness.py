@@ -15,7 +15,7 @@ def parse_info(reply: Reply) -> Mapping[str, str]:
 def reasons_against(info: Mapping[str, str], *, wait_replicas: int) -> Sequence[str]:
     """Everything that speaks against keeping tokens in a store with this INFO; empty = fit.
 
-    :param wait_replicas: how many replicas acknowledge a token write (``BROKER_STORE_WAIT_REPLICAS``).
+    :param wait_replicas: how many replicas must be connected besides (``BROKER_STORE_WAIT_REPLICAS``).
     """
     reasons = []
     if info.get("loading", "0") != "0":
@@ -27,9 +27,13 @@ def reasons_against(info: Mapping[str, str], *, wait_replicas: int) -> Sequence[
         reasons.append(
             f"the store evicts keys when its memory is full (maxmemory-policy {policy}); noeviction is needed"
         )
-    replicated = wait_replicas > 0 and int(info.get("connected_slaves", "0")) >= wait_replicas
-    if info.get("aof_enabled", "0") != "1" and not replicated:
+    if info.get("aof_enabled", "0") != "1":
         reasons.append("the store does not keep an append-only file (appendonly yes is needed), so it can lose tokens")
     if info.get("aof_last_write_status", "ok") != "ok":
         reasons.append("the store can't write its append-only file")
+    replicas = int(info.get("connected_slaves", "0"))
+    if replicas < wait_replicas:
+        reasons.append(
+            f"{replicas} replicas are connected to the store, BROKER_STORE_WAIT_REPLICAS asks for {wait_replicas}"
+        )
     return reasons

@@ -42,11 +42,22 @@ def test_all_weaknesses_are_told_at_once() -> None:
     assert len(reasons_against(weak, wait_replicas=0)) == 2
 
 
-@pytest.mark.parametrize(("asked", "there", "fit"), [(1, 0, False), (1, 1, True), (2, 1, False), (0, 3, False)])
-def test_acknowledging_replicas_stand_in_for_the_file(asked: int, there: int, fit: bool) -> None:
-    """Without an append-only file only as many replicas as token writes wait for make a store durable."""  # R6
+@pytest.mark.parametrize(
+    ("asked", "there", "fit"), [(0, 0, True), (1, 0, False), (1, 1, True), (2, 1, False), (1, 3, True)]
+)
+def test_as_many_replicas_as_asked_for_must_be_connected(asked: int, there: int, fit: bool) -> None:
+    """With fewer the store is not fit, and the reason gives both numbers."""  # R6
+    reasons = reasons_against(FIT | {"connected_slaves": str(there)}, wait_replicas=asked)
+    assert (reasons == []) is fit
+    assert all(f"{there} replicas" in reason and f"asks for {asked}" in reason for reason in reasons)
+
+
+@pytest.mark.parametrize(("asked", "there"), [(0, 0), (0, 3), (1, 1), (1, 3)])
+def test_replicas_never_stand_in_for_the_file(asked: int, there: int) -> None:
+    """No write waits for a replica, so without an append-only file tokens can be lost however many there are."""  # R6
     info = FIT | {"aof_enabled": "0", "connected_slaves": str(there)}
-    assert (reasons_against(info, wait_replicas=asked) == []) is fit
+    (reason,) = reasons_against(info, wait_replicas=asked)
+    assert "append-only" in reason
 
 
 def test_silence_about_persistence_counts_against_a_store() -> None:
