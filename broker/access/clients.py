@@ -10,6 +10,7 @@ from broker.errors import FieldFault, InvalidRequest, NotFound
 from broker.models.access import CLIENT_SCOPES, DEFAULT_TENANT, Client
 from broker.models.ids import digest, is_id, new_id, new_secret
 from broker.vault.documents import Documents
+from broker.vault.stored import made_from
 
 _LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 _NAME_LENGTH: Final = 100
@@ -77,7 +78,7 @@ class Clients:
         lists = {"scopes", "secret_digests", "return_urls", "completions"}
         fields: dict[str, Any] = {key: tuple(value) if key in lists else value for key, value in document.items()}
         fields["providers"] = None if document["providers"] is None else tuple(document["providers"])
-        return Client(**fields)
+        return made_from(Client, fields)
 
     async def list(self, tenant: str | None = None) -> "list[Client]":
         """All clients, or those of one tenant, newest first."""

@@ -10,6 +10,7 @@ from broker.errors import OAuthError
 from broker.models.access import CLIENT_SCOPES, Caller, Client
 from broker.models.ids import digest, new_secret
 from broker.vault.documents import Documents
+from broker.vault.stored import made_from
 
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,30}")
 """A scope (RFC 6749 §3.3). Ours are short; what is longer may be a secret in the wrong place, and is not repeated."""
@@ -73,7 +74,7 @@ class BrokerTokens:
         document = await self._documents.broker_token(token_digest)
         if document is None or not document.get("tenant") or document["expires_at"] <= self._clock():
             return None
-        return Grant(**{**document, "scopes": tuple(document["scopes"])})
+        return made_from(Grant, document, scopes=tuple(document["scopes"]))
 
     async def revoke(self, caller: Caller, token: str) -> None:
         """Forget the token if it is the caller's; otherwise nothing happens (RFC 7009 §2.2)."""

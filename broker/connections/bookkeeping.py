@@ -59,7 +59,7 @@ class Bookkeeping:
     async def _settle(self, buckets: Iterable[int]) -> int:
         moved, written = 0, defaultdict[str, set[str]](set)
         for bucket in buckets:
-            while parcels := await self._journal.collect(bucket, _AT_ONCE):
+            async for parcels in self._journal.collect(bucket, _AT_ONCE):
                 events = [parcel.event for parcel in parcels]
                 await self._write_out(events)
                 await self._journal.write(events)

@@ -10,6 +10,7 @@
   to be given back; ``due`` – what has to happen later; ``siblings`` – who may share a grant; ``directory``,
   ``listing`` – what there is.
 * ``sessions`` – connect sessions; ``documents`` – clients and broker tokens; ``references`` – capabilities.
+* ``stored`` – reading what another version may have written.
 * ``journal`` – the audit record; ``leadership`` – which replica does a chore.
 
 A write carries what makes a repeat harmless (a generation, a status it expects), so nothing here retries by itself.

@@ -7,15 +7,19 @@ loses no event and doubles none.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import structlog
 
 from broker.models.event import Event
 from broker.vault import listing, names
 from broker.vault.redis.pipeline import Pipeline
 
 _LOOKS_AT_ONCE: Final = 128
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +53,18 @@ class Journal:
             found |= {bucket: length for bucket, length in zip(some, lengths, strict=True) if length}
         return found
 
-    async def collect(self, bucket: int, count: int) -> list[Parcel]:
-        """The oldest ``count`` events of a bucket's outbox; they stay there until acknowledged."""
-        reply = await self._store.execute("XRANGE", names.bucket_outbox(bucket), "-", "+", "COUNT", count)
-        return [Parcel(entry.decode(), Event.decode(fields[1])) for entry, fields in reply]
+    async def collect(self, bucket: int, count: int) -> AsyncIterator[list[Parcel]]:
+        """The events of a bucket's outbox, oldest first, up to ``count`` at a time; they stay there until acknowledged.
+
+        What can't be read as an event stays where it is for somebody to look at, and holds up nothing but itself.
+        """
+        key, after = names.bucket_outbox(bucket), "-"
+        while reply := await self._store.execute("XRANGE", key, after, "+", "COUNT", count):
+            found = [(entry.decode(), _readable(fields)) for entry, fields in reply]
+            after = f"({found[-1][0]}"
+            for entry in (entry for entry, event in found if event is None):
+                log.error("event.unreadable", outbox=key, entry=entry)
+            yield [Parcel(entry, event) for entry, event in found if event is not None]
 
     async def write(self, events: Sequence[Event]) -> None:
         """Write events into their tenants' journals, and their times into those of their connections."""
@@ -115,6 +127,18 @@ class Journal:
             for event in map(Event.decode, reply)
             if event.connection_id == connection_id
         ]
+
+
+def _readable(fields: Sequence[bytes]) -> Event | None:
+    """The event of an outbox entry, or ``None`` if it would not fit into a journal."""
+    try:
+        event = Event.decode(fields[1])
+        texts = (event.id, event.type, event.tenant, event.connection_id or "")
+        # In a batch with others, one that the store refuses would take them along.
+        fits = all(text.encode() is not None for text in texts) and 0 <= event.at <= listing.LATEST
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return None
+    return event if fits and isinstance(event.at, int) else None
 
 
 def _place(position: listing.Position) -> listing.Position:

@@ -9,7 +9,7 @@ from broker.errors import FieldFault, InvalidRequest
 from broker.vault.redis.pipeline import Pipeline
 
 _EXTRA_FOR_TIES: Final = 50
-_LATEST: Final = 2**53
+LATEST: Final = 2**53
 """The store keeps scores as floating-point numbers, which are whole up to here."""
 
 
@@ -34,7 +34,7 @@ def decode_cursor(cursor: str) -> Position:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode()
         score, _, member = text.partition(":")
         position = Position(int(score), member)
-        if not 0 <= position.score <= _LATEST:
+        if not 0 <= position.score <= LATEST:
             raise ValueError
     except (binascii.Error, ValueError):
         raise InvalidRequest("cursor is not one of ours", [FieldFault("cursor", "not a cursor")]) from None

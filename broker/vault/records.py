@@ -18,6 +18,7 @@ from broker.vault import names, scripts
 from broker.vault.keyring import Keyring, Place
 from broker.vault.redis.pipeline import Argument, Pipeline
 from broker.vault.siblings import account_index
+from broker.vault.stored import made_from
 
 _SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", "up")
 _SECRET: Final = ("a", "s")
@@ -85,7 +86,7 @@ class Records:
     async def ending(self, connection_id: str) -> Ending | None:
         """What :meth:`note_ending` noted."""
         noted = await self._store.execute("HGET", names.record(connection_id), "e")
-        return Ending(**json.loads(noted)) if noted else None
+        return made_from(Ending, json.loads(noted)) if noted else None
 
     async def read(self, connection_id: str) -> Connection | None:
         """The connection without its secrets, or ``None``."""
@@ -272,7 +273,7 @@ def _health_json(health: Health) -> str:
 def _health(text: bytes) -> Health:
     body = json.loads(text)
     error = body.pop("last_error", None)
-    return Health(**body, last_error=Fault(**error) if error else None)
+    return made_from(Health, body, last_error=made_from(Fault, error) if error else None)
 
 
 def _connection(connection_id: str, reply: list[bytes | None]) -> Connection | None:
@@ -294,12 +295,12 @@ def _connection(connection_id: str, reply: list[bytes | None]) -> Connection | N
         grant_id=text["gr"],
         scopes=tuple(text["sc"].split()),
         requested_scopes=tuple(document["requested_scopes"]),
-        minted=Minted(**document["minted"]),
+        minted=made_from(Minted, document["minted"]),
         created_at=document["created_at"],
         updated_at=int(text["up"]),
         parameters=document["parameters"],
         provider_data=document["provider_data"],
-        account=Account(**document["account"]) if document["account"] else None,
+        account=made_from(Account, document["account"]) if document["account"] else None,
         label=user_owned["label"],
         metadata=user_owned["metadata"],
         access_token_expires_at=int(text["x"]) if text["x"] else None,

@@ -8,6 +8,7 @@ from broker.models.session import Completion, ConnectSession, SessionStatus
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring, Place
 from broker.vault.redis.pipeline import Argument, Pipeline
+from broker.vault.stored import made_from
 
 KEPT_AFTER_END: Final = 3_600_000
 """How long an ended session can still be read, in milliseconds."""
@@ -54,8 +55,11 @@ class Sessions:
             return None
         fixed = json.loads(reply[0])
         stepped = {name: (value or b"").decode() for name, value in zip(_STEPPED, reply[1:], strict=True)}
-        return ConnectSession(
-            **{**fixed, "scopes": tuple(fixed["scopes"]), "completion": Completion(fixed["completion"])},
+        return made_from(
+            ConnectSession,
+            fixed,
+            scopes=tuple(fixed["scopes"]),
+            completion=Completion(fixed["completion"]),
             id=session_id,
             status=SessionStatus(stepped["status"]),
             expires_at=int(stepped["expires_at"]),

@@ -159,3 +159,10 @@ def test_a_return_address_matches_character_by_character(registered: str, reques
 async def test_an_unknown_client_is_none(heart: Heart) -> None:
     """A well-formed id that nobody has."""
     assert await heart.clients.read(new_id("cl")) is None
+
+
+async def test_a_client_that_a_newer_replica_registered_is_read(heart: Heart, raw_store: redis.Redis) -> None:
+    """What this version does not know of it is passed over."""
+    client, _ = await heart.clients.create("app", scopes=["connect"])
+    rewrite(raw_store, f"broker:{client.client_id}", added_in_a_later_version={"a": 1})
+    assert await heart.clients.read(client.client_id) == client

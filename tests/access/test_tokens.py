@@ -10,6 +10,7 @@ from broker.models.access import CLIENT_SCOPES, Caller
 from broker.models.ids import digest
 from broker.providers import Registry
 from broker.settings import Settings
+from tests.access.stored import rewrite
 from tests.world import FakeClock
 
 
@@ -97,3 +98,13 @@ async def test_a_token_is_revoked_by_its_owner_alone(heart: Heart) -> None:
 def test_a_token_does_not_show_in_its_repr() -> None:
     """Tracebacks and logs print reprs."""  # K1
     assert "bat_" not in repr(BrokerToken("bat_secret", ("connect",)))
+
+
+async def test_a_token_that_a_newer_replica_issued_is_accepted(heart: Heart, raw_store: redis.Redis) -> None:
+    """What this version does not know of it is passed over."""
+    client, _ = await heart.clients.create("app", scopes=["connect"])
+    issued = await heart.broker_tokens.issue(client, None)
+    rewrite(raw_store, f"broker:bat:{digest(issued.token)}", added_in_a_later_version=1)
+    found = await heart.broker_tokens.find(digest(issued.token))
+    assert found is not None
+    assert (found.client_id, found.scopes) == (client.client_id, ("connect",))

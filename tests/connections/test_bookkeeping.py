@@ -175,6 +175,18 @@ async def test_a_sink_that_cannot_be_written_keeps_events_where_they_are(
     assert len(journal(raw_store)) == 2
 
 
+async def test_one_unreadable_entry_does_not_stop_the_record(
+    heart: Heart, app: ServiceClient, connection_id: str, raw_store: redis.Redis
+) -> None:
+    """Events of its own bucket and of all others are told; it stays for somebody to look at."""
+    raw_store.xadd(names.outbox(connection_id), {"e": "{"})
+    assert (await app.fetch(connection_id)).status_code == 200
+    for _ in range(2):
+        listed = (await app.call("GET", "/v1/events?type=token.released")).json()["items"]
+        assert len(listed) == 1
+    assert raw_store.xlen(names.outbox(connection_id)) == 1
+
+
 async def test_a_connection_whose_maker_died_is_listed_again(
     heart: Heart, app: ServiceClient, raw_store: redis.Redis
 ) -> None:

@@ -1,14 +1,17 @@
 """The audit record: events move from outboxes to journals; a crash anywhere loses none and doubles none."""
 
+import json
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 import redis
+from structlog.testing import capture_logs
 
 from broker.models.connection import Connection
 from broker.models.event import Event
 from broker.vault import names
-from broker.vault.journal import Journal
+from broker.vault.journal import Journal, Parcel
 from broker.vault.records import Records
 from broker.vault.redis.pipeline import Pipeline
 from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
@@ -33,9 +36,14 @@ def bucket(connection: Connection) -> int:
     return int(names.outbox(connection.id).partition("{")[2].partition("}")[0])
 
 
+async def collected(journal: Journal, connection: Connection, *, at_once: int = 100) -> list[Parcel]:
+    """Everything that can be read in the outbox of a connection's bucket."""
+    return [parcel async for parcels in journal.collect(bucket(connection), at_once) for parcel in parcels]
+
+
 async def drain(journal: Journal, connection: Connection, *, acknowledge: bool = True) -> None:
     """Move the events of a connection's bucket."""
-    parcels = await journal.collect(bucket(connection), 100)
+    parcels = await collected(journal, connection)
     await journal.write([parcel.event for parcel in parcels])
     if acknowledge:
         await journal.acknowledge(bucket(connection), parcels)
@@ -77,11 +85,55 @@ async def test_an_event_that_comes_in_meanwhile_is_not_acknowledged(
     journal: Journal, records: Records, connection: Connection
 ) -> None:
     """Only what was moved leaves the outbox."""
-    parcels = await journal.collect(bucket(connection), 100)
+    parcels = await collected(journal, connection)
     await note(records, connection, an_event(connection, "x.noted"))
     await journal.write([parcel.event for parcel in parcels])
     await journal.acknowledge(bucket(connection), parcels)
-    assert [p.event.type for p in await journal.collect(bucket(connection), 100)] == ["x.noted"]
+    assert [p.event.type for p in await collected(journal, connection)] == ["x.noted"]
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        b"",
+        b"not json",
+        b"[]",
+        b"7",
+        b'{"id": "evt_1"}',
+        b'{"id": "evt_1", "type": "x.noted", "tenant": null, "at": 1}',
+        b'{"id": "evt_1", "type": "x.noted", "tenant": "acme", "at": "soon"}',
+        b'{"id": "evt_1", "type": "x.noted", "tenant": "acme", "at": 1.5}',
+        b'{"id": "evt_1", "type": "x.noted", "tenant": "acme", "at": 1e400}',
+        b'{"id": "evt_1", "type": "x.noted", "tenant": "\\ud800", "at": 1}',
+        b"\xff",
+    ],
+)
+async def test_what_cannot_be_read_is_passed_over_and_stays(
+    journal: Journal, records: Records, connection: Connection, raw_store: redis.Redis, entry: bytes
+) -> None:
+    """However many there are, before, between and behind: the others arrive; each is told once per look."""
+    outbox = names.outbox(connection.id)
+    for _ in range(3):
+        raw_store.xadd(outbox, {"e": entry})
+    await note(records, connection, an_event(connection, "x.noted"))
+    raw_store.xadd(outbox, {"e": entry})
+    with capture_logs() as logged:
+        parcels = await collected(journal, connection, at_once=2)
+    assert [parcel.event.type for parcel in parcels] == ["connection.created", "x.noted"]
+    assert [line["event"] for line in logged] == ["event.unreadable"] * 4
+    await journal.write([parcel.event for parcel in parcels])
+    await journal.acknowledge(bucket(connection), parcels)
+    assert len(await journal.of_tenant("acme", None, 10)) == 2
+    assert [fields[b"e"] for _, fields in cast("list[Any]", raw_store.xrange(outbox))] == [entry] * 4
+
+
+async def test_an_event_of_a_newer_replica_is_read(journal: Journal, connection: Connection) -> None:
+    """Fields that this version does not know are passed over."""
+    await drain(journal, connection)
+    event = an_event(connection)
+    newer = json.dumps(json.loads(event.encode()) | {"trace": {"id": 1}})
+    await journal._store.execute("XADD", names.outbox(connection.id), "*", "e", newer, "v", "2")
+    assert [parcel.event for parcel in await collected(journal, connection)] == [event]
 
 
 async def test_tenants_and_connections_see_their_own_events(
