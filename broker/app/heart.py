@@ -30,7 +30,7 @@ from broker.vault.journal import Journal
 from broker.vault.keyring import Keyring
 from broker.vault.opening import open_store
 from broker.vault.records import Records
-from broker.vault.redis.data_dir import ensure_keys, socket_path
+from broker.vault.redis.data_dir import ensure_keys, store_url
 from broker.vault.redis.pipeline import Pipeline
 from broker.vault.references import StoredReferences
 from broker.vault.release import Releases
@@ -132,4 +132,4 @@ def _keyring(settings: Settings) -> Keyring:
 def _store_url(settings: Settings) -> str:
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
-    return f"unix://{socket_path(settings.data_dir)}"
+    return store_url(settings.data_dir)

@@ -24,6 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 from broker.errors import ConfigurationError
 
@@ -73,6 +74,15 @@ def socket_path(data_dir: Path) -> Path:
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o077:
         raise ConfigurationError([f"{folder} must be a folder of this user alone (mode 0700)"])
     return folder / (hashlib.sha256(os.fsencode(data_dir.resolve())).hexdigest()[:32] + ".sock")
+
+
+def store_url(data_dir: Path) -> str:
+    """The address of the store of ``data_dir``, as ``BROKER_REDIS_URL`` would hold it.
+
+    :raises ConfigurationError: as :func:`socket_path`.
+    """
+    # A path may hold what means something in a URL: %, ?, #.
+    return f"unix://{quote(os.fsencode(socket_path(data_dir)))}"
 
 
 def lock(path: Path, *, shared: bool = False, seconds: float = 0) -> int | None:

@@ -14,10 +14,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from urllib.parse import quote
 
 from broker.errors import ConfigurationError, StoreUnavailable
-from broker.vault.redis.data_dir import holder, lock, sign, socket_path
+from broker.vault.redis.data_dir import holder, lock, sign, socket_path, store_url
 from broker.vault.redis.wire import Wire
 
 _SILENT_SECONDS = 10.0
@@ -82,7 +81,7 @@ class Server:
     @property
     def url(self) -> str:
         """The store's address, as ``BROKER_REDIS_URL`` would hold it."""
-        return f"unix://{quote(str(self._socket))}"
+        return store_url(self._data_dir)
 
     @property
     def pid(self) -> int | None:
