@@ -44,7 +44,16 @@ def sandbox_process(*args: str) -> Iterator[str]:
 
 @contextmanager
 def broker_process(env: Mapping[str, str], *args: str, log: Path | None = None) -> Iterator[str]:
-    """``broker serve`` with these variables and flags; yields its base URL once every worker is ready.
+    """``broker serve`` as by :func:`broker_to_signal`; yields its base URL."""
+    with broker_to_signal(env, *args, log=log) as (url, _):
+        yield url
+
+
+@contextmanager
+def broker_to_signal(
+    env: Mapping[str, str], *args: str, log: Path | None = None
+) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """``broker serve`` with these variables and flags; yields its base URL and its process once all workers are ready.
 
     Where ``env`` doesn't say otherwise, it has a free port, a data directory of its own and ``tests/providers.yaml``.
     What it says on stderr goes into ``log``.
@@ -60,7 +69,7 @@ def broker_process(env: Mapping[str, str], *args: str, log: Path | None = None) 
             try:
                 ready = _becomes_ready(process, url, log)
                 if ready:
-                    yield url
+                    yield url, process
             finally:
                 # Not killed right away, also when the test has failed: its store would live on.
                 process.terminate()

@@ -1,7 +1,10 @@
 """Everything below the faces, composed: settings → store, providers, access, connections."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import cast
+
+import structlog
 
 from broker.access.authentication import Authenticator
 from broker.access.clients import Clients
@@ -38,6 +41,8 @@ from broker.vault.revocations import Revocations
 from broker.vault.sessions import Sessions
 from broker.vault.siblings import Siblings
 
+log = structlog.get_logger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class Heart:
@@ -68,8 +73,12 @@ class Heart:
 
     async def aclose(self, *, work_ends_within: float) -> None:
         """Let refreshes and exchanges finish, for at most so many seconds, then let go of provider and store."""
-        await self.refresher.drain(work_ends_within)
-        await self.completions.drain(work_ends_within)
+        # At the same time, so that all of it ends by one moment: whoever ends this process waits no longer.
+        unfinished = await asyncio.gather(
+            *(work.drain(work_ends_within) for work in (self.refresher, self.completions))
+        )
+        if any(unfinished):
+            log.warning("work.unfinished", refreshes=unfinished[0], exchanges=unfinished[1], seconds=work_ends_within)
         await self.upstream.aclose()
         await self.store.aclose()
 

@@ -1,8 +1,12 @@
-"""The composed heart: it finds the embedded store wherever its folder is."""
+"""The composed heart: it finds the embedded store wherever its folder is, and ends its work by one moment."""
+
+import asyncio
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from broker.app.heart import build_heart
+from broker.app.heart import Heart, build_heart
 from broker.providers import Registry
 from broker.settings import Settings
 from broker.vault.redis.data_dir import ensure_keys
@@ -23,3 +27,19 @@ async def test_a_folder_with_any_name_is_reached(settings: Settings, providers: 
     finally:
         await heart.aclose(work_ends_within=0)
         store.stop()
+
+
+async def test_what_does_not_finish_in_time_is_told(heart: Heart) -> None:
+    """Refreshes and exchanges end by one moment, not one after the other; how many are given up is logged."""  # F3
+    both: tuple[Any, ...] = (heart.refresher, heart.completions)
+    for work in both:
+        for key in range(2):
+            waiting = asyncio.create_task(work._running.join(key, lambda: asyncio.sleep(60)))
+            await asyncio.sleep(0)
+            waiting.cancel()
+    began = asyncio.get_running_loop().time()
+    with capture_logs() as logged:
+        await heart.aclose(work_ends_within=0.5)
+    assert asyncio.get_running_loop().time() - began < 0.9
+    assert [(line["event"], line["log_level"]) for line in logged] == [("work.unfinished", "warning")]
+    assert (logged[0]["refreshes"], logged[0]["exchanges"]) == (2, 2)

@@ -1,8 +1,10 @@
-"""The fleet: real worker processes, an expired token, and everybody at once."""
+"""The fleet: real worker processes, an expired token, everybody at once, and an end in the middle."""
 
 import asyncio
 import base64
+import signal
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -10,8 +12,10 @@ import pytest
 import redis
 
 from broker.settings import Settings
-from tests.connections.practice import behave
-from tests.processes import broker_process
+from broker.vault import names
+from tests.connections.practice import behave, refreshes
+from tests.processes import broker_process, broker_to_signal
+from tests.vault.faulty_proxy import eventually
 from tests.world import FakeClock, Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]
@@ -69,3 +73,44 @@ async def test_a_fleet_refreshes_an_expired_token_once(
     assert counters["reuse_detected"] == 0
     bearer = {"Authorization": f"Bearer {answers[0].json()['access_token']}"}
     assert httpx2.get(f"{sandbox.base_url}/api/messages", headers=bearer).status_code == 200
+
+
+async def test_a_broker_that_is_ended_in_the_middle_of_a_refresh_stores_what_comes_of_it(
+    make_client: MakeClient,
+    http: httpx2.AsyncClient,
+    sandbox: httpx2.Client,
+    clock: FakeClock,
+    raw_store: redis.Redis,
+    variables: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    """Told twice to end, it waits for no request, but for the rotated token: no other one works any more."""  # F3
+    behave(sandbox, rotation="strict", access_token_ttl=60)
+    app = await make_client()
+    clock.advance(seconds=-120)
+    connection = await app.connect(Person(http))
+    clock.advance(seconds=120)
+    bearer = {"Authorization": f"Bearer {await app.broker_token()}"}
+    path = f"/v1/connections/{connection['id']}/token"
+    behave(sandbox, access_token_ttl=3600, token_delay_ms=3000, reset_counters=True)
+    one = variables | {"BROKER_WORKERS": "1"}
+
+    with broker_to_signal(one, log=tmp_path / "log") as (url, process):
+        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as face:
+            fetch = asyncio.create_task(face.post(path, headers=bearer, json={}))
+            await eventually(lambda: refreshes(sandbox) == (1, 0))  # rotated; the answer takes three seconds
+            process.send_signal(signal.SIGTERM)
+            await asyncio.sleep(1.2)  # a second signal within a second is the same wish
+            process.send_signal(signal.SIGTERM)
+            answers = await asyncio.gather(fetch, return_exceptions=True)
+            assert await asyncio.to_thread(process.wait, 20) == 0
+        assert not any(isinstance(answer, httpx2.Response) and answer.status_code == 200 for answer in answers)
+    assert raw_store.hget(names.record(connection["id"]), "g") == b"2"
+    assert "work.unfinished" not in (tmp_path / "log").read_text()
+
+    behave(sandbox, token_delay_ms=0)
+    with broker_process(one) as url:
+        async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as face:
+            for body in ({}, {"stale_generation": 2}):
+                assert (await face.post(path, headers=bearer, json=body)).status_code == 200
+    assert sandbox.get("/counters").json()["token"]["refresh_token"] == {"ok": 2, "error": 0}
