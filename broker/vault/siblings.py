@@ -31,7 +31,9 @@ class Siblings:
         """Say that a code of this app is being redeemed, until ``until`` (ms); whose account, nobody knows yet."""
         key = names.exchanges(minted.issuer, minted.client_id)
         await self._store.execute("ZADD", key, until, session_id)
-        await self._store.execute("PEXPIREAT", key, until)
+        # Each for a case of its own: NX where there is no end yet, GT where there is an earlier one. A later one stays.
+        for where in ("NX", "GT"):
+            await self._store.execute("PEXPIREAT", key, until, where)
 
     async def arrived(self, minted: Minted, session_id: str) -> None:
         """The exchange is over, and what it made is listed."""

@@ -11,6 +11,7 @@ from broker.vault import names
 from broker.vault.records import Records
 from broker.vault.redis.pipeline import Pipeline
 from broker.vault.siblings import Siblings
+from tests.vault.faulty_proxy import eventually
 from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
 
 APP = Minted("https://issuer.example", "app-1")
@@ -81,7 +82,7 @@ async def test_a_connection_whose_account_nobody_knows_may_be_anybodys_sibling(
 async def test_an_exchange_is_expected_until_it_is_over_or_out_of_time(
     siblings: Siblings, raw_store: redis.Redis
 ) -> None:
-    """Each app for itself; what nobody takes back runs out, and leaves nothing behind."""  # P9
+    """Each app for itself; what is over is not expected any more."""  # P9
     now = system_clock()
     await siblings.expect(APP, "cs_one", until=now + 60_000)
     assert await siblings.expecting(APP, now=now)
@@ -90,3 +91,24 @@ async def test_an_exchange_is_expected_until_it_is_over_or_out_of_time(
     await siblings.arrived(APP, "cs_one")
     assert not await siblings.expecting(APP, now=now)
     assert raw_store.dbsize() == 1  # the keyring
+
+
+async def test_what_nobody_takes_back_runs_out(siblings: Siblings, raw_store: redis.Redis) -> None:
+    """An announcement of a process that died is gone from the store soon after its end."""  # P9
+    key = names.exchanges(APP.issuer, APP.client_id)
+    until = system_clock() + 300
+    await siblings.expect(APP, "cs_one", until=until)
+    assert raw_store.pexpiretime(key) == until
+    await eventually(lambda: not raw_store.exists(key))
+
+
+async def test_a_shorter_announcement_cuts_no_longer_one(siblings: Siblings, raw_store: redis.Redis) -> None:
+    """They share a key; it lives as long as the longest of them, whichever came first."""  # P9
+    now = system_clock()
+    await siblings.expect(APP, "cs_one", until=now + 60_000)
+    await siblings.expect(APP, "cs_two", until=now + 1_000)
+    key = names.exchanges(APP.issuer, APP.client_id)
+    assert raw_store.pexpiretime(key) == now + 60_000
+    assert await siblings.expecting(APP, now=now + 30_000)
+    await siblings.expect(APP, "cs_three", until=now + 90_000)
+    assert raw_store.pexpiretime(key) == now + 90_000
