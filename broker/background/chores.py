@@ -70,7 +70,8 @@ class WhatIsDue:
         job = await self._revocations.read(connection_id)
         if job is None:
             # Its day is over, and with it the sealed credential.
-            await self._revocations.drop(connection_id)
+            await self._lifecycle.give_up(connection_id)
+            log.warning("revocation.given_up", connection_id=connection_id)
             return
         ending = await self._lifecycle.give_back(job)
         log.info("revocation.retried", connection_id=connection_id, outcome=ending.outcome)

@@ -43,6 +43,11 @@ _UNDECIDED: Final = Ending(
     None,
     "an account is being connected at this moment, perhaps the same one; whether to revoke is decided when it is",
 )
+_OUT_OF_TIME: Final = Ending(
+    "failed",
+    None,
+    "the provider could not be asked to revoke it within a day; the credential was erased, and may live on there",
+)
 
 
 class Lifecycle:
@@ -179,6 +184,13 @@ class Lifecycle:
         if ending.outcome != "pending":
             await self._revocations.drop(job.connection_id)
         return ending
+
+    async def give_up(self, connection_id: str) -> None:
+        """Note that an ended connection's credential could not be given back in time, where nothing better is noted."""
+        noted = await self._records.ending(connection_id)
+        if noted is None or noted.outcome == "pending":
+            await self._records.note_ending(connection_id, _OUT_OF_TIME)
+        await self._revocations.drop(connection_id)
 
     async def _obstacle(self, job: Job) -> Ending | None:
         """Why nothing may be sent to the provider, or ``None``."""

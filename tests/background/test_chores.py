@@ -76,11 +76,16 @@ def revoked(server: PracticeServer) -> int:
     return sum(asked.target == "/revoke" for asked in server.asked)
 
 
-async def outcome_of(app: ServiceClient, connection_id: str) -> str:
+async def upstream_of(app: ServiceClient, connection_id: str) -> dict[str, Any]:
     """What ``DELETE`` answers about the provider now."""
     app = ServiceClient(app.http, app.client_id, app.secret)
-    answer: dict[str, Any] = (await app.call("DELETE", f"/v1/connections/{connection_id}")).json()
-    return str(answer["upstream"]["outcome"])
+    upstream: dict[str, Any] = (await app.call("DELETE", f"/v1/connections/{connection_id}")).json()["upstream"]
+    return upstream
+
+
+async def outcome_of(app: ServiceClient, connection_id: str) -> str:
+    """The ``outcome`` in it."""
+    return str((await upstream_of(app, connection_id))["outcome"])
 
 
 async def test_a_pending_revocation_is_retried_until_it_works(
@@ -153,13 +158,30 @@ async def test_what_waits_to_be_revoked_is_sealed(app: ServiceClient, raw_store:
 async def test_a_job_whose_day_is_over_is_dropped(
     app: ServiceClient, due: WhatIsDue, server: PracticeServer, clock: FakeClock, raw_store: redis.Redis
 ) -> None:
-    """The credential is gone; so is the entry that says it is due."""
+    """The credential is gone, so is the entry that says it is due; the connection doesn't say ``pending`` for ever."""
     connection_id = await ended(app)
     raw_store.delete(names.revocation(connection_id))
     clock.advance(seconds=DAY)
     await due.step()
+    upstream = await upstream_of(app, connection_id)
+    assert (upstream["outcome"], upstream["status"]) == ("failed", None)
+    assert "within a day" in upstream["detail"]
     assert raw_store.zscore(names.due(connection_id), f"revoke:{connection_id}") is None
     assert revoked(server) == 1
+
+
+async def test_a_job_that_was_done_is_not_called_failed(
+    app: ServiceClient, due: WhatIsDue, server: PracticeServer, clock: FakeClock, raw_store: redis.Redis
+) -> None:
+    """Another replica gave it back and died before it could strike it off: what is noted stays."""
+    server.answers["/revoke"] = raw_answer(200)
+    order = {"provider": "practice", "subject": "ann", "credentials": {}}
+    connection_id = str((await app.call("POST", "/v1/connections", order)).json()["id"])
+    assert await outcome_of(app, connection_id) == "revoked"
+    raw_store.zadd(names.due(connection_id), {f"revoke:{connection_id}": clock.now})
+    assert await due.step() == 1
+    assert await outcome_of(app, connection_id) == "revoked"
+    assert await due.step() == 0
 
 
 async def test_one_job_that_cannot_be_opened_does_not_keep_the_others_waiting(
