@@ -61,4 +61,8 @@ class Directory:
                         return found, after.encode()
             if len(entries) < _READ_AT_ONCE:
                 return found, None
-        return found, after.encode() if after else None
+        following = await listing.page(self._store, key, after=after, count=1)
+        if after is None or not following:
+            return found, None
+        # The last one looked at may be none of the caller's, and a cursor can be read.
+        return found, listing.between(after, following[0]).encode()

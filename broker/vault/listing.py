@@ -41,6 +41,18 @@ def decode_cursor(cursor: str) -> Position:
     return position
 
 
+def between(last: Position, following: Position) -> Position:
+    """A position after ``last`` and not after ``following`` that tells of ``last`` only what tells the two apart.
+
+    Of entries of different times that is the time; of one time, how far their members agree and one character more.
+    """
+    if following.score < last.score:
+        return Position(last.score, "")
+    pairs = enumerate(zip(last.member, following.member, strict=False))
+    agreeing = next((index for index, (one, other) in pairs if one != other), len(following.member))
+    return Position(last.score, last.member[: agreeing + 1])
+
+
 async def page(store: Pipeline, key: str, *, after: Position | None, count: int) -> list[Position]:
     """Up to ``count`` entries older than ``after``, newest first."""
     entries: list[Position] = []

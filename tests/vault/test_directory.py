@@ -1,5 +1,7 @@
 """Listing connections: a tenant's or a subject's, filtered, in pages, and healing as it goes."""
 
+from dataclasses import replace
+
 import pytest
 import redis
 
@@ -7,6 +9,7 @@ from broker.errors import InvalidRequest
 from broker.models.connection import Connection, Status
 from broker.vault import directory, names
 from broker.vault.directory import Directory
+from broker.vault.listing import decode_cursor
 from broker.vault.records import Records
 from broker.vault.redis.pipeline import Pipeline
 from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
@@ -81,6 +84,34 @@ async def test_a_filter_that_matches_little_finds_it_all(
     assert page == []
     assert cursor is not None
     assert await ids(lists, limit=50, provider="rare") == [needle.id]
+
+
+@pytest.mark.parametrize("at_once", [1, 2, 3, 5, 7])
+async def test_no_cursor_names_a_connection_that_is_not_shown(
+    records: Records, lists: Directory, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    """Wherever a page ends, also among entries of one millisecond: nothing is left out, doubled or given away."""  # S5
+    moments = [NOW + moment for moment in (0, 0, 0, 0, 1, 2, 2, 2, 3, 3)]
+    hidden = [(await stored(records, 1, provider="hidden"))[0] for _ in moments]
+    shown = [(await stored(records, 1))[0] for _ in moments]
+    for index, both in enumerate(zip(hidden, shown, strict=True)):
+        for connection in both:
+            await records.index(replace(connection, created_at=moments[index]))
+    monkeypatch.setattr(directory, "_READ_AT_ONCE", at_once)
+    monkeypatch.setattr(directory, "_LOOKED_AT_MOST", at_once)
+    seen, cursor = [], None
+    while True:
+        page, cursor = await lists.page(
+            "acme", subject=None, wanted=lambda c: c.provider != "hidden", cursor=cursor, limit=4
+        )
+        seen += [connection.id for connection in page]
+        if cursor is None:
+            break
+        told = decode_cursor(cursor).member
+        assert told not in {connection.id for connection in hidden}
+        assert told in seen or len(told) < len("con_") + 4
+    assert len(seen) == len(set(seen))
+    assert set(seen) == {connection.id for connection in shown}
 
 
 async def test_an_entry_without_a_record_leaves_the_list(

@@ -2,6 +2,7 @@
 
 import base64
 from contextlib import suppress
+from itertools import pairwise
 
 import pytest
 import redis
@@ -9,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker.errors import InvalidRequest
-from broker.vault.listing import Position, decode_cursor, page
+from broker.vault.listing import Position, between, decode_cursor, page
 from broker.vault.redis.pipeline import Pipeline
 
 members = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)
@@ -101,3 +102,19 @@ def test_no_cursor_fails_in_another_way(cursor: str) -> None:
     """Arbitrary text is a position or a 400."""
     with suppress(InvalidRequest):
         assert isinstance(decode_cursor(cursor), Position)
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(entries=st.dictionaries(members, st.integers(1, 5), min_size=2, max_size=40))
+async def test_a_position_between_two_entries_parts_them(
+    pipeline: Pipeline, raw_store: redis.Redis, entries: dict[str, int]
+) -> None:
+    """Whatever they are called, the page after it begins with the second, and it says no more than it must."""
+    raw_store.delete("list")
+    raw_store.zadd("list", entries)
+    every = await page(pipeline, "list", after=None, count=40)
+    for index, (last, following) in enumerate(pairwise(every)):
+        cursor = between(last, following)
+        assert await page(pipeline, "list", after=decode_cursor(cursor.encode()), count=40) == every[index + 1 :]
+        assert last.member.startswith(cursor.member)
+        assert len(cursor.member) <= len(following.member) + 1
