@@ -6,8 +6,10 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Final
 
+import structlog
+
 from broker.clock import Clock
-from broker.errors import StoreUnavailable
+from broker.errors import SealBroken, StoreUnavailable
 from broker.models.event import Event
 from broker.models.ids import bucket_of
 from broker.observe import metrics
@@ -18,6 +20,8 @@ from broker.vault.records import Records
 
 _AT_ONCE: Final = 500
 _LISTED_BY: Final = frozenset({"connection.created", "connection.renewed"})
+
+log = structlog.get_logger(__name__)
 
 
 class Bookkeeping:
@@ -82,6 +86,11 @@ class Bookkeeping:
         """List connections that were made: whoever made them may have died before that."""
         for event in events:
             if event.type in _LISTED_BY and event.connection_id:
-                connection = await self._records.read(event.connection_id)
+                try:
+                    connection = await self._records.read(event.connection_id)
+                except SealBroken as error:
+                    # One damaged record must not hold everybody's events up.
+                    log.error("bookkeeping.not_listed", connection_id=event.connection_id, reason=error.detail)
+                    continue
                 if connection is not None:
                     await self._records.index(connection)

@@ -22,7 +22,7 @@ from broker.models.event import Event
 from broker.observe import metrics
 from broker.providers import Registry
 from broker.upstream.facade import Upstream
-from broker.upstream.parameters import check_parameters
+from broker.upstream.parameters import check_parameters, check_scopes
 from broker.vault.records import Records
 from broker.vault.revocations import Job, Revocations
 from broker.vault.siblings import Siblings
@@ -84,6 +84,7 @@ class Lifecycle:
             raise Conflict(f"the provider is not ready: {', '.join(provider.missing)} missing")
         if "client_credentials" not in provider.grant_types:
             raise Conflict("the provider has no client credentials grant")
+        check_scopes(provider, wanted.requested_scopes)
         wanted = replace(wanted, parameters=check_parameters(provider, wanted.parameters))
         tokens = await self._upstream.client_credentials(
             provider, wanted.parameters, scopes=tuple(wanted.requested_scopes)

@@ -23,7 +23,7 @@ from broker.models.connection import Connection
 from broker.models.ids import bearing_secret, digest, is_id, new_id, owner_of
 from broker.models.session import Completion, ConnectSession
 from broker.providers import Provider, Registry
-from broker.upstream.parameters import check_parameters
+from broker.upstream.parameters import check_parameters, check_scopes
 from broker.vault.sessions import Sessions
 
 LINK_LIFETIME: Final = 1_800_000
@@ -129,10 +129,5 @@ def _scopes(order: Order) -> tuple[str, ...]:
     provider = order.provider
     inherited = order.renews.requested_scopes if order.renews else ()
     scopes = tuple(dict.fromkeys(order.scopes or inherited or provider.default_scopes))
-    # RFC 6749 §3.3: printable ASCII without space, quote and backslash; nor may one scope hold two.
-    forbidden = set(' "\\') | {provider.scope_separator}
-    for scope in scopes:
-        if not scope or not scope.isascii() or not scope.isprintable() or forbidden & set(scope):
-            fault = FieldFault("scopes", "a scope is printable ASCII without space, quote, backslash or separator")
-            raise InvalidRequest("a scope is malformed", [fault])
+    check_scopes(provider, scopes)
     return scopes

@@ -1,6 +1,7 @@
 """Reading any answer of a provider: its body, what counts as a refusal, and when it asks for patience."""
 
 import json
+import math
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ _MAX_RETRY_AFTER = 3600
 _FORM = re.compile(r"[A-Za-z0-9_.~*!'()%+:/,;@$?=&-]+")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _RUN = 16
+_LONGEST_NUMBER = 4000
 _SHORTEST_SECRET = 8
 
 
@@ -43,12 +45,17 @@ def read_object(answer: InboundResponse) -> dict[str, object] | None:
     except UnicodeDecodeError:
         return None
     try:
-        document = json.loads(text, object_pairs_hook=_unique_members)
+        document = json.loads(text, object_pairs_hook=_unique_members, parse_int=_whole_number)
     except (ValueError, RecursionError):
         # A page of HTML could be cut into "fields" as well, so the label and the alphabet are both asked.
         label = answer.headers.get("content-type", "").lower()
         return None if "html" in label or "json" in label else _read_form(text)
     return document if isinstance(document, dict) else None
+
+
+def _whole_number(digits: str) -> float:
+    # A number too long for Python to read must not make the tokens beside it unreadable.
+    return int(digits) if len(digits) <= _LONGEST_NUMBER else math.inf
 
 
 def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -124,10 +131,10 @@ def _safe_text(value: object, *, limit: int, secrets: Collection[str]) -> str:
     if not isinstance(value, str):
         return ""
     text = _UNPRINTABLE.sub("", value)[:limit].strip()
-    return "" if any(_repeats(text, secret) for secret in secrets) else text
+    return "" if any(repeats(text, secret) for secret in secrets) else text
 
 
-def _repeats(text: str, secret: str) -> bool:
+def repeats(text: str, secret: str) -> bool:
     """Whether ``text`` holds a piece of ``secret`` that is long enough to matter.
 
     Shorter secrets are no secrets: looking for them would only garble the codes that decisions hang on.

@@ -6,7 +6,7 @@ from broker.clock import Clock
 from broker.errors import ProviderError, ProviderRefused
 from broker.models.connection import Account
 from broker.providers.schema import Provider
-from broker.upstream.answers import raise_if_unavailable, read_object, refusal_in
+from broker.upstream.answers import raise_if_unavailable, read_object, refusal_in, repeats
 from broker.upstream.egress import Egress, InboundResponse, OutboundRequest
 from broker.upstream.endpoints import Endpoints, IdentityEndpoint
 from broker.upstream.json_pointer import lookup
@@ -69,8 +69,10 @@ def parse_account(rule: IdentityEndpoint, answer: InboundResponse, *, access_tok
     account_id = _text(lookup(document, rule.id))
     if not account_id or len(account_id) > _MAX_ID:
         raise ProviderError("the provider's answer lacks the account's id")
-    names = (_text(lookup(document, pointer)) for pointer in rule.names)
-    return Account(account_id, next((name[:_MAX_NAME] for name in names if name), None))
+    if repeats(account_id, access_token):
+        raise ProviderError("the provider's answer holds the access token where the account's id should be")
+    names = (_text(lookup(document, pointer))[:_MAX_NAME] for pointer in rule.names)
+    return Account(account_id, next((name for name in names if name and not repeats(name, access_token)), None))
 
 
 def _text(value: object) -> str:

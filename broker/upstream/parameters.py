@@ -1,7 +1,7 @@
 """What a connection says about itself (a subdomain, a tenant), put into the operator's addresses."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 from broker.errors import FieldFault, InvalidRequest
@@ -54,3 +54,17 @@ def host_is_fixed(template: str) -> bool:
     """
     authority = re.split(r"[/?#]", template.partition("://")[2], maxsplit=1)[0]
     return not placeholders(authority)
+
+
+def check_scopes(provider: Provider, scopes: Iterable[str]) -> None:
+    """Return if each of ``scopes`` can stand in a request to ``provider`` (RFC 6749 §3.3).
+
+    Raises:
+        InvalidRequest: one holds what no scope holds, or two scopes in one.
+    """
+    # Printable ASCII without space, quote and backslash; nor may one scope hold two.
+    forbidden = set(' "\\') | {provider.scope_separator}
+    for scope in scopes:
+        if not scope or not scope.isascii() or not scope.isprintable() or forbidden & set(scope):
+            fault = FieldFault("scopes", "a scope is printable ASCII without space, quote, backslash or separator")
+            raise InvalidRequest("a scope is malformed", [fault])

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from broker.errors import OutcomeUnknown, ProviderError, ProviderRefused
 from broker.providers.schema import Provider, TokenResponse
-from broker.upstream.answers import raise_if_unavailable, read_object, refusal_in
+from broker.upstream.answers import raise_if_unavailable, read_object, refusal_in, repeats
 from broker.upstream.egress import InboundResponse
 from broker.upstream.json_pointer import lookup
 
@@ -88,12 +88,19 @@ def parse_token_response(
     expires_in = _lifetime(lookup(document, provider.token_response.expires_in))
     if expires_in is None and refresh_token is not None:
         expires_in = provider.refresh.default_expires_in
+    unspeakable = [*secrets, access_token, *filter(None, [refresh_token])]
     return TokenSet(
         access_token=access_token,
         refresh_token=refresh_token,
         expires_in=expires_in,
-        scopes=_scopes(lookup(document, provider.token_response.scope), provider.scope_separator, requested_scopes),
-        provider_data=_kept(document, provider.token_response.keep),
+        scopes=tuple(
+            scope
+            for scope in _scopes(
+                lookup(document, provider.token_response.scope), provider.scope_separator, requested_scopes
+            )
+            if not any(repeats(scope, secret) for secret in unspeakable)
+        ),
+        provider_data=_kept(document, provider.token_response.keep, unspeakable),
     )
 
 
@@ -145,17 +152,20 @@ def _scopes(value: object, separator: str, requested: Sequence[str]) -> tuple[st
     return tuple(dict.fromkeys(scope for scope in found if _SCOPE.fullmatch(scope)))
 
 
-def _kept(document: dict[str, object], pointers: Mapping[str, str]) -> dict[str, object]:
+def _kept(document: dict[str, object], pointers: Mapping[str, str], secrets: Collection[str]) -> dict[str, object]:
     found = {name: lookup(document, pointer) for name, pointer in pointers.items()}
-    return {name: value for name, value in found.items() if value is not None and _storable(value)}
+    return {name: value for name, value in found.items() if value is not None and _storable(value, secrets)}
 
 
-def _storable(value: object) -> bool:
-    """Whether ``value`` survives JSON and UTF-8 (NaN and lone surrogates don't), is small, and not nested deeply."""
+def _storable(value: object, secrets: Collection[str]) -> bool:
+    """Whether ``value`` survives JSON and UTF-8 (NaN and lone surrogates don't), is small, not nested deeply, and no
+    credential: it is stored and shown in the clear."""
     try:
+        text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         return (
             _depth(value) <= _MAX_KEPT_DEPTH
-            and len(json.dumps(value, allow_nan=False, ensure_ascii=False).encode()) <= _MAX_KEPT
+            and len(text.encode()) <= _MAX_KEPT
+            and not any(repeats(text, secret) for secret in secrets)
         )
     except (ValueError, RecursionError):
         return False

@@ -4,6 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import Final
 
+import structlog
+
+from broker.errors import SealBroken
 from broker.models.connection import Connection, Status
 from broker.vault import listing, names
 from broker.vault.records import Records
@@ -13,6 +16,15 @@ from broker.vault.siblings import account_index
 _READ_AT_ONCE: Final = 100
 _LOOKED_AT_MOST: Final = 2_000
 """How many entries one call looks at: a filter that matches little answers a short page and a cursor."""
+
+log = structlog.get_logger(__name__)
+
+
+class _Damaged:
+    """Stands for a record that is there and can't be read; it stays on the lists."""
+
+
+_DAMAGED: Final = _Damaged()
 
 
 class Directory:
@@ -50,9 +62,11 @@ class Directory:
         found: list[Connection] = []
         for _ in range(_LOOKED_AT_MOST // _READ_AT_ONCE):
             entries = await listing.page(self._store, key, after=after, count=_READ_AT_ONCE)
-            connections = await asyncio.gather(*(self._records.read(entry.member) for entry in entries))
+            connections = await asyncio.gather(*(self._read(entry.member) for entry in entries))
             for entry, connection in zip(entries, connections, strict=True):
                 after = entry
+                if isinstance(connection, _Damaged):
+                    continue
                 if connection is None:
                     await self._records.unindex(entry.member, tenant, subject)
                 elif connection.tenant == tenant and wanted(connection):
@@ -66,3 +80,11 @@ class Directory:
             return found, None
         # The last one looked at may be none of the caller's, and a cursor can be read.
         return found, listing.between(after, following[0]).encode()
+
+    async def _read(self, connection_id: str) -> Connection | _Damaged | None:
+        try:
+            return await self._records.read(connection_id)
+        except SealBroken as error:
+            # One damaged record must not hide the others.
+            log.error("directory.passed_over", connection_id=connection_id, reason=error.detail)
+            return _DAMAGED

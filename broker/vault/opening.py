@@ -50,6 +50,12 @@ async def _examine(connection: AbstractConnection, wait_replicas: int) -> None:
 
 async def _adopt(connection: AbstractConnection, keyring: Keyring) -> None:
     """Compare the ring with the keys that the store was written with, and learn which key writes."""
+    for key in (names.KEYRING, names.CLIENTS):
+        await connection.send_command("EXISTS", key)
+    known, used = [await connection.read_response() for _ in range(2)]
+    if used and not known:
+        # Any ring would be taken for the first one.
+        raise StoreUnavailable(f"the store has clients, but what it knew of its keys is gone; restore {names.KEYRING}")
     fingerprints = [part for pair in keyring.fingerprints().items() for part in pair]
     await connection.send_command("EVALSHA", scripts.KEYRING_ADOPT.sha, 1, names.KEYRING, keyring.writer, *fingerprints)
     verdict, kid = (part.decode() for part in await connection.read_response())

@@ -7,11 +7,14 @@ authorization fixed, ``l`` label and metadata, ``h`` health, ``u`` last used, ``
 ``o`` who committed last, ``e`` how a disconnect ended at the provider.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from broker.errors import SealBroken, StoreUnavailable
 from broker.models.connection import Account, Connection, Credential, Ending, Fault, Health, Minted, Status
 from broker.models.event import Event
 from broker.vault import names, scripts
@@ -50,8 +53,9 @@ class Records:
             [names.record(connection.id), names.outbox(connection.id)],
             [event.encode(), *_flat(self._fields(connection, credential))],
         )
-        # A crash here loses nothing: draining the event lists the connection again.
-        await self.index(connection)
+        # Neither a crash here nor a store whose memory is full loses it: draining the event lists the connection again.
+        with suppress(StoreUnavailable):
+            await self.index(connection)
 
     async def index(self, connection: Connection, *, formerly: Connection | None = None) -> None:
         """List the connection under its tenant, subject and account; repeating it changes nothing.
@@ -113,6 +117,8 @@ class Records:
         :raises SealBroken: they don't open.
         """
         rest = json.loads(self._keyring.open(_place(connection, "secrets"), sealed_rest))
+        if rest.get("destination") != _destination(connection):
+            raise SealBroken(f"where the secrets of {connection.id} may be sent is not what was sealed with them")
         access = self._keyring.open(_place(connection, "access_token"), sealed_access)
         return Credential(access.decode(), rest.get("refresh_token"), rest.get("previous_refresh_token"))
 
@@ -219,6 +225,8 @@ class Records:
         rest = {
             "refresh_token": credential.refresh_token,
             "previous_refresh_token": credential.previous_refresh_token,
+            # Whoever can write to the store, but has no key, must not redirect what is sealed.
+            "destination": _destination(connection),
         }
         sealed_rest = json.dumps({k: v for k, v in rest.items() if v is not None}).encode()
         return {
@@ -239,8 +247,34 @@ class Records:
         }
 
 
-def _place(connection: Connection, field: str) -> Place:
-    return Place(connection.tenant, connection.id, connection.grant_id, field, connection.generation)
+def place(
+    tenant: str,
+    connection_id: str,
+    *,
+    provider: str,
+    grant_id: str,
+    field: Literal["access_token", "secrets"],
+    generation: int,
+) -> Place:
+    """Where a secret of a connection belongs. Its provider decides who may have it, so it is part of the field."""
+    return Place(tenant, connection_id, grant_id, f"{field} of {provider}", generation)
+
+
+def _place(connection: Connection, field: Literal["access_token", "secrets"]) -> Place:
+    return place(
+        connection.tenant,
+        connection.id,
+        provider=connection.provider,
+        grant_id=connection.grant_id,
+        field=field,
+        generation=connection.generation,
+    )
+
+
+def _destination(connection: Connection) -> str:
+    """A digest of what decides where a refresh token is sent."""
+    parts = [asdict(connection.minted), dict(connection.parameters)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def _flat(fields: dict[str, Argument]) -> Iterable[Argument]:
@@ -277,9 +311,20 @@ def _health(text: bytes) -> Health:
 
 
 def _connection(connection_id: str, reply: list[bytes | None]) -> Connection | None:
+    """The connection of a record, or ``None``.
+
+    :raises SealBroken: the record is damaged.
+    """
     # A record without a tenant, or cut short, is nobody's: it is never taken for a default tenant's.
     if not reply[0] or any(part is None for part in reply[:11]):
         return None
+    try:
+        return _parsed(connection_id, reply)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise SealBroken(f"the stored record of {connection_id} is damaged") from None
+
+
+def _parsed(connection_id: str, reply: list[bytes | None]) -> Connection:
     field = dict(zip(_SHOWN, reply, strict=True))
     text = {name: (value or b"").decode() for name, value in field.items()}
     document = json.loads(text["d"])

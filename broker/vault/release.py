@@ -4,14 +4,15 @@ from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from broker.errors import SealBroken
+from broker.errors import SealBroken, StoreUnavailable
 from broker.models.access import Reach
 from broker.models.connection import Status
 from broker.models.event import Event
 from broker.models.ids import new_id
 from broker.vault import names, scripts
-from broker.vault.keyring import Keyring, Place
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.keyring import Keyring
+from broker.vault.records import place
+from broker.vault.redis.pipeline import Argument, Pipeline
 
 _NO_GENERATION = ""
 
@@ -78,20 +79,25 @@ class Releases:
         keys = [names.record(connection_id), names.outbox(connection_id)]
         if reference_digest is not None:
             keys.append(names.reference(connection_id, reference_digest))
-        reply = await self._store.run(
-            scripts.RELEASE,
-            keys,
-            [
-                event.at,
-                outlive,
-                reach.tenant,
-                "*" if reach.providers is None else _listed(reach.providers),
-                _listed(withheld),
-                event.client_id or "",
-                _NO_GENERATION if refused_generation is None else refused_generation,
-                event.encode()[:-1],
-            ],
-        )
+        arguments: list[Argument] = [
+            event.at,
+            outlive,
+            reach.tenant,
+            "*" if reach.providers is None else _listed(reach.providers),
+            _listed(withheld),
+            event.client_id or "",
+            _NO_GENERATION if refused_generation is None else refused_generation,
+            event.encode()[:-1],
+            event.id,
+        ]
+        try:
+            reply = await self._store.run(scripts.RELEASE, keys, arguments)
+        except StoreUnavailable:
+            if reference_digest is None:
+                raise
+            # The use may be spent and its answer lost: asked again by the same name, nothing more is spent, and the
+            # event is the same one.
+            reply = await self._store.run(scripts.RELEASE, keys, arguments)
         word = reply[0].decode()
         if word != "ok":
             return Kept(
@@ -100,9 +106,16 @@ class Releases:
                 generation=int(reply[1]) if word == "stale" else None,
             )
         generation, expiry, grant, scopes, sealed, provider = reply[1:]
-        place = Place(reach.tenant, connection_id, grant.decode(), "access_token", int(generation))
+        belongs = place(
+            reach.tenant,
+            connection_id,
+            provider=provider.decode(),
+            grant_id=grant.decode(),
+            field="access_token",
+            generation=int(generation),
+        )
         try:
-            access_token = self._keyring.open(place, sealed).decode()
+            access_token = self._keyring.open(belongs, sealed).decode()
         except SealBroken:
             failed = {"provider": provider.decode(), "generation": int(generation)}
             undone = replace(event, id=new_id("evt"), type="token.release_failed", data=failed)

@@ -74,14 +74,7 @@ class Revocations:
         head, _, sealed = stored.partition(b"\n")
         header = json.loads(head)
         place = Place(header["tenant"], connection_id, header["grant"], "revocation", header["generation"])
-        tokens = json.loads(self._keyring.open(place, sealed))
-        return Job(
-            connection_id,
-            header["provider"],
-            header["parameters"],
-            tokens["access_token"],
-            tokens["refresh_token"],
-        )
+        return Job(connection_id, **json.loads(self._keyring.open(place, sealed)))
 
     async def drop(self, connection_id: str) -> None:
         """Erase a job that is done."""
@@ -89,13 +82,13 @@ class Revocations:
         await self._due.done(Entry(Kind.REVOKE, connection_id))
 
     def _sealed(self, connection: Connection, job: Job) -> bytes:
-        header = {
-            "tenant": connection.tenant,
-            "grant": connection.grant_id,
-            "generation": connection.generation,
+        header = {"tenant": connection.tenant, "grant": connection.grant_id, "generation": connection.generation}
+        place = Place(connection.tenant, connection.id, connection.grant_id, "revocation", connection.generation)
+        # Where the tokens go is sealed with them: nobody can have them sent elsewhere.
+        errand = {
             "provider": job.provider,
             "parameters": dict(job.parameters),
+            "access_token": job.access_token,
+            "refresh_token": job.refresh_token,
         }
-        place = Place(connection.tenant, connection.id, connection.grant_id, "revocation", connection.generation)
-        tokens = {"access_token": job.access_token, "refresh_token": job.refresh_token}
-        return json.dumps(header).encode() + b"\n" + self._keyring.seal(place, json.dumps(tokens).encode())
+        return json.dumps(header).encode() + b"\n" + self._keyring.seal(place, json.dumps(errand).encode())

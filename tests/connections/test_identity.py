@@ -73,7 +73,7 @@ async def test_a_person_who_granted_openid_is_known(
         metadata={},
     )
     authorizations = Authorizations(heart.records, heart.upstream, heart.clock)
-    made = await authorizations.store(wanted, TokenSet(token, None, 3600, granted))
+    made = await authorizations.store(wanted, TokenSet(token, None, 3600, granted, asked_at=heart.clock()))
     known = "openid" in granted
     assert made.account == (Account("usr_1001", "alice@practice.example") if known else None)
     assert await status_by_test(app, made.id) == ("healthy" if known else "unknown")

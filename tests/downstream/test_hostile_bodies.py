@@ -25,6 +25,8 @@ OPEN = {"provider": "practice", "subject": "ann"}
         b"\xff\xfe{}",
         b'{"provider": "practice", "subject": "ann"} x',
         b'{"provider": "practice", "subject": "\\ud800"}',
+        b'{"provider": "practice", "subject": "ann", "subject": "mallory"}',
+        b'{"provider": "practice", "subject": "ann", "metadata": {"a": 1, "a": 2}}',
         b'{"provider":' + b"[" * 10_000 + b"]" * 10_000 + b"}",
         b'{"provider":' + b'{"a":' * 10_000 + b"1" + b"}" * 10_000 + b"}",
         b'{"provider": "practice", "subject": "ann", "metadata": {"n": ' + b"9" * 20_000 + b"}}",

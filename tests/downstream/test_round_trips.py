@@ -108,7 +108,7 @@ async def test_redeeming_is_the_client_and_one_script(
     with watching(raw_store) as watched:
         assert (await app.redeem(reference)).status_code == 200
     assert watched.commands == ["GET", "release"]
-    assert watched.within == ["HMGET", "HMGET", "HINCRBY", "PTTL", "PEXPIRE", "XADD"]
+    assert watched.within == ["HMGET", "HMGET", "HSET", "PTTL", "PEXPIRE", "XADD"]
 
 
 async def test_a_reference_nobody_can_parse_never_reaches_a_connection(

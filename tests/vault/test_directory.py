@@ -147,3 +147,14 @@ async def test_a_foreign_cursor_is_refused(lists: Directory) -> None:
     """Before anything is read."""
     with pytest.raises(InvalidRequest):
         await lists.page("acme", subject=None, wanted=anything, cursor="not ours", limit=10)
+
+
+async def test_a_damaged_record_hides_no_other(records: Records, lists: Directory, raw_store: redis.Redis) -> None:
+    """It is passed over and stays on the list."""  # K3
+    damaged, sound = a_connection(), a_connection()
+    for connection in (damaged, sound):
+        await records.create(connection, CREDENTIAL, an_event(connection))
+    raw_store.hset(names.record(damaged.id), "d", "{")
+    found, _ = await lists.page("acme", subject=None, wanted=lambda _: True, cursor=None, limit=10)
+    assert [connection.id for connection in found] == [sound.id]
+    assert raw_store.zscore(names.tenant_index("acme"), damaged.id) is not None

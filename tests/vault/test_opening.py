@@ -148,3 +148,14 @@ async def test_a_wrong_ring_changes_nothing(
         assert said in (await failure_of(wrong)).detail
     assert snapshot(raw_store) == before
     await wrong.aclose()
+
+
+async def test_a_store_that_forgot_its_keys_takes_no_ring(raw_store: redis.Redis, store_server: EmbeddedStore) -> None:
+    """Any ring would pass for the first, so a store in use that lost what it knew of its keys is not written to."""  # K6
+    raw_store.sadd(names.CLIENTS, "cl_somebody")
+    before = snapshot(raw_store)
+    store = open_store(store_server.url, Keyring([("k9", bytes(32))]), wait_replicas=0)
+    with pytest.raises(StoreUnavailable, match="keys is gone"):
+        await store.execute("GET", "x")
+    assert snapshot(raw_store) == before
+    await store.aclose()

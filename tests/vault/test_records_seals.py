@@ -1,6 +1,7 @@
 """Sealed fields of records: moved or damaged they don't open, and what doesn't open is left as it is."""
 
 import asyncio
+import json
 from dataclasses import replace
 
 import pytest
@@ -98,6 +99,36 @@ async def test_the_record_can_not_claim_another_place(
         assert not isinstance(release, Release)
         assert before is not None
         raw_store.hset(names.record(here.id), field, before)
+
+
+async def test_the_record_can_not_name_another_destination(
+    pipeline: Pipeline, keyring: Keyring, raw_store: redis.Redis, here: Connection
+) -> None:
+    """Who can write to the store, but has no key, sends no refresh token elsewhere and frees no withheld token."""  # K2
+    key = names.record(here.id)
+    document = json.loads(raw_store.hget(key, "d") or b"")
+    for changed in (
+        {"parameters": {"realm": "evil"}},
+        {"minted": {"issuer": "https://evil.example", "client_id": "x"}},
+    ):
+        raw_store.hset(key, "d", json.dumps({**document, **changed}))
+        read, _ = await both_ways(pipeline, keyring, here)
+        assert isinstance(read, SealBroken)
+    raw_store.hset(key, mapping={"d": json.dumps(document), "p": "another"})
+    read, release = await both_ways(pipeline, keyring, here)
+    assert isinstance(read, SealBroken)
+    assert not isinstance(release, Release)
+
+
+@pytest.mark.parametrize("field", ["d", "st", "g", "x", "l", "h", "u"])
+async def test_a_damaged_record_is_a_fault_of_its_own(
+    records: Records, raw_store: redis.Redis, here: Connection, field: str
+) -> None:
+    """It answers 503 and an alert, is kept as it is, and hides no other."""  # K3
+    raw_store.hset(names.record(here.id), field, "{")
+    with pytest.raises(SealBroken, match=here.id):
+        await records.read(here.id)
+    assert raw_store.hget(names.record(here.id), field) == b"{"
 
 
 async def test_two_fields_of_one_record_can_not_be_swapped(

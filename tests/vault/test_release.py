@@ -13,11 +13,13 @@ from broker.models.connection import Connection, Status
 from broker.models.event import Event
 from broker.vault import names
 from broker.vault.keyring import Keyring
+from broker.vault.opening import open_store
 from broker.vault.records import Records
 from broker.vault.redis.pipeline import Pipeline
 from broker.vault.references import StoredReferences
 from broker.vault.release import Kept, Release, Releases
 from tests.journey import snapshot
+from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.samples import CREDENTIAL, EVERYTHING, NOW, a_connection, an_event, outbox
 
 
@@ -208,3 +210,17 @@ async def test_a_release_is_one_round_trip(gate: Gate, raw_store: redis.Redis) -
     asked_by_this_test = 2
     assert after[0] - before[0] == 1
     assert after[1] - before[1] <= 1 + len(inside) + asked_by_this_test
+
+
+async def test_a_lost_answer_spends_a_use_once(raw_store: redis.Redis, keyring: Keyring, proxy: FaultyProxy) -> None:
+    """The use is asked for again by the same name: the token leaves, with one event, and no second use is gone."""  # R3
+    pipeline = open_store(f"redis://{proxy.address}", keyring, wait_replicas=0)
+    gate = Gate(pipeline, keyring, raw_store)
+    await gate.store(a_connection())
+    await gate.refer("twice", uses=2)
+    proxy.drop_next_answer()
+    assert isinstance(await gate.release(reference_digest="twice"), Release)
+    assert len({event.id for event in gate.events()}) == 1
+    assert isinstance(await gate.release(reference_digest="twice"), Release)
+    assert await gate.release(reference_digest="twice") == Kept("reference")
+    await pipeline.aclose()

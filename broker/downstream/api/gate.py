@@ -3,7 +3,9 @@
 Errors become RFC 9457 problem documents here and nowhere else.
 """
 
+import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
@@ -61,8 +63,12 @@ class Call:
     def body(self, model: type[Body]) -> Body:
         """The body as ``model``; an empty body is an empty object.
 
-        :raises InvalidRequest: naming every field that is wrong, and no value.
+        :raises InvalidRequest: naming every field that is wrong, and no value; or a member stands twice, which two
+            readers would read differently (RFC 8259 §4).
         """
+        # What is no JSON is told below, with where it stops being any.
+        with suppress(ValueError, RecursionError):
+            json.loads(self.raw_body or b"{}", object_pairs_hook=_unique_members)
         try:
             return model.model_validate_json(self.raw_body or b"{}")
         except ValidationError as error:
@@ -88,6 +94,14 @@ class Call:
             client_id=self.caller.client_id,
             request_id=self.request_id,
         )
+
+
+def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        fault = FieldFault("body", "a member is given more than once")
+        raise InvalidRequest("the body can be read in two ways", [fault])
+    return members
 
 
 Handler = Callable[[Call], Awaitable[Response]]

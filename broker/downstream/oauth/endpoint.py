@@ -29,6 +29,10 @@ NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 """RFC 6749 §5.1: on every answer that holds a token."""
 
 
+_SPEAKABLE: Final = str.maketrans({'"': "'", "\\": "/"})
+"""RFC 6749 §5.2 keeps quotes and backslashes out of descriptions; a provider's words may hold them."""
+
+
 @dataclass(frozen=True, slots=True)
 class OAuthCall:
     """A request whose client is authenticated."""
@@ -120,7 +124,11 @@ def refusal(error: BrokerError, request_id: str, *, challenge: bool = False) -> 
         metrics.seals_broken.inc()
     if error.retry_after is not None or status == 503:
         headers["Retry-After"] = str(error.retry_after or 1)
-    body: dict[str, Any] = {"error": name, "error_description": error.detail, "request_id": request_id}
+    body: dict[str, Any] = {
+        "error": name,
+        "error_description": error.detail.translate(_SPEAKABLE),
+        "request_id": request_id,
+    }
     if code is not None:
         body["code"] = code
     return JSONResponse(body, status, headers)

@@ -2,9 +2,11 @@
 -- Release an access token: read the record, spend the reference, write the audit event. All or nothing.
 -- KEYS: record, outbox[, reference]
 -- ARGV: now (ms), the moment the token must outlive (ms), tenant, providers ("*" or ",a,b,"), withheld providers
---       (",a,b,"), client id, generation the provider refused ("" = none), event (JSON without its closing brace)
+--       (",a,b,"), client id, generation the provider refused ("" = none), event (JSON without its closing brace), name
+--       of this attempt
 -- Answers {"ok", generation, expiry, grant, scopes, sealed access token, provider} or {"absent"}, {"reference"},
 --         {"status", status}, {"withheld"}, {"stale", generation}. Only "ok" changes anything.
+-- A repeat by the attempt's name spends nothing more: its first answer was lost.
 -- Not allow-oom: when memory is full no event can be written, and no token leaves without its event.
 local now = tonumber(ARGV[1])
 local tenant, provider, status, generation, expiry, grant, scopes, sealed, used =
@@ -17,14 +19,15 @@ if ARGV[4] ~= '*' and not string.find(ARGV[4], ',' .. provider .. ',', 1, true) 
     return {'absent'}
 end
 
-local uses
+local uses, repeated
 if KEYS[3] then
-    local audience, left, ends = unpack(redis.call('HMGET', KEYS[3], 'aud', 'left', 'exp'))
+    local audience, left, ends, attempt = unpack(redis.call('HMGET', KEYS[3], 'aud', 'left', 'exp', 'by'))
+    repeated = attempt == ARGV[9]
     if not audience or audience ~= ARGV[6] or tonumber(ends) <= now then
         return {'reference'}
     end
     uses = tonumber(left)
-    if uses < 1 then
+    if uses < 1 and not repeated then
         return {'reference'}
     end
 end
@@ -39,8 +42,8 @@ if generation == ARGV[7] or (expiry ~= '' and tonumber(expiry) <= tonumber(ARGV[
     return {'stale', generation}
 end
 
-if uses then
-    redis.call('HINCRBY', KEYS[3], 'left', -1)
+if uses and not repeated then
+    redis.call('HSET', KEYS[3], 'left', uses - 1, 'by', ARGV[9])
     if uses == 1 then
         -- Spent, and kept for as long as release_undo may want to give the use back.
         redis.call('PEXPIRE', KEYS[3], math.min(10000, tonumber(redis.call('PTTL', KEYS[3]))))
