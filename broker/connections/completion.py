@@ -4,7 +4,7 @@ import asyncio
 import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from broker.clock import Clock
@@ -47,7 +47,7 @@ _EXCHANGE_AT_MOST: Final = 120_000
 class CompletionRequest:
     """Who completes: the code that came back through the browser, and the subject that is signed in."""
 
-    completion_code: str
+    completion_code: str = field(repr=False)
     subject: str
 
 

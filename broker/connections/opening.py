@@ -14,7 +14,7 @@ step                  from → to                proof
 
 import hmac
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from broker.clock import Clock
@@ -45,7 +45,7 @@ class Order:
     """Provider scopes; empty = the provider's default scopes."""
     parameters: Mapping[str, str]
     return_url: str | None
-    state: str | None
+    state: str | None = field(repr=False)
     label: str | None
     metadata: Mapping[str, Any]
     renews: Connection | None

@@ -52,7 +52,7 @@ class ConnectSession:
     subject_name: str | None = None
     parameters: Mapping[str, str] = field(default_factory=dict)
     return_url: str | None = None
-    state: str | None = None
+    state: str | None = field(default=None, repr=False)
     """The app's own ``state``, echoed to ``return_url``."""
     connection_id: str | None = None
     """The connection to renew, later the connection that was made."""

@@ -1,5 +1,7 @@
 """Connect sessions: when an attempt counts as over."""
 
+from dataclasses import replace
+
 import pytest
 
 from broker.models.session import ENDED, Completion, ConnectSession, SessionStatus
@@ -24,3 +26,8 @@ def test_what_has_not_ended_in_time_has_expired(status: SessionStatus) -> None:
 def test_an_end_is_an_end(status: SessionStatus) -> None:
     """A session that was completed in time does not expire afterwards."""
     assert a_session(status).status_at(10_000) is status
+
+
+def test_the_apps_state_does_not_show_in_its_repr() -> None:
+    """It binds the app's own browser session, as a secret does."""
+    assert "canary" not in repr(replace(a_session(SessionStatus.PENDING), state="canary"))

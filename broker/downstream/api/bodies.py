@@ -87,7 +87,7 @@ class OpenConnectSession(Body):
     parameters: Parameters = {}
     return_url: Annotated[str, StringConstraints(max_length=2048)] | None = None
     """One of the client's registered return addresses; where one is registered, it is the default."""
-    state: Annotated[str, StringConstraints(max_length=1024)] | None = None
+    state: Annotated[str, StringConstraints(max_length=1024)] | None = Field(default=None, repr=False)
     """Echoed to ``return_url``."""
     connection_id: str | None = None
     """The connection to renew."""
@@ -102,7 +102,7 @@ class OpenConnectSession(Body):
 class CompleteConnectSession(Body):
     """Complete a session: the code that came back, and the subject that is signed in at the app now."""
 
-    completion_code: Annotated[str, StringConstraints(min_length=1, max_length=100)]
+    completion_code: Annotated[str, StringConstraints(min_length=1, max_length=100), Field(repr=False)]
     subject: Subject
 
 
@@ -111,7 +111,7 @@ class CreateConnection(Body):
 
     provider: Name
     subject: Subject
-    credentials: dict[str, Any]
+    credentials: Annotated[dict[str, Any], Field(repr=False)]
     """For the provider's client credentials grant: ``{}``."""
     scopes: Annotated[list[Scope], Field(max_length=100)] = []
     parameters: Parameters = {}

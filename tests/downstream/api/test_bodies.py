@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from broker.connections.completion import CompletionRequest
 from broker.downstream.api import bodies
 from broker.downstream.api.bodies import Body
 from tests.downstream.answers import code_of
@@ -76,3 +77,14 @@ async def test_a_query_parameter_without_a_value_is_absent(app: ServiceClient, c
     for query in ("surprise=", "subject=&subject=ann"):
         answer = await app.call("GET", f"/v1/connections?{query}")
         assert (answer.status_code, code_of(answer)) == (400, "invalid_request")
+
+
+def test_what_is_secret_in_a_body_does_not_show_in_its_repr() -> None:
+    """Nor in what is made of it: logs and tracebacks may hold a repr."""  # K1
+    completing = {"completion_code": "canary", "subject": "ann"}
+    assert "canary" not in repr(bodies.CompleteConnectSession.model_validate(completing))
+    assert "canary" not in repr(CompletionRequest(**completing))
+    order = {"provider": "practice", "subject": "ann"}
+    assert "canary" not in repr(bodies.OpenConnectSession.model_validate({**order, "state": "canary"}))
+    given = {**order, "credentials": {"api_key": "canary"}}
+    assert "canary" not in repr(bodies.CreateConnection.model_validate(given))
