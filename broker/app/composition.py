@@ -29,7 +29,7 @@ from broker.downstream.api.tokens import TokenRoutes
 from broker.downstream.oauth import client_credentials, token_exchange
 from broker.downstream.oauth.endpoint import OAuthEndpoint
 from broker.downstream.oauth.introspection import IntrospectionEndpoint
-from broker.downstream.oauth.metadata import metadata_route
+from broker.downstream.oauth.metadata import metadata_routes
 from broker.downstream.oauth.revocation import RevocationEndpoint
 from broker.downstream.oauth.token import Grant, TokenEndpoint
 from broker.errors import StoreUnavailable
@@ -122,7 +122,7 @@ def _services_routes(heart: Heart) -> list[BaseRoute]:
         *ClientRoutes(gate, heart.clients, heart.providers).routes(),
         *IntrospectionEndpoint(endpoint, heart.broker_tokens, heart.references, issuer).routes(),
         *RevocationEndpoint(endpoint, heart.authenticator, heart.broker_tokens, heart.references).routes(),
-        metadata_route(issuer, grants),
+        *metadata_routes(issuer, grants),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -14,8 +15,12 @@ PATH: Final = "/.well-known/oauth-authorization-server"
 _METHODS: Final = ["client_secret_basic", "client_secret_post"]
 
 
-def metadata_route(issuer: str, grant_types: Iterable[str]) -> Route:
-    """The metadata of the server at ``issuer``."""
+def metadata_routes(issuer: str, grant_types: Iterable[str]) -> list[Route]:
+    """The metadata of the server at ``issuer``.
+
+    RFC 8414 §3.1 puts the well-known part before the issuer's path, so an issuer with a path has two addresses: that
+    one, and the plain one, which a proxy that strips the path makes of ``issuer`` + the well-known part.
+    """
     document = {
         "issuer": issuer,
         "token_endpoint": issuer + token.PATH,
@@ -33,4 +38,5 @@ def metadata_route(issuer: str, grant_types: Iterable[str]) -> Route:
     async def metadata(_request: Request) -> Response:
         return JSONResponse(document, headers={"Cache-Control": "public, max-age=300"})
 
-    return Route(PATH, metadata, methods=["GET"], name=f"GET {PATH}")
+    paths = dict.fromkeys((PATH, PATH + urlsplit(issuer).path))
+    return [Route(path, metadata, methods=["GET"], name=f"GET {path}") for path in paths]

@@ -1,8 +1,13 @@
 """Authorization server metadata (RFC 8414): what a client needs to find everything else."""
 
 import httpx2
+import pytest
 
+from broker.app.composition import app_of
+from broker.app.heart import build_heart
 from broker.models.access import CLIENT_SCOPES
+from broker.providers import Registry
+from broker.settings import Settings
 from tests.world import PUBLIC_URL, TOKEN_EXCHANGE
 
 PATH = "/.well-known/oauth-authorization-server"
@@ -18,6 +23,23 @@ async def test_the_metadata_names_what_there_is(http: httpx2.AsyncClient) -> Non
     assert document["response_types_supported"] == []
     assert "authorization_endpoint" not in document
     assert "jwks_uri" not in document
+
+
+@pytest.mark.parametrize("path", ["", "/broker", "/a/b.c"])
+async def test_an_issuer_with_a_path_is_found_where_rfc_8414_says(
+    settings: Settings, providers: Registry, path: str
+) -> None:
+    """§3.1: the well-known part stands before the issuer's path. Nothing else answers there."""
+    issuer = f"https://broker.example{path}"
+    heart = build_heart(settings.model_copy(update={"public_url": issuer}), providers)
+    transport = httpx2.ASGITransport(app_of(heart))
+    async with httpx2.AsyncClient(transport=transport, base_url="https://broker.example") as http:
+        for address in (PATH, f"{PATH}{path}"):
+            document = (await http.get(address)).raise_for_status().json()
+            assert document["issuer"] == issuer
+            assert document["token_endpoint"] == f"{issuer}/oauth/token"
+        assert (await http.get(f"{PATH}/elsewhere")).status_code == 404
+    await heart.aclose(work_ends_within=1)
 
 
 async def test_every_endpoint_it_names_answers(http: httpx2.AsyncClient) -> None:
