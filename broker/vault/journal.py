@@ -130,13 +130,14 @@ class Journal:
 
 
 def _readable(fields: Sequence[bytes]) -> Event | None:
-    """The event of an outbox entry, or ``None`` if it would not fit into a journal."""
+    """The event of an outbox entry, or ``None`` if it would not fit into a journal, or could not be shown."""
     try:
         event = Event.decode(fields[1])
         texts = (event.id, event.type, event.tenant, event.connection_id or "")
-        # In a batch with others, one that the store refuses would take them along.
+        # In a batch with others, one that the sink can't say or the store refuses would take them along.
+        event.shown()
         fits = all(text.encode() is not None for text in texts) and 0 <= event.at <= listing.LATEST
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, OSError):
         return None
     return event if fits and isinstance(event.at, int) else None
 

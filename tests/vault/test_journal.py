@@ -105,6 +105,8 @@ async def test_an_event_that_comes_in_meanwhile_is_not_acknowledged(
         b'{"id": "evt_1", "type": "x.noted", "tenant": "acme", "at": 1.5}',
         b'{"id": "evt_1", "type": "x.noted", "tenant": "acme", "at": 1e400}',
         b'{"id": "evt_1", "type": "x.noted", "tenant": "\\ud800", "at": 1}',
+        b'{"id": "evt_1", "type": "x.noted", "tenant": "acme", "at": 9007199254740992}',
+        b'{"id": "evt_1", "type": "x.noted", "tenant": "acme", "at": 1, "data": 7}',
         b"\xff",
     ],
 )
