@@ -148,11 +148,15 @@ def test_an_unknown_provider_names_the_known_ones(terminal: Terminal, name: str)
     """It ends with 1 and lists what there is; odd names are names, not paths."""
     result = terminal.run("connect", name)
     assert (result.returncode, result.stdout) == (1, "")
-    assert "practice, practice-graceful" in result.stderr
+    assert "there are: practice, practice-" in result.stderr
 
 
 def test_the_providers_parameters_are_given(terminal: Terminal) -> None:
-    """They reach the broker, which refuses those that the provider doesn't know; what is no pair is a usage error."""
+    """They reach the connection; those that the provider doesn't know are refused, what is no pair is a usage error."""
+    made = terminal.run("connect", "practice-realms", "--parameter", "realm=whoami", "--json")
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["parameters"] == {"realm": "whoami"}
+    terminal.page.unlink()
     result = terminal.run("connect", "practice", "--parameter", "subdomain=acme", "--parameter", "region=a=b")
     assert result.returncode == 2
     assert "parameters.subdomain:" in result.stderr
