@@ -16,7 +16,7 @@ from broker.errors import BrokerError, ConfigurationError
 from broker.providers import Registry, load_providers
 from broker.settings import Settings
 from broker.vault.opening import reasons_not_ready
-from broker.vault.redis.data_dir import make_private, socket_path
+from broker.vault.redis.data_dir import holds_store, is_private, socket_path
 
 _ANSWERS_WITHIN: Final = 3.0
 _CLOCKS_APART_AT_MOST: Final = 2.0
@@ -92,15 +92,23 @@ def of_data_dir(settings: Settings) -> Check:
     name = "data directory"
     if settings.redis_url is not None:
         return Check(name=name, status="ok", message="not used with an external store")
+    place = settings.data_dir
     try:
-        make_private(settings.data_dir)
-    except ConfigurationError as error:
-        return Check(name=name, status="fail", message=error.detail)
-    return Check(name=name, status="ok", message=f"{settings.data_dir} is open to this user alone")
+        if not place.exists():
+            return Check(name=name, status="ok", message=f"{place} is not there yet", advice="broker serve makes it")
+        if is_private(place):
+            return Check(name=name, status="ok", message=f"{place} is open to this user alone")
+    except (ConfigurationError, PermissionError) as error:
+        return Check(name=name, status="fail", message=str(error))
+    advice = f"broker serve closes it, and so does: chmod 700 {place}"
+    return Check(name=name, status="warn", message=f"{place} is open to other users", advice=advice)
 
 
 async def of_store(settings: Settings, providers: Registry) -> list[Check]:
     """Whether the store can be reached, is fit for tokens, and knows the keyring; and whose clock is wrong."""
+    unopened = _of_unopened(settings) if settings.redis_url is None else None
+    if unopened is not None:
+        return [unopened]
     try:
         async with heart_for_command(settings, providers) as heart:
             reasons = await reasons_not_ready(heart.store, wait_replicas=settings.store_wait_replicas)
@@ -110,6 +118,18 @@ async def of_store(settings: Settings, providers: Registry) -> list[Check]:
         reasons = error.detail.splitlines()
     advice = _store_advice(settings)
     return [Check(name="store", status="fail", message=reason, advice=advice) for reason in reasons]
+
+
+def _of_unopened(settings: Settings) -> Check | None:
+    """The embedded store where opening it would do more than look: make it, or close its folder. Else ``None``."""
+    try:
+        if not holds_store(settings.data_dir):
+            return Check(name="store", status="ok", message="embedded, none yet", advice="broker serve makes it")
+        if is_private(settings.data_dir):
+            return None
+    except (ConfigurationError, PermissionError):
+        pass
+    return Check(name="store", status="warn", message="not looked at: see the data directory")
 
 
 def of_listening(settings: Settings) -> Check:

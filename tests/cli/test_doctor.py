@@ -1,5 +1,6 @@
 """``broker doctor``."""
 
+import os
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -142,6 +143,43 @@ def test_an_open_data_directory_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch,
     assert result.exit_code == 1
     assert found(result)["data directory"] == "fail"
     assert [path.name for path in shared.iterdir()] == ["file"]
+
+
+@pytest.fixture
+def data_dir(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the embedded store, which is configured instead, would be. It is not there yet."""
+    monkeypatch.delenv("BROKER_REDIS_URL")
+    monkeypatch.delenv("BROKER_ENCRYPTION_KEYS")
+    folder = Path(os.environ["BROKER_DATA_DIR"])
+    assert not folder.exists()
+    return folder
+
+
+def test_a_check_makes_nothing(cli: Cli, data_dir: Path) -> None:
+    """Without a data directory nothing fails and none is made; what ``serve`` will do is said."""
+    result = cli("doctor", "--json")
+    assert (result.exit_code, found(result)["data directory"], found(result)["store"]) == (0, "ok", "ok")
+    assert not data_dir.exists()
+
+
+def test_a_check_leaves_a_folder_as_it_is(cli: Cli, data_dir: Path) -> None:
+    """An open one is a warning; it is neither closed nor filled."""
+    data_dir.mkdir()
+    data_dir.chmod(0o755)
+    result = cli("doctor", "--json")
+    assert (result.exit_code, found(result)["data directory"]) == (0, "warn")
+    assert data_dir.stat().st_mode & 0o777 == 0o755
+    assert list(data_dir.iterdir()) == []
+
+
+def test_a_store_that_is_there_is_looked_at(cli: Cli, data_dir: Path) -> None:
+    """With its keys, unless others can enter its folder: opening the store would close that."""
+    cli("clients", "list")
+    assert found(cli("doctor", "--json"))["encryption keys"] == "ok"
+    data_dir.chmod(0o755)
+    result = found(cli("doctor", "--json"))
+    assert (result["data directory"], result["store"]) == ("warn", "warn")
+    assert data_dir.stat().st_mode & 0o777 == 0o755
 
 
 @pytest.mark.parametrize(

@@ -45,14 +45,32 @@ def make_private(data_dir: Path) -> None:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigurationError([f"BROKER_DATA_DIR: can't make {data_dir}: {error.strerror}"]) from error
-    found = data_dir.stat()
-    if found.st_uid != os.geteuid():
-        raise ConfigurationError([f"BROKER_DATA_DIR: {data_dir} belongs to another user; name a folder inside it"])
-    if stat.S_IMODE(found.st_mode) & 0o077:
+    if not is_private(data_dir):
+        data_dir.chmod(0o700)
+
+
+def is_private(data_dir: Path) -> bool:
+    """Whether nobody but the owner of ``data_dir``, which is there, can enter it. Only looks.
+
+    :raises ConfigurationError: it is none that :func:`make_private` would close.
+    """
+    try:
+        found = data_dir.stat()
+        if found.st_uid != os.geteuid():
+            raise ConfigurationError([f"BROKER_DATA_DIR: {data_dir} belongs to another user; name a folder inside it"])
+        if not stat.S_IMODE(found.st_mode) & 0o077:
+            return True
         if not (data_dir / "lock").exists() and any(data_dir.iterdir()):
             fault = f"{data_dir} is open to other users and holds other files; name a new folder"
             raise ConfigurationError([f"BROKER_DATA_DIR: {fault}"])
-        data_dir.chmod(0o700)
+    except OSError as error:
+        raise ConfigurationError([f"BROKER_DATA_DIR: can't look into {data_dir}: {error.strerror}"]) from error
+    return False
+
+
+def holds_store(data_dir: Path) -> bool:
+    """Whether a store was ever written in ``data_dir``. Only looks."""
+    return any((data_dir / "store").glob("appendonlydir/*.aof*"))
 
 
 def socket_path(data_dir: Path) -> Path:
@@ -127,7 +145,7 @@ def ensure_keys(data_dir: Path, *, randomness: Callable[[int], bytes] = secrets.
     make_private(data_dir)
     path = data_dir / "encryption_keys"
     if not path.exists():
-        if any((data_dir / "store").glob("appendonlydir/*.aof*")):
+        if holds_store(data_dir):
             raise ConfigurationError([f"{path} is missing: the stored credentials can't be read without it"])
         _create(path, f"k{randomness(4).hex()}:{base64.b64encode(randomness(32)).decode()}\n")
     return _read_private(path)
