@@ -28,7 +28,7 @@ def test_it_greets_when_every_worker_serves(tmp_path: Path, sandbox_url: str) ->
         assert httpx2.get(f"{url}/livez", trust_env=False).json() == {"status": "alive"}
     (greeting,) = [line for line in log.read_text().splitlines() if line.startswith("broker ready")]
     assert f"at {url} (2 workers, embedded store in {tmp_path / 'data'})" in greeting
-    assert "practice, practice-graceful" in greeting
+    assert "providers ready: practice, practice-" in greeting
     assert "1 lacking settings, see: broker providers list" in greeting
 
 
