@@ -162,3 +162,24 @@ def test_no_provider_is_named_in_code() -> None:
         words = words_of_code(ast.parse(text)) if path.suffix == ".py" else iter([text])
         found += [f"{place}: {word[:60]}" for word in (str(place), *words) if named.search(SCHEMES.sub("", word))]
     assert found == []
+
+
+def test_the_documentation_names_log_lines_that_exist() -> None:
+    """Who is woken at night searches for them."""
+    said = "".join(path.read_text() for path in (ROOT / "broker").rglob("*.py"))
+    rows = [line for line in (ROOT / "docs" / "operations.md").read_text().splitlines() if "in the log |" in line]
+    names = [name for row in rows for name in re.findall(r"`([a-z]+\.[a-z_]+)`", row)]
+    assert names
+    assert [name for name in names if f'"{name}"' not in said] == []
+
+
+def test_every_end_of_a_connect_session_is_documented() -> None:
+    """An app tells people what happened by the session's ``error``."""
+    rooms = ("journey", "completion")
+    said = "".join((ROOT / "broker" / "connections" / f"{room}.py").read_text() for room in rooms)
+    ends = set(re.findall(r'\.fail\(.*"([a-z_]+)"\)', said)) | set(re.findall(r'return "([a-z_]+_mismatch)"', said))
+    assert len(ends) > 4
+    listed = (
+        (ROOT / "docs" / "api.md").read_text().partition("`error` of a session that failed")[2].partition("\n\n")[0]
+    )
+    assert [end for end in sorted(ends) if f"`{end}`" not in listed] == []
