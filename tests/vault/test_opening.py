@@ -151,7 +151,7 @@ async def test_a_wrong_ring_changes_nothing(
 
 
 async def test_a_store_that_forgot_its_keys_takes_no_ring(raw_store: redis.Redis, store_server: EmbeddedStore) -> None:
-    """Any ring would pass for the first, so a store in use that lost what it knew of its keys is not written to."""  # K6
+    """Any ring would pass for the first, so a store in use that lost what it knew of keys stays unwritten."""  # K6
     raw_store.sadd(names.CLIENTS, "cl_somebody")
     before = snapshot(raw_store)
     store = open_store(store_server.url, Keyring([("k9", bytes(32))]), wait_replicas=0)

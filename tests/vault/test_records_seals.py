@@ -104,7 +104,7 @@ async def test_the_record_can_not_claim_another_place(
 async def test_the_record_can_not_name_another_destination(
     pipeline: Pipeline, keyring: Keyring, raw_store: redis.Redis, here: Connection
 ) -> None:
-    """Who can write to the store, but has no key, sends no refresh token elsewhere and frees no withheld token."""  # K2
+    """Who can write to the store, but has no key, sends no refresh token elsewhere and frees none."""  # K2
     key = names.record(here.id)
     document = json.loads(raw_store.hget(key, "d") or b"")
     for changed in (
