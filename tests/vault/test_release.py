@@ -213,7 +213,7 @@ async def test_a_release_is_one_round_trip(gate: Gate, raw_store: redis.Redis) -
 
 
 async def test_a_lost_answer_spends_a_use_once(raw_store: redis.Redis, keyring: Keyring, proxy: FaultyProxy) -> None:
-    """The use is asked for again by the same name: the token leaves, with one event, and no second use is gone."""  # R3
+    """Asked for again by the same name: the token leaves, with one event, and no second use is gone."""  # R3
     pipeline = open_store(f"redis://{proxy.address}", keyring, wait_replicas=0)
     gate = Gate(pipeline, keyring, raw_store)
     await gate.store(a_connection())
