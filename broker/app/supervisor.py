@@ -9,7 +9,8 @@ It serves no request itself. What it does, in order::
 A second signal while ending hurries the workers. If this process is killed, the workers see its lifeline end
 and leave gracefully, and the store lives on to be adopted by the next `serve`.
 
-Imports the standard library, the settings and the embedded store; only the workers need the rest.
+Imports the standard library, the settings, the embedded store and logs without structlog; only the workers need the
+rest.
 """
 
 import errno
@@ -20,13 +21,13 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from broker.app.asking import ask
 from broker.app.events import Events, pipe
 from broker.app.process import EXIT_CONFIGURATION, Backoff, WorkerProcess
 from broker.errors import BrokerError, ConfigurationError, StoreUnavailable
+from broker.observe import parent
 from broker.settings import Settings
 from broker.vault.redis.data_dir import ensure_keys
 from broker.vault.redis.embedded import EmbeddedStore
@@ -71,6 +72,7 @@ def serve(
             if settings.encryption_keys is None:
                 ensure_keys(settings.data_dir)
             store = EmbeddedStore(settings.data_dir)
+        parent.configure(settings.log_level, settings.log_format)
         return Supervisor(listener, store, environ, app=app, on_ready=on_ready).run(settings.workers)
 
 
@@ -161,7 +163,6 @@ class Supervisor:
         self._events.forget(worker)
         self._workers.remove(worker)
         exit_code = worker.wait()
-        self._drop_gauges(worker.pid)
         if self._ending:
             return
         if exit_code == EXIT_CONFIGURATION or not self._announced:
@@ -176,12 +177,6 @@ class Supervisor:
     def _signal_workers(self, number: signal.Signals) -> None:
         for worker in self._workers:
             worker.signal(number)
-
-    def _drop_gauges(self, pid: int) -> None:
-        """What a worker measured of itself (its open requests) must not be reported after its end."""
-        if folder := self._environ.get(_METRICS_DIR):
-            for file in Path(folder).glob(f"gauge_live*_{pid}.db"):
-                file.unlink()
 
     def _watch_store(self, store: EmbeddedStore, backoff: Backoff) -> None:
         store.wait_ready(interrupted=lambda: self._events.signals > 0)

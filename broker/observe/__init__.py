@@ -1,6 +1,7 @@
 """What can be seen of the broker while it runs.
 
 * ``logs`` – structured logs, with everything that looks like a secret redacted and chatty libraries capped.
+* ``parent`` – the same lines from the parent process, which does without structlog.
 * ``metrics`` – Prometheus metrics; labels are names from the configuration, never data.
 
 Audit events are not here: they are data, written by the step they record (``vault.journal``).

@@ -2,6 +2,7 @@
 
 import base64
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -157,6 +158,25 @@ def test_a_killed_worker_is_replaced(data_dir: Path) -> None:
         assert served.end() == 0
         assert f"worker {first} ended with exit code -9" in served.errors()
     assert ended_workers(data_dir) == {str(second)}
+
+
+@pytest.mark.parametrize(
+    ("form", "shape"),
+    [
+        ({}, r'\{"event": "worker \d+ ended .*", "level": "warning", "logger": "broker\.app\.supervisor", .*\}'),
+        ({"BROKER_LOG_FORMAT": "console"}, r"\d{4}-\d\d-\d\dT[\d:.]+Z \[warning  \] worker \d+ ended .*"),
+        ({"BROKER_LOG_LEVEL": "error"}, None),
+    ],
+    ids=["default", "console", "errors only"],
+)
+def test_the_parent_logs_as_it_is_told(data_dir: Path, form: Mapping[str, str], shape: str | None) -> None:
+    """In the format and from the level on that are set; JSON by default, as stderr is no terminal."""
+    with serving(data_dir, variables=form) as served:
+        os.kill(served.worker(), signal.SIGKILL)
+        served.worker()
+        assert served.end() == 0
+        lines = served.errors().splitlines()
+    assert [bool(shape and re.fullmatch(shape, line)) for line in lines] == [True] * (shape is not None)
 
 
 def test_nothing_fails_when_it_ends_under_load(data_dir: Path) -> None:
