@@ -40,6 +40,7 @@ from broker.settings import Settings, read_environment
 from broker.vault.leadership import Leadership
 from broker.web.browser import BrowserBinding
 from broker.web.callback import CallbackPages
+from broker.web.code import CodePages
 from broker.web.connect import ConnectPages
 from broker.web.orderer import Orderers
 
@@ -131,7 +132,8 @@ def _people_routes(heart: Heart) -> list[BaseRoute]:
     orderers = Orderers(heart.clients, heart.journey)
     return [
         *ConnectPages(heart.opening, heart.journey, orderers, binding).routes(),
-        *CallbackPages(heart.journey, heart.completions, orderers, binding).routes(),
+        *CallbackPages(heart.arrivals, heart.completions, orderers, binding).routes(),
+        *CodePages(heart.opening, heart.arrivals, heart.providers, binding).routes(),
         Mount("/static", ImmutableFiles(directory=str(files("broker.web") / "static")), name="static"),
     ]
 

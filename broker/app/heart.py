@@ -11,6 +11,7 @@ from broker.access.clients import Clients
 from broker.access.references import References
 from broker.access.tokens import BrokerTokens
 from broker.clock import Clock, system_clock
+from broker.connections.arrival import Arrivals
 from broker.connections.authorization import Authorizations
 from broker.connections.bookkeeping import Bookkeeping
 from broker.connections.completion import Completions
@@ -66,6 +67,7 @@ class Heart:
     authenticator: Authenticator
     opening: Opening
     journey: Journey
+    arrivals: Arrivals
     completions: Completions
     tokens: Tokens
     refresher: Refresher
@@ -119,6 +121,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         authenticator=Authenticator(documents, clients, broker_tokens, clock),
         opening=Opening(sessions, providers, clock),
         journey=journey,
+        arrivals=Arrivals(sessions, journey, providers, clock),
         completions=Completions(
             sessions, records, siblings, journey, authorizations, upstream, providers, clock, settings.public_url
         ),

@@ -10,8 +10,9 @@ from typing import Final
 from broker.clock import Clock
 from broker.connections.authorization import AccountChanged, Authorizations, Wanted, minted_by
 from broker.connections.detached import Detached
-from broker.connections.journey import Journey, normalized_code
+from broker.connections.journey import Journey
 from broker.connections.persistence import until_stored
+from broker.connections.short_code import normalized_code
 from broker.connections.verdict import blameless
 from broker.errors import (
     BrokerError,

@@ -1,32 +1,23 @@
-"""The browser's part of a connect session: to the provider, and back.
+"""The browser's way to the provider: who may press the button, what it takes along, and how it ends without an answer.
 
-Nothing that comes back is believed until the ``state``, the path, the browser and the ``iss`` fit the session they
-left with; and what came back is kept, sealed and unredeemed, for the completion.
+The way back is :mod:`broker.connections.arrival`.
 """
 
 import hmac
-import re
-import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
 from broker.clock import Clock
-from broker.errors import Conflict, Forbidden, InvalidRequest, NotFound
-from broker.models.ids import bearing_secret, digest, new_secret, owner_of
-from broker.models.session import Completion, ConnectSession, SessionStatus
+from broker.errors import Conflict, Forbidden, NotFound
+from broker.models.ids import bearing_secret, digest, new_secret
+from broker.models.session import ConnectSession, SessionStatus
 from broker.providers import Provider, Registry
 from broker.upstream.authorization_code import new_verifier
-from broker.upstream.authorization_response import check_issuer
 from broker.upstream.facade import Upstream
 from broker.vault.sessions import KEPT_AFTER_END, Sessions
 
 AWAY: Final = 600_000
 """How long the browser may be away at the provider, in milliseconds."""
-_COMPLETION_AT_MOST: Final = 300
-"""Seconds; a provider's code that lives longer is kept no longer."""
-_CONSONANTS: Final = "BCDFGHJKLMNPQRSTVWXZ"
-_OAUTH_ERROR: Final = re.compile(r"[a-z_]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,21 +29,8 @@ class Departure:
     browser_secret: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
-    """How a browser came back: with a code for the app, with one already taken in, or with the provider's no."""
-
-    session: ConnectSession
-    completion_code: str | None = field(default=None, repr=False)
-    error: str | None = None
-
-
-class AnswerRefused(InvalidRequest):
-    """What came back does not belong to the session it names; nothing was sent anywhere."""
-
-
 class Journey:
-    """Sends browsers to providers and takes them back."""
+    """Sends browsers to providers."""
 
     def __init__(
         self, sessions: Sessions, upstream: Upstream, providers: Registry, clock: Clock, public_url: str
@@ -130,48 +108,6 @@ class Journey:
         if not await self.fail(session, [SessionStatus.PENDING, SessionStatus.AUTHORIZING], "access_denied"):
             raise Conflict("this connection was just continued in another window")
 
-    async def find(self, provider_name: str, state: str) -> tuple[ConnectSession, Provider]:
-        """The session that an answer of a provider belongs to.
-
-        :raises AnswerRefused: no session waits for this ``state`` at this provider.
-        """
-        session_id = owner_of("st", "cs", state)
-        session = await self._sessions.read(session_id) if session_id else None
-        if (
-            session is None
-            or not session.state_digest
-            or not hmac.compare_digest(session.state_digest, digest(state))
-            or session.provider != provider_name
-            or session.status_at(self._clock()) is not SessionStatus.AUTHORIZING
-        ):
-            raise AnswerRefused("this answer belongs to no connection that is being made now")
-        return session, self._providers.get(session.provider)
-
-    async def arrive(self, session: ConnectSession, answer: Mapping[str, str], browser_secret: str | None) -> Arrival:
-        """Take in the provider's answer. Of the same answer brought many times, one is taken.
-
-        :param answer: the query parameters of the callback, none repeated.
-        :raises Forbidden: the answer comes from another browser than the one that left.
-        :raises AnswerRefused: a wrong ``iss``, neither code nor error, or the answer was taken before.
-        """
-        if not session.browser_digest or browser_secret is None:
-            raise Forbidden("this answer came to a browser that did not start the connection")
-        check_browser(session, browser_secret)
-        try:
-            check_issuer(session.expected_issuer or None, answer.get("iss"), required=session.issuer_required)
-        except InvalidRequest as error:
-            await self.fail(session, [SessionStatus.AUTHORIZING], "invalid_issuer")
-            raise AnswerRefused(error.detail) from None
-        if "error" in answer:
-            reason = answer["error"] if _OAUTH_ERROR.fullmatch(answer["error"]) else "provider_error"
-            if not await self.fail(session, [SessionStatus.AUTHORIZING], reason):
-                raise AnswerRefused("this answer was brought before")
-            return Arrival(session, error=reason)
-        if not answer.get("code"):
-            await self.fail(session, [SessionStatus.AUTHORIZING], "provider_error")
-            raise AnswerRefused("the provider answered neither a code nor an error")
-        return await self._keep_code(session, answer["code"])
-
     async def fail(self, session: ConnectSession, among: list[SessionStatus], error: str) -> bool:
         """End the session with ``error``, if it stands ``among`` these statuses; code and verifier are erased."""
         return await self._sessions.step(
@@ -189,53 +125,17 @@ class Journey:
             keep=KEPT_AFTER_END,
         )
 
-    async def _keep_code(self, session: ConnectSession, code: str) -> Arrival:
-        provider, now = self._providers.get(session.provider), self._clock()
-        completion_code = _short_code() if session.completion is Completion.CODE else new_secret()
-        lifetime = completion_lifetime(provider) * 1000
-        taken = await self._sessions.step(
-            session,
-            now=now,
-            among=[SessionStatus.AUTHORIZING],
-            where={"state_digest": session.state_digest},
-            change={
-                "status": SessionStatus.AWAITING_COMPLETION,
-                "expires_at": now + lifetime,
-                # Erasing the state is what makes the answer good for one time only.
-                "state_digest": "",
-                "code": self._sessions.seal(session, "code", code),
-                # Sealed, not hashed: a short code is soon guessed by who can read its digest.
-                "completion_code": self._sessions.seal(session, "completion_code", normalized_code(completion_code)),
-            },
-            keep=lifetime + KEPT_AFTER_END,
-        )
-        if not taken:
-            raise AnswerRefused("this answer was brought before")
-        current = await self._sessions.read(session.id)
-        return Arrival(current or session, completion_code=completion_code)
-
-
-def completion_lifetime(provider: Provider) -> int:
-    """How long an answer of ``provider`` waits for its completion, in seconds."""
-    return min(provider.code_lifetime, _COMPLETION_AT_MOST)
-
 
 def check_browser(session: ConnectSession, browser_secret: str | None) -> None:
     """Return if the session is unbound, or bound to the browser with this secret.
 
     :raises Forbidden: it is bound to another browser.
     """
-    bound = session.browser_digest
-    if bound and not (browser_secret and hmac.compare_digest(bound, digest(browser_secret))):
+    if session.browser_digest and not is_bound(session, browser_secret):
         raise Forbidden("this connection was started in another browser")
 
 
-def normalized_code(code: str) -> str:
-    """A completion code as it is compared: a short one in any case, with or without its hyphen."""
-    plain = code.replace("-", "").replace(" ", "").upper()
-    return plain if len(plain) == 8 and set(plain) <= set(_CONSONANTS) else code
-
-
-def _short_code() -> str:
-    letters = "".join(secrets.choice(_CONSONANTS) for _ in range(8))
-    return f"{letters[:4]}-{letters[4:]}"
+def is_bound(session: ConnectSession, browser_secret: str | None) -> bool:
+    """Whether the session is bound to the browser with this secret."""
+    bound = session.browser_digest
+    return bool(bound and browser_secret and hmac.compare_digest(bound, digest(browser_secret)))

@@ -7,7 +7,7 @@ step                  from → to                proof
 ====================  =======================  ============================================================
 ``Opening.open``      – → pending              an authenticated client
 ``Journey.depart``    pending → authorizing    the secret link; binds the browser that presses the button
-``Journey.arrive``    authorizing → awaiting   that browser's secret, ``state``, the path, ``iss``
+``Arrivals.arrive``   authorizing → awaiting   that browser's secret, ``state``, the path, ``iss``
 ``Completion``        awaiting → completed     the client, the completion code, and its signed-in subject
 ====================  =======================  ============================================================
 """

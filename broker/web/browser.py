@@ -38,12 +38,12 @@ class BrowserBinding:
             return None
         return str(secret) if bound_to == session_id else None
 
-    def bind(self, response: Response, session_id: str, secret: str) -> None:
-        """Give the browser its secret."""
+    def bind(self, response: Response, session_id: str, secret: str, *, seconds: int = _MAX_AGE) -> None:
+        """Give the browser its secret, for ``seconds``, but ten minutes at most."""
         response.set_cookie(
             self._name(session_id),
             str(self._serializer.dumps([session_id, secret])),
-            max_age=_MAX_AGE,
+            max_age=min(seconds, _MAX_AGE),
             path="/",
             secure=self._secure,
             httponly=True,

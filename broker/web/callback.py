@@ -6,14 +6,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from broker.connections.arrival import Arrival, Arrivals
 from broker.connections.completion import Completions, failure_of
-from broker.connections.journey import Arrival, Journey, completion_lifetime
 from broker.errors import BrokerError, InvalidRequest
 from broker.http.reading import single_query
 from broker.models.session import Completion, ConnectSession
 from broker.providers import Provider
 from broker.web import pages
 from broker.web.browser import BrowserBinding
+from broker.web.code import to_the_code
 from broker.web.endings import back_to_app, error_page, page
 from broker.web.orderer import Orderers
 
@@ -24,8 +25,10 @@ _LONGEST_VALUE: Final = 8192
 class CallbackPages:
     """The return of a browser."""
 
-    def __init__(self, journey: Journey, completions: Completions, orderers: Orderers, binding: BrowserBinding) -> None:
-        self._journey = journey
+    def __init__(
+        self, arrivals: Arrivals, completions: Completions, orderers: Orderers, binding: BrowserBinding
+    ) -> None:
+        self._arrivals = arrivals
         self._completions = completions
         self._orderers = orderers
         self._binding = binding
@@ -41,12 +44,17 @@ class CallbackPages:
         answer = single_query(request)
         if any(len(value) > _LONGEST_VALUE for value in answer.values()):
             raise InvalidRequest("the provider's answer is too long")
-        session, provider = await self._journey.find(request.path_params["provider"], answer.get("state", ""))
+        session, provider = await self._arrivals.find(request.path_params["provider"], answer.get("state", ""))
         # Before the answer is taken in: for an app that is gone no code is kept, and none redeemed.
         await self._orderers.check_or_end(session)
-        arrival = await self._journey.arrive(session, answer, self._binding.secret(request, session.id))
+        secret = self._binding.secret(request, session.id)
+        arrival = await self._arrivals.arrive(session, answer, secret)
         response = await self._onwards(request, arrival, provider)
-        self._binding.release(response, session.id)
+        if secret and arrival.error is None and session.completion is Completion.CODE:
+            # Whoever carries the code back may look at it again.
+            self._binding.bind(response, session.id, secret, seconds=self._arrivals.time_left(arrival.session) // 1000)
+        else:
+            self._binding.release(response, session.id)
         return response
 
     async def _onwards(self, request: Request, arrival: Arrival, provider: Provider) -> Response:
@@ -55,14 +63,8 @@ class CallbackPages:
             return back_to_app(session, error=arrival.error) or _refused(session, provider, arrival.error, request_id)
         if session.completion is Completion.BROWSER:
             return await self._complete_here(session, provider, request_id)
-        completion_code = arrival.completion_code or ""
-        # Without a return address the person carries the code back: that is completion "code".
-        return back_to_app(session, completion_code=completion_code) or pages.code_page(
-            app_name=session.client_name,
-            provider_name=provider.display_name,
-            code=completion_code,
-            expires_in_minutes=max(1, completion_lifetime(provider) // 60),
-        )
+        # Without a return address the person carries a code back: that is completion "code".
+        return back_to_app(session, completion_code=arrival.completion_code or "") or to_the_code(session)
 
     async def _complete_here(self, session: ConnectSession, provider: Provider, request_id: str) -> Response:
         try:

@@ -6,6 +6,7 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from broker.connections.arrival import AnswerSpent, NotThisBrowser
 from broker.errors import BrokerError, Conflict, Forbidden, InvalidRequest, NotFound, SealBroken
 from broker.models.session import ConnectSession
 from broker.observe import metrics
@@ -14,6 +15,7 @@ from broker.web import pages
 Page = Callable[[Request], Awaitable[Response]]
 
 _TRY_AGAIN = "Go back to the app and start again from there."
+_LOOK_IN_THE_APP = "Look in the app whether your account is connected. If it is not, start again from there."
 
 
 def back_to_app(session: ConnectSession, **result: str) -> Response | None:
@@ -55,6 +57,14 @@ def error_page(error: BrokerError, request_id: str) -> Response:
     title, hint = "Something went wrong", _TRY_AGAIN
     status, message = error.status, error.detail
     match error:
+        case AnswerSpent():
+            title = "This page was used already"
+            message = "A page like this works once, and for a limited time."
+            hint = _LOOK_IN_THE_APP
+        case NotThisBrowser():
+            title = "This page can't be shown here"
+            message = "It belongs to the browser that came back from the provider, and only for a few minutes."
+            hint = _LOOK_IN_THE_APP
         case NotFound():
             title = "This link is not valid any more"
             message = "Connect links work for a limited time and only once."

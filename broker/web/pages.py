@@ -118,6 +118,11 @@ def connected_page(*, app_name: str, provider_name: str, account_name: str | Non
     return _page("connected.html", app_name=app_name, provider_name=provider_name, account_name=account_name)
 
 
+def done_page(*, app_name: str, provider_name: str) -> HTMLResponse:
+    """What the page with the code turns into once the code was taken."""
+    return _page("done.html", app_name=app_name, provider_name=provider_name)
+
+
 def cancelled_page(*, app_name: str, provider_name: str) -> HTMLResponse:
     """The end after the person said no, here or at the provider, and there is no app to return to."""
     return _page("cancelled.html", app_name=app_name, provider_name=provider_name)

@@ -84,6 +84,16 @@ def test_a_cookie_is_good_for_ten_minutes(monkeypatch: pytest.MonkeyPatch) -> No
     assert binding().secret(bringing(*cookies[602]), SESSION) is None
 
 
+@pytest.mark.parametrize(("seconds", "lives"), [(300, 300), (3600, 600)])
+def test_a_cookie_may_live_shorter_and_never_longer(seconds: int, lives: int) -> None:
+    """Ten minutes is the most, whatever is asked for."""
+    # B12
+    response = Response()
+    binding().bind(response, SESSION, SECRET, seconds=seconds)
+    (morsel,) = SimpleCookie(response.headers["set-cookie"]).values()
+    assert morsel["max-age"] == str(lives)
+
+
 async def test_cookie_over_https(app: ServiceClient, secure_http: httpx2.AsyncClient) -> None:
     """``__Host-``, Secure, HttpOnly, Lax, whole site, ten minutes; taken back with the same attributes."""
     # B12

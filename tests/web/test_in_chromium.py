@@ -140,7 +140,7 @@ def test_a_provider_that_asks_nothing(app: App, window: Opens, sandbox: httpx2.C
 
 @pytest.mark.parametrize("screen", ["phone", "desktop"])
 def test_the_code_to_carry_back(app: App, window: Opens, screen: str) -> None:
-    """The page shows a code large enough to read, which completes the session."""
+    """The page shows a code large enough to read, also after a reload, which completes the session."""
     opened = app.open_session(completion="code")
     browser = window(**SCREENS[screen])
     browser.page.goto(opened["connect_url"])
@@ -149,7 +149,14 @@ def test_the_code_to_carry_back(app: App, window: Opens, screen: str) -> None:
     browser.heading("give Acme Notes this code")
     browser.picture("code")
     code = browser.page.locator(".code code").inner_text()
+    assert browser.page.url == f"{app.broker.base_url}/connect/{opened['id']}/code"
+    browser.page.reload()
+    browser.heading("give Acme Notes this code")
+    assert browser.page.locator(".code code").inner_text() == code
     assert app.complete(opened["id"], code)["connection"]["subject"] == "ann"
+    browser.page.reload()
+    browser.heading("This step is done")
+    browser.picture("done")
 
 
 @pytest.mark.parametrize("screen", ["phone", "desktop"])

@@ -39,6 +39,7 @@ PAGES: dict[str, tuple[Callable[..., HTMLResponse], dict[str, Any]]] = {
         pages.connected_page,
         {"app_name": "Acme Notes", "provider_name": "Example Mail", "account_name": "ada@mail.example"},
     ),
+    "done": (pages.done_page, {"app_name": "Acme Notes", "provider_name": "Example Mail"}),
     "cancelled": (pages.cancelled_page, {"app_name": "Acme Notes", "provider_name": "Example Mail"}),
     "error": (
         pages.error_page,
@@ -235,6 +236,8 @@ def test_ends_without_an_app_to_return_to_say_what_happened() -> None:
     assert "Example Mail account ada@mail.example. You can close this window." in named.text
     unnamed = read(render("connected", account_name=None))
     assert "Example Mail account. You can close this window." in unnamed.text
+    done = read(render("done"))
+    assert "Acme Notes has taken your code and was connected to your Example Mail account" in done.text
     cancelled = read(render("cancelled"))
     assert "Acme Notes has no new access to your Example Mail account" in cancelled.text
 
