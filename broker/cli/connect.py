@@ -152,10 +152,18 @@ def _connect(broker: RemoteBroker, wish: Mapping[str, object], *, open_browser: 
 
 def _complete(broker: RemoteBroker, session_id: str, subject: str, answer: Mapping[str, str]) -> dict[str, Any]:
     if "error" in answer:
-        raise Conflict(f"the provider or you said no: {answer['error']}")
+        raise Conflict(_why(broker, session_id, answer["error"]))
     proof = {"completion_code": answer.get("completion_code", ""), "subject": subject}
     connection: dict[str, Any] = broker.call("POST", f"/v1/connect-sessions/{session_id}/complete", proof)["connection"]
     return connection
+
+
+def _why(broker: RemoteBroker, session_id: str, error: str) -> str:
+    """What the person reads who is not connected. The session knows more than the address the browser came to."""
+    if error == "access_denied":
+        return "you or the provider said no (access_denied)"
+    detail = broker.call("GET", f"/v1/connect-sessions/{session_id}")["error_detail"]
+    return f"the account was not connected: {error}" + (f" ({detail})" if detail else "")
 
 
 def _wait(result: "Future[dict[str, Any]]", broker: RemoteBroker) -> dict[str, Any]:

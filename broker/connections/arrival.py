@@ -17,12 +17,15 @@ from broker.errors import Forbidden, InvalidRequest
 from broker.models.ids import digest, new_secret, owner_of
 from broker.models.session import Completion, ConnectSession, SessionStatus
 from broker.providers import Provider, Registry
+from broker.upstream.answers import safe_text
 from broker.upstream.authorization_response import check_issuer
 from broker.vault.sessions import KEPT_AFTER_END, Sessions
 
 _COMPLETION_AT_MOST: Final = 300
 """Seconds; a provider's code that lives longer is kept no longer."""
 _CODE_SHOWN: Final = frozenset({SessionStatus.AWAITING_COMPLETION, SessionStatus.EXCHANGING})
+_MARKUP: Final = re.compile(r'[<>"\\]+')
+_CODE_AT_MOST, _WORDS_AT_MOST = 64, 200
 _OAUTH_ERROR: Final = re.compile(r"[a-z_]{1,64}")
 
 
@@ -93,16 +96,17 @@ class Arrivals:
         try:
             check_issuer(session.expected_issuer or None, answer.get("iss"), required=session.issuer_required)
         except InvalidRequest as error:
-            await self._journey.fail(session, [SessionStatus.AUTHORIZING], "invalid_issuer")
+            await self._journey.fail(session, [SessionStatus.AUTHORIZING], "invalid_issuer", error.detail)
             raise AnswerRefused(error.detail) from None
         if "error" in answer:
-            reason = answer["error"] if _OAUTH_ERROR.fullmatch(answer["error"]) else "provider_error"
-            if not await self._journey.fail(session, [SessionStatus.AUTHORIZING], reason):
+            reason, detail = _refusal(answer)
+            if not await self._journey.fail(session, [SessionStatus.AUTHORIZING], reason, detail):
                 raise AnswerSpent("this answer was brought before")
             return Arrival(session, error=reason)
         if not answer.get("code"):
-            await self._journey.fail(session, [SessionStatus.AUTHORIZING], "provider_error")
-            raise AnswerRefused("the provider answered neither a code nor an error")
+            refused = AnswerRefused("the provider answered neither a code nor an error")
+            await self._journey.fail(session, [SessionStatus.AUTHORIZING], "provider_error", refused.detail)
+            raise refused
         arrival = await self._keep_code(session, answer["code"])
         return arrival or await self._again(await self._sessions.read(session.id), answer, browser_secret)
 
@@ -162,6 +166,19 @@ class Arrivals:
         if not kept or not hmac.compare_digest(kept.encode(), answer.get("code", "").encode()):
             raise AnswerSpent("this answer was brought before, or is another one")
         return Arrival(session)
+
+
+def _refusal(answer: Mapping[str, str]) -> tuple[str, str]:
+    """The provider's error (RFC 6749 §4.1.2.1): its code, or our own for one that isn't well-formed, and its words.
+
+    They came through the person's browser, so anybody may have written them: no markup is left in them.
+    """
+    code, secrets = answer["error"], (answer.get("state", ""), answer.get("code", ""))
+    words = _MARKUP.sub("", safe_text(answer.get("error_description"), limit=_WORDS_AT_MOST, secrets=secrets))
+    if _OAUTH_ERROR.fullmatch(code):
+        return code, words
+    named = _MARKUP.sub("", safe_text(code, limit=_CODE_AT_MOST, secrets=secrets))
+    return "provider_error", ": ".join(filter(None, (named, words)))
 
 
 def _completion_lifetime(provider: Provider) -> int:

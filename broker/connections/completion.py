@@ -111,7 +111,7 @@ class Completions:
             return await self._running.join(session.id, lambda: self._redeem(session, request_id))
         except NotSent as error:
             # The code is still good, but nobody holds a completion code to try again with.
-            await self._journey.fail(session, [SessionStatus.AWAITING_COMPLETION], failure_of(error))
+            await self._journey.fail(session, [SessionStatus.AWAITING_COMPLETION], failure_of(error), error.detail)
             raise
 
     async def drain(self, seconds: float) -> int:
@@ -175,7 +175,7 @@ class Completions:
             raise
         except BrokerError as caught:
             error = blameless(caught)
-            await self._journey.fail(session, [SessionStatus.EXCHANGING], failure_of(error))
+            await self._journey.fail(session, [SessionStatus.EXCHANGING], failure_of(error), error.detail)
             raise error from None
         ended = {
             "status": SessionStatus.COMPLETED,

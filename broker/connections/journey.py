@@ -7,6 +7,8 @@ import hmac
 from dataclasses import dataclass, field
 from typing import Final
 
+import structlog
+
 from broker.clock import Clock
 from broker.errors import Conflict, Forbidden, NotFound
 from broker.models.ids import bearing_secret, digest, new_secret
@@ -18,6 +20,9 @@ from broker.vault.sessions import KEPT_AFTER_END, Sessions
 
 AWAY: Final = 600_000
 """How long the browser may be away at the provider, in milliseconds."""
+_DETAIL_AT_MOST: Final = 200
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +113,15 @@ class Journey:
         if not await self.fail(session, [SessionStatus.PENDING, SessionStatus.AUTHORIZING], "access_denied"):
             raise Conflict("this connection was just continued in another window")
 
-    async def fail(self, session: ConnectSession, among: list[SessionStatus], error: str) -> bool:
-        """End the session with ``error``, if it stands ``among`` these statuses; code and verifier are erased."""
-        return await self._sessions.step(
+    async def fail(
+        self, session: ConnectSession, among: list[SessionStatus], error: str, detail: str | None = None
+    ) -> bool:
+        """End the session with ``error``, if it stands ``among`` these statuses; code and verifier are erased.
+
+        :param detail: a text about it that is safe to show; what is too long is cut.
+        """
+        detail = (detail or "")[:_DETAIL_AT_MOST]
+        failed = await self._sessions.step(
             session,
             now=self._clock(),
             among=among,
@@ -118,12 +129,24 @@ class Journey:
             change={
                 "status": SessionStatus.FAILED,
                 "error": error,
+                "error_detail": detail,
                 "state_digest": "",
                 "verifier": "",
                 "code": "",
             },
             keep=KEPT_AFTER_END,
         )
+        if failed:
+            # Here, where of many who report the same failure one is believed: so it is logged once.
+            log.info(
+                "connect.failed",
+                session_id=session.id,
+                provider=session.provider,
+                completion=session.completion.value,
+                error=error,
+                detail=detail or None,
+            )
+        return failed
 
 
 def check_browser(session: ConnectSession, browser_secret: str | None) -> None:

@@ -68,6 +68,8 @@ class ConnectSession:
     """Whether the provider says that it always sends ``iss``."""
     wrong_codes: int = 0
     error: str | None = None
+    error_detail: str | None = None
+    """What the provider, or the step that failed, said about it: printable, at most 200 characters, no secret."""
 
     def status_at(self, now: int) -> SessionStatus:
         """The status at ``now``: what has not ended by ``expires_at`` has expired."""

@@ -121,13 +121,13 @@ def refusal_in(
     if not code and document.get("ok") is not False:
         return None
     return Refusal(
-        _safe_text(code, limit=64, secrets=secrets) or NAMELESS_ERROR,
-        _safe_text(lookup(document, description), limit=200, secrets=secrets),
+        safe_text(code, limit=64, secrets=secrets) or NAMELESS_ERROR,
+        safe_text(lookup(document, description), limit=200, secrets=secrets),
     )
 
 
-def _safe_text(value: object, *, limit: int, secrets: Collection[str]) -> str:
-    """``value`` if it is text that may be shown, cut to ``limit``; otherwise nothing."""
+def safe_text(value: object, *, limit: int, secrets: Collection[str] = ()) -> str:
+    """What of ``value`` may be shown: printable ASCII, cut to ``limit``; nothing if it repeats one of ``secrets``."""
     if not isinstance(value, str):
         return ""
     text = _UNPRINTABLE.sub("", value)[:limit].strip()

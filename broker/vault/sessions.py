@@ -23,6 +23,7 @@ _STEPPED: Final = (
     "issuer_required",
     "wrong_codes",
     "error",
+    "error_detail",
 )
 _SEALED: Final = ("verifier", "code", "completion_code")
 
@@ -70,6 +71,7 @@ class Sessions:
             issuer_required=stepped["issuer_required"] == "1",
             wrong_codes=int(stepped["wrong_codes"] or 0),
             error=stepped["error"] or None,
+            error_detail=stepped["error_detail"] or None,
         )
 
     async def step(

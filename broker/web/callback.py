@@ -60,6 +60,7 @@ class CallbackPages:
     async def _onwards(self, request: Request, arrival: Arrival, provider: Provider) -> Response:
         session, request_id = arrival.session, str(request.state.request_id)
         if arrival.error is not None:
+            request.state.refusal = arrival.error
             return back_to_app(session, error=arrival.error) or _refused(session, provider, arrival.error, request_id)
         if session.completion is Completion.BROWSER:
             return await self._complete_here(session, provider, request_id)

@@ -18,6 +18,8 @@ def visit(link: str, decision: str) -> httpx2.Response:
     with httpx2.Client(trust_env=False, timeout=30) as browser:
         left = browser.post(link, data={"decision": "continue"}, headers={"Origin": broker})
         consent = browser.get(left.headers["location"])
+        if consent.is_redirect:  # the provider finds something wrong, and asks nobody
+            return browser.get(browser.get(consent.headers["location"]).headers["location"])
         form = {
             "form_token": re.findall(r'name="form_token" value="([^"]+)"', consent.text)[0],
             "account": "alice@practice.example",

@@ -38,10 +38,18 @@ def test_a_no_at_the_provider_connects_nothing(terminal: Terminal, sandbox: http
     """The command ends with 1 and the reason, the page says it too, and no code was redeemed."""
     result = terminal.run("connect", "practice", decision="deny")
     assert (result.returncode, result.stdout) == (1, "")
-    assert "access_denied" in result.stderr
+    assert "you or the provider said no (access_denied)" in result.stderr
     assert "Not connected" in terminal.page.read_text()
     assert terminal.json("connections", "list")["items"] == []
     assert sandbox.get("/counters").json()["token"]["authorization_code"] == {"ok": 0, "error": 0}
+
+
+def test_what_the_provider_found_wrong_is_printed(terminal: Terminal) -> None:
+    """Only a person's no is called one; of anything else the provider's own words reach who can mend it."""
+    result = terminal.run("connect", "practice", "--scope", "bogus")
+    assert result.returncode == 1
+    assert "the account was not connected: invalid_scope (unknown: bogus)" in result.stderr
+    assert "said no" not in result.stderr
 
 
 def test_without_a_browser_the_link_is_enough(terminal: Terminal) -> None:

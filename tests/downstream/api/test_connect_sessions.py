@@ -29,7 +29,8 @@ async def test_a_session_is_watched_without_its_link(app: ServiceClient, person:
     async def status() -> str:
         shown = await app.call("GET", path)
         assert shown.json().keys() == {
-            "id", "status", "provider", "subject", "completion", "connection_id", "error", "created_at", "expires_at",
+            "id", "status", "provider", "subject", "completion", "connection_id", "error", "error_detail", "created_at",
+            "expires_at",
         }  # fmt: skip
         assert not any(secret in shown.text for secret in (opened["connect_url"].split("/")[-1], "st_", "ch_", 'code"'))
         return str(shown.json()["status"])

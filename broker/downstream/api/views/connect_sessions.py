@@ -19,6 +19,7 @@ class ConnectSessionView(BaseModel):
     completion: str
     connection_id: str | None
     error: str | None
+    error_detail: str | None
     created_at: str | None
     expires_at: str | None
 
@@ -36,6 +37,7 @@ class ConnectSessionView(BaseModel):
             completion=session.completion.value,
             connection_id=session.connection_id,
             error=session.error,
+            error_detail=session.error_detail,
             created_at=rfc3339(session.created_at),
             expires_at=rfc3339(session.expires_at),
         )
