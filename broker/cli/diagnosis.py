@@ -1,5 +1,6 @@
 """The checks of ``broker doctor``: each says how something stands, and what to do where it doesn't."""
 
+import asyncio
 import socket
 import time
 from collections.abc import Iterator
@@ -10,11 +11,12 @@ import httpx2
 from pydantic import BaseModel, Field
 
 from broker.app.heart import Heart
-from broker.cli.providers import lacks
+from broker.cli.providers import CheckedProvider, ask_issuers, lacks
 from broker.cli.session import heart_for_command
 from broker.errors import BrokerError, ConfigurationError
 from broker.providers import Registry, load_providers
 from broker.settings import Settings
+from broker.upstream.endpoints import needs_discovery
 from broker.vault.opening import reasons_not_ready
 from broker.vault.redis.data_dir import holds_store, is_private, socket_path
 
@@ -51,19 +53,23 @@ def of_providers(settings: Settings, providers: Registry) -> Iterator[Check]:
         message=f"{settings.providers_file}: {ready} of {len(providers)} providers ready",
     )
     untouched = _untouched(settings, providers)
+    discovered = _discovered(settings, providers)
     for provider in providers:
         missing, todo = lacks(provider), []
+        found = discovered.get(provider.name)
         if provider.missing_variables:
             todo.append("set it in the environment or in .env, and restart the broker")
         elif missing:
             todo.append(f"write it into its entry in {settings.providers_file}, and restart the broker")
+        if found and found.problem:
+            todo.append(f"issuer in {settings.providers_file}: {provider.issuer}")
         if "authorization_code" in provider.grant_types:
             manual = f" ({provider.documentation})" if provider.documentation else ""
             todo.append(f"redirect URI to register there{manual}: {provider.redirect_uri(settings.public_url)}")
         yield Check(
             name=f"provider {provider.name}",
-            status="warn" if missing else "ok",
-            message=missing or "ready",
+            status="warn" if missing else _status(found),
+            message=missing or (found and found.problem) or "ready",
             advice="; ".join(todo) or None,
             not_set_up=provider.name if provider.name in untouched else None,
         )
@@ -149,6 +155,23 @@ def of_listening(settings: Settings) -> Check:
         return Check(name=name, status="fail", message=f"answers at {settings.public_url} but is not ready: {why}")
     message = f"what answers at {settings.public_url} is not a broker"
     return Check(name=name, status="fail", message=message, advice="end it, or choose another BROKER_PORT")
+
+
+def _discovered(settings: Settings, providers: Registry) -> dict[str, CheckedProvider]:
+    """What the issuers answer who have to be asked before anybody can be sent to them."""
+    # As patient as a person who waits for this command.
+    asked = [
+        provider.model_copy(update={"timeout": min(provider.timeout, _ANSWERS_WITHIN)})
+        for provider in providers
+        if provider.ready and needs_discovery(provider)
+    ]
+    return {found.name: found for found in asyncio.run(ask_issuers(settings, asked))}
+
+
+def _status(found: CheckedProvider | None) -> Literal["ok", "warn", "fail"]:
+    if found is None or found.usable:
+        return "ok"
+    return "fail" if found.to_be_mended else "warn"
 
 
 def _untouched(settings: Settings, providers: Registry) -> frozenset[str]:

@@ -1,17 +1,18 @@
 """``broker providers``: what can be connected, and what is missing where something can't."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from broker.cli.faults import EXIT_REFUSED
 from broker.cli.output import Json, print_json, print_table
 from broker.cli.session import configured_providers
 from broker.clock import system_clock
 from broker.downstream.api.views import ProviderList, ProviderView
-from broker.errors import BrokerError
+from broker.errors import BrokerError, ProviderUnavailable
 from broker.providers import Provider
 from broker.settings import Settings, load_settings
 from broker.upstream.egress import Egress
@@ -30,6 +31,8 @@ class CheckedProvider(BaseModel):
     problem: str | None
     authorization_endpoint: str | None = None
     token_endpoint: str | None = None
+    to_be_mended: bool = Field(default=False, exclude=True)
+    """Whether waiting won't help: the provider could be asked, and what it answered can't be used."""
 
 
 class CheckedProviders(BaseModel):
@@ -62,7 +65,7 @@ def check(
     settings = load_settings()
     registry = configured_providers(settings)
     wanted = [registry.get(name) for name in names] if names else list(registry)
-    checked = asyncio.run(_check(settings, wanted))
+    checked = asyncio.run(ask_issuers(settings, wanted))
     if as_json:
         print_json(CheckedProviders(items=checked))
     else:
@@ -78,7 +81,8 @@ def lacks(provider: Provider) -> str | None:
     return None if provider.ready else f"lacks {', '.join(provider.missing_variables or provider.missing)}"
 
 
-async def _check(settings: Settings, providers: list[Provider]) -> list[CheckedProvider]:
+async def ask_issuers(settings: Settings, providers: Sequence[Provider]) -> list[CheckedProvider]:
+    """Check each provider, in their order; each issuer is asked within its provider's own timeout."""
     async with Upstream(Egress(allow=settings.egress_allow), system_clock) as upstream:
         return list(await asyncio.gather(*(_check_one(upstream, provider) for provider in providers)))
 
@@ -93,7 +97,12 @@ async def _check_one(upstream: Upstream, provider: Provider) -> CheckedProvider:
     try:
         endpoints = await upstream.endpoints(provider, defaults)
     except BrokerError as error:
-        return CheckedProvider(name=provider.name, usable=False, problem=error.detail)
+        return CheckedProvider(
+            name=provider.name,
+            usable=False,
+            problem=error.detail,
+            to_be_mended=not isinstance(error, ProviderUnavailable),
+        )
     return CheckedProvider(
         name=provider.name,
         usable=True,

@@ -11,7 +11,7 @@ from broker.clock import Clock
 from broker.errors import NotSent, ProviderError, ProviderUnavailable
 from broker.upstream.answers import read_object
 from broker.upstream.egress import Egress, OutboundRequest
-from broker.upstream.metadata import Metadata, parse_metadata, well_known_addresses
+from broker.upstream.metadata import Metadata, parse_metadata, shown, well_known_addresses
 
 TIME_TO_LIVE = 3_600_000
 """Milliseconds that metadata is believed without asking again. Errors are never kept."""
@@ -20,6 +20,7 @@ PATIENCE = 2.0
 """Seconds to wait for newer metadata where there is an older copy: the call it is for has a deadline, too."""
 
 _MAX_ISSUERS = 512
+_UNFETCHED = "the provider's metadata can't be fetched now"
 
 
 class Discovery:
@@ -79,7 +80,7 @@ class Discovery:
             self._known.popitem(last=False)
 
     async def _fetch(self, issuer: str, trusted: bool, deadline: float) -> Metadata:
-        failing = False
+        failing, found, address = False, list[str](), issuer
         try:
             async with asyncio.timeout(deadline):
                 for address in well_known_addresses(issuer):
@@ -87,10 +88,14 @@ class Discovery:
                     answer = await self._egress.send(request, deadline=deadline, trusted=trusted)
                     # Anything else means that nothing is published here: a 404, a redirect, a page.
                     if answer.status == 200 and (document := read_object(answer)) is not None:
-                        return parse_metadata(issuer, document)
+                        return parse_metadata(issuer, document, found_at=address)
                     failing = failing or answer.status == 429 or answer.status >= 500
-        except (TimeoutError, ProviderUnavailable):
-            failing = True
+                    said = "no JSON object" if answer.status == 200 else f"HTTP {answer.status}"
+                    found.append(f"{shown(address)} answers {said}")
+        except TimeoutError:
+            raise NotSent(f"{_UNFETCHED}: {shown(address)} took too long") from None
+        except ProviderUnavailable as error:
+            raise NotSent(f"{_UNFETCHED}: {shown(address)}: {error.detail}") from None
         if failing:
-            raise NotSent("the provider's metadata can't be fetched now")
-        raise ProviderError("the provider publishes no metadata where it should")
+            raise NotSent(f"{_UNFETCHED}: {'; '.join(found)}")
+        raise ProviderError(f"the provider publishes no metadata where it should: {'; '.join(found)}")

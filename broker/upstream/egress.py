@@ -209,5 +209,11 @@ def _reason(error: BaseException) -> str:
                 return "the name does not resolve"
             case TimeoutError() | httpx2.TimeoutException():
                 return "it took too long"
+            case ConnectionRefusedError():
+                return "the connection was refused"
+            case BaseExceptionGroup():
+                # A name with several addresses: what was wrong with the first of them.
+                cause = cause.exceptions[0]
+                continue
         cause = cause.__cause__ or cause.__context__
     return "the connection failed"

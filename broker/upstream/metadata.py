@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from broker.errors import AddressRefused, ProviderError
 from broker.upstream.address_guard import parse_address
+from broker.upstream.answers import safe_text
 
+_SHOWN_AT_MOST = 200
 _ENDPOINTS = (
     "authorization_endpoint",
     "token_endpoint",
@@ -49,16 +51,20 @@ def well_known_addresses(issuer: str) -> list[str]:
     return [*addresses, f"{base}{path}/.well-known/openid-configuration"] if path else addresses
 
 
-def parse_metadata(issuer: str, document: dict[str, object]) -> Metadata:
-    """Read ``document``, which was obtained for ``issuer``.
+def parse_metadata(issuer: str, document: dict[str, object], *, found_at: str) -> Metadata:
+    """Read ``document``, which was obtained for ``issuer`` at the address ``found_at``.
 
     Raises:
         ProviderError: it names another issuer (RFC 8414 §3.3), or an endpoint that is not https. Then
             nothing of it may be used.
     """
     if document.get("issuer") != issuer:
-        raise ProviderError("the metadata names another issuer than the one that was asked")
-    endpoints = {name: _endpoint(name, document.get(name), issuer) for name in _ENDPOINTS}
+        named = shown(document.get("issuer")) or "none that can be shown"
+        raise ProviderError(
+            f"the metadata at {shown(found_at)} names another issuer than the one that was asked: {named}, "
+            f"and not {shown(issuer)}"
+        )
+    endpoints = {name: _endpoint(name, document.get(name), issuer, found_at) for name in _ENDPOINTS}
     return Metadata(
         issuer=issuer,
         **endpoints,
@@ -70,13 +76,18 @@ def parse_metadata(issuer: str, document: dict[str, object]) -> Metadata:
     )
 
 
+def shown(address: object) -> str:
+    """An address, or what a document has in its place, as an error may show it."""
+    return safe_text(address, limit=_SHOWN_AT_MOST)
+
+
 def same_origin(one: str, other: str) -> bool:
     """Whether two callable addresses share scheme, host and port."""
     a, b = parse_address(one), parse_address(other)
     return (a.scheme, a.raw_host, a.port) == (b.scheme, b.raw_host, b.port)
 
 
-def _endpoint(name: str, value: object, issuer: str) -> str | None:
+def _endpoint(name: str, value: object, issuer: str, found_at: str) -> str | None:
     if value is None:
         return None
     try:
@@ -85,7 +96,7 @@ def _endpoint(name: str, value: object, issuer: str) -> str | None:
         scheme = ""
     # Plain http only stays on the machine where it began: an https issuer can't send us there.
     if not isinstance(value, str) or scheme not in {"https", parse_address(issuer).scheme}:
-        raise ProviderError(f"the metadata's {name} is not an https address")
+        raise ProviderError(f"in the metadata at {shown(found_at)} {name} is not an https address")
     return value
 
 

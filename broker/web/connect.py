@@ -3,13 +3,14 @@
 from typing import Final
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
 from broker.connections.journey import Journey
 from broker.connections.opening import Opening
-from broker.errors import InvalidRequest
+from broker.errors import InvalidRequest, ProviderError, ProviderUnavailable
 from broker.http.reading import parse_form, read_body
 from broker.models.session import ConnectSession
 from broker.providers import Provider
@@ -20,6 +21,9 @@ from broker.web.orderer import Orderers
 
 _PATH: Final = "/connect/{handle}"
 _FORM: Final = "application/x-www-form-urlencoded"
+
+
+log = structlog.get_logger(__name__)
 
 
 class ConnectPages:
@@ -70,7 +74,17 @@ class ConnectPages:
             )
             self._binding.release(response, session.id)
             return response
-        departure = await self._journey.depart(session, provider, secret)
+        try:
+            departure = await self._journey.depart(session, provider, secret)
+        except (ProviderError, ProviderUnavailable) as error:
+            log.warning(
+                "connect.not_departed",
+                request_id=str(request.state.request_id),
+                session_id=session.id,
+                provider=provider.name,
+                reason=error.detail,
+            )
+            raise
         # 303, not 307: the provider must not receive the form (RFC 9700 §4.12).
         response = RedirectResponse(departure.url, status_code=303, headers={"Cache-Control": "no-store"})
         self._binding.bind(response, session.id, departure.browser_secret)

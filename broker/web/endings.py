@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from broker.connections.arrival import AnswerSpent, NotThisBrowser
-from broker.errors import BrokerError, Conflict, Forbidden, InvalidRequest, NotFound, SealBroken
+from broker.errors import BrokerError, Conflict, Forbidden, InvalidRequest, NotFound, ProviderError, SealBroken
 from broker.models.session import ConnectSession
 from broker.observe import metrics
 from broker.web import pages
@@ -74,7 +74,11 @@ def error_page(error: BrokerError, request_id: str) -> Response:
         case Forbidden() | InvalidRequest():
             title = "Nothing was connected"
             message = f"For your safety this stopped here: {error.detail}."
-        case _ if error.status in {502, 503}:
+        case ProviderError():
+            title = "Something is set up wrong"
+            message = "This is not your fault, and nothing was lost. Waiting won't help: somebody has to mend it."
+            hint = "Tell the people who run the app, and give them the id at the end of this page."
+        case _ if error.status == 503:
             title = "The service can't be reached right now"
             message = "This is not your fault, and nothing was lost."
             hint = "Wait a moment, then try again."

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from threading import Thread
 
+import httpx2
 import pytest
 
 from tests.cli.conftest import Cli, Result
@@ -54,7 +55,10 @@ def test_a_sound_set_up_passes(cli: Cli) -> None:
 def test_providers_that_nobody_set_up_take_one_line(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """They come last and together; one that is set up by half keeps its warning, and ``--json`` has every one."""
     entry = "  {0}:\n    extends: base\n    client_id: ${{{1}_ID}}\n    client_secret: ${{{1}_SECRET}}\n"
-    base = "providers:\n  base:\n    display_name: Base\n    issuer: https://provider.example\n    type: oauth2\n"
+    endpoints = (
+        "    authorization_endpoint: https://provider.example/a\n    token_endpoint: https://provider.example/t\n"
+    )
+    base = f"providers:\n  base:\n    display_name: Base\n{endpoints}    type: oauth2\n"
     entries = (entry.format(name, name.upper()) for name in ("one", "two", "half"))
     (tmp_path / "some.yaml").write_text(f"{base}    client_id: x\n    client_secret: y\n{''.join(entries)}")
     monkeypatch.setenv("BROKER_PROVIDERS_FILE", "some.yaml")
@@ -81,6 +85,27 @@ providers:
     advice = {check["name"]: check["advice"] for check in cli("doctor", "--json").json["checks"]}
     assert advice["provider bare"].startswith("write it into its entry in some.yaml, and restart the broker")
     assert advice["provider named"].startswith("set it in the environment or in .env, and restart the broker")
+
+
+def test_a_discovered_provider_is_asked(cli: Cli, monkeypatch: pytest.MonkeyPatch, sandbox: httpx2.Client) -> None:
+    """One whose metadata can't be used is a failure that says what was found, and where the address is written."""
+    asked = str(sandbox.base_url).rstrip("/").replace("127.0.0.1", "localhost")
+    monkeypatch.setenv("PRACTICE", asked)
+    result = cli("doctor", "--json")
+    assert (result.exit_code, found(result)["provider practice"]) == (1, "fail")
+    named = str(sandbox.base_url).rstrip("/")
+    said = f"names another issuer than the one that was asked: {named}, and not {asked}"
+    assert said in message(result, "provider practice")
+    (advice,) = [check["advice"] for check in result.json["checks"] if check["name"] == "provider practice"]
+    assert f"providers.yaml: {asked}" in advice
+
+
+def test_a_provider_that_does_not_answer_now_is_a_warning(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be back in a minute; the address and the cause are named."""
+    monkeypatch.setenv("PRACTICE", "http://127.0.0.1:1")
+    result = cli("doctor", "--json")
+    assert (result.exit_code, found(result)["provider practice"]) == (0, "warn")
+    assert "127.0.0.1 can't be reached: the connection was refused" in message(result, "provider practice")
 
 
 def test_faulty_settings_are_all_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,10 +74,25 @@ async def test_the_openid_documents_come_next(server: PracticeServer, discovery:
 
 
 async def test_no_metadata_anywhere(server: PracticeServer, discovery: Discovery) -> None:
-    """Every place was asked, once."""
-    with pytest.raises(ProviderError, match="no metadata"):
+    """Every place was asked, once, and is named with what it answered."""
+    server.answers[OPENID] = raw_answer(200, b"<html>")
+    with pytest.raises(ProviderError) as refused:
         await ask(discovery, server.origin)
     assert targets(server) == [RFC8414, OPENID]
+    assert refused.value.detail == (
+        "the provider publishes no metadata where it should: "
+        f"{server.origin}{RFC8414} answers HTTP 404; {server.origin}{OPENID} answers no JSON object"
+    )
+
+
+async def test_a_provider_that_is_not_there(discovery: Discovery) -> None:
+    """The error names the address and the cause."""
+    with pytest.raises(NotSent) as refused:
+        await ask(discovery, "http://127.0.0.1:1")
+    assert refused.value.detail == (
+        f"the provider's metadata can't be fetched now: http://127.0.0.1:1{RFC8414}: "
+        "127.0.0.1 can't be reached: the connection was refused"
+    )
 
 
 async def test_a_redirect_is_not_followed(server: PracticeServer, discovery: Discovery) -> None:
@@ -208,7 +223,7 @@ async def test_a_failing_provider_sent_nothing_of_ours(
 ) -> None:
     """The caller's own request hasn't left, so the outcome is not unknown."""
     server.answers[RFC8414] = server.answers[OPENID] = raw_answer(status)
-    with pytest.raises(NotSent):
+    with pytest.raises(NotSent, match=f"{OPENID} answers HTTP {status}"):
         await ask(discovery, server.origin)
 
 
@@ -219,7 +234,7 @@ async def test_a_silent_provider_sent_nothing_of_ours(server: PracticeServer, di
         await asyncio.Event().wait()
 
     server.answers[RFC8414] = silence
-    with pytest.raises(NotSent):
+    with pytest.raises(NotSent, match=f"{RFC8414}.*took too long"):
         await ask(discovery, server.origin, deadline=0.2)
     assert targets(server) == [RFC8414]
 

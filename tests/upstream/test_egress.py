@@ -149,7 +149,7 @@ async def test_a_refused_connection_was_not_sent(egress: Egress) -> None:
     """Where nobody listens, nothing was sent."""
     async with practice_server() as gone:
         origin = gone.origin
-    with pytest.raises(NotSent, match="the connection failed"):
+    with pytest.raises(NotSent, match="the connection was refused"):
         await egress.send(OutboundRequest("GET", origin), deadline=NEVER, trusted=True)
 
 

@@ -3,9 +3,16 @@
 import pytest
 
 from broker.errors import AddressRefused, ProviderError
-from broker.upstream.metadata import Metadata, parse_metadata, same_origin, well_known_addresses
+from broker.upstream import metadata
+from broker.upstream.metadata import Metadata, same_origin, well_known_addresses
 
 ISSUER = "https://provider.test"
+FOUND_AT = f"{ISSUER}/.well-known/oauth-authorization-server"
+
+
+def parse_metadata(issuer: str, document: dict[str, object]) -> Metadata:
+    """Read a document that was found where it should be."""
+    return metadata.parse_metadata(issuer, document, found_at=FOUND_AT)
 
 
 def test_where_metadata_stands() -> None:
@@ -64,6 +71,25 @@ def test_metadata_of_another_issuer_is_refused(issuer: object) -> None:
     """RFC 8414 §3.3: identical, or not used."""  # E4
     with pytest.raises(ProviderError, match="another issuer"):
         parse_metadata(ISSUER, {"issuer": issuer, "token_endpoint": f"{ISSUER}/token"})
+
+
+@pytest.mark.parametrize(
+    ("issuer", "named"),
+    [
+        ("https://evil.test/", "https://evil.test/"),
+        (f"https://evil.test/\r\n\x1b[2J{300 * 'x'}", f"https://evil.test/[2J{179 * 'x'}"),
+        (None, "none that can be shown"),
+        ([ISSUER], "none that can be shown"),
+    ],
+    ids=["another", "hostile", "none", "a list"],
+)
+def test_who_mends_it_reads_what_was_found_where(issuer: object, named: str) -> None:
+    """The address that was asked, the issuer there and the one expected; a stranger's words are printable and short."""
+    with pytest.raises(ProviderError) as refused:
+        parse_metadata(ISSUER, {"issuer": issuer})
+    assert refused.value.detail == (
+        f"the metadata at {FOUND_AT} names another issuer than the one that was asked: {named}, and not {ISSUER}"
+    )
 
 
 @pytest.mark.parametrize(

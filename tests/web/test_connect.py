@@ -1,16 +1,23 @@
 """Tests of :mod:`broker.web.connect`: the link, the page and the button."""
 
 import asyncio
+import json
 import re
+from io import StringIO
 
 import httpx2
 import pytest
 import redis
 
-from broker.app.heart import Heart
+from broker.app.composition import app_of
+from broker.app.heart import Heart, build_heart
 from broker.errors import NotSent
+from broker.providers import Registry
 from tests.journey import NOTHING, exchanges, session_of, snapshot
+from tests.observe.capture import logged
 from tests.world import PUBLIC_URL, RETURN_URL, FakeClock, Person, ServiceClient, parameters_of
+
+__all__ = ["logged"]
 
 
 async def test_the_page_says_who_asks_for_what(app: ServiceClient, person: Person, sandbox: httpx2.Client) -> None:
@@ -186,6 +193,30 @@ async def test_a_provider_out_of_reach_binds_nobody(
     assert "set-cookie" not in page.headers
     assert (await session_of(app, opened["id"]))["status"] == "pending"
     assert (await Person(http).press(opened["connect_url"])).status_code == 303
+
+
+async def test_a_provider_that_is_set_up_wrong_is_not_waited_for(
+    app: ServiceClient, heart: Heart, clock: FakeClock, sandbox: httpx2.Client, logged: StringIO
+) -> None:
+    """Where waiting is no help the person is not told to wait; the log names provider, address and cause."""
+    asked = str(sandbox.base_url).rstrip("/").replace("127.0.0.1", "localhost")
+    misnamed = heart.providers.get("practice").model_copy(update={"issuer": asked})
+    opened = await app.open_session()
+    wrong = build_heart(heart.settings, Registry([misnamed]), clock)
+    async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app_of(wrong)), base_url=PUBLIC_URL) as http:
+        page = await Person(http).press(opened["connect_url"])
+    await wrong.aclose(work_ends_within=5)
+    assert page.status_code == 502
+    assert "Something is set up wrong" in page.text
+    assert "try again" not in page.text
+    assert "Tell the people who run the app" in page.text
+    assert page.headers["x-request-id"] in page.text
+    assert asked not in page.text
+    (line,) = [json.loads(line) for line in logged.getvalue().splitlines() if "connect.not_departed" in line]
+    assert (line["provider"], line["session_id"]) == ("practice", opened["id"])
+    assert line["request_id"] == page.headers["x-request-id"]
+    assert "/.well-known/oauth-authorization-server names another issuer" in line["reason"]
+    assert (await session_of(app, opened["id"]))["status"] == "pending"
 
 
 async def test_cancelling_tells_the_app(app: ServiceClient, person: Person, sandbox: httpx2.Client) -> None:
