@@ -68,7 +68,7 @@ def app_of(heart: Heart) -> Starlette:
         tasks = [asyncio.create_task(_revalidate(heart.authenticator), name="revalidate broker tokens")]
         leadership = Leadership(heart.store)
         if heart.settings.background_enabled:
-            due = WhatIsDue(heart.due, heart.revocations, heart.lifecycle, heart.directory, heart.clock)
+            due = WhatIsDue(heart.due, heart.revocations, heart.giving_back, heart.directory, heart.clock)
             tasks += [
                 asyncio.create_task(repeat(chore, leadership), name=chore.name)
                 for chore in chores(heart.bookkeeping, due)

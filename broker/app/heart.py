@@ -15,6 +15,7 @@ from broker.connections.arrival import Arrivals
 from broker.connections.authorization import Authorizations
 from broker.connections.bookkeeping import Bookkeeping
 from broker.connections.completion import Completions
+from broker.connections.giving_back import GivingBack
 from broker.connections.journey import Journey
 from broker.connections.lifecycle import Lifecycle
 from broker.connections.opening import Opening
@@ -71,6 +72,7 @@ class Heart:
     completions: Completions
     tokens: Tokens
     refresher: Refresher
+    giving_back: GivingBack
     lifecycle: Lifecycle
 
     async def aclose(self, *, work_ends_within: float) -> None:
@@ -100,6 +102,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     clients, broker_tokens = Clients(documents, clock), BrokerTokens(documents, clock)
     journey = Journey(sessions, upstream, providers, clock, settings.public_url)
     authorizations = Authorizations(records, upstream, clock)
+    giving_back = GivingBack(records, siblings, revocations, upstream, providers, clock)
     refresher = Refresher(records, upstream, providers, clock)
     withheld = [provider.name for provider in providers if provider.release == "proxy_only"]
     return Heart(
@@ -127,7 +130,10 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         ),
         tokens=Tokens(Releases(store, keyring), refresher, withheld, clock),
         refresher=refresher,
-        lifecycle=Lifecycle(records, siblings, revocations, authorizations, refresher, upstream, providers, clock),
+        giving_back=giving_back,
+        lifecycle=Lifecycle(
+            records, siblings, revocations, giving_back, authorizations, refresher, upstream, providers, clock
+        ),
     )
 
 

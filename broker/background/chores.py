@@ -8,7 +8,7 @@ import structlog
 from broker.background.loop import Chore
 from broker.clock import Clock
 from broker.connections.bookkeeping import Bookkeeping
-from broker.connections.lifecycle import Lifecycle
+from broker.connections.giving_back import GivingBack
 from broker.errors import BrokerError
 from broker.vault import names
 from broker.vault.directory import Directory
@@ -35,11 +35,11 @@ class WhatIsDue:
     """Retries revocations until they come back or a day has passed; takes ended connections off the lists."""
 
     def __init__(
-        self, due: DueWork, revocations: Revocations, lifecycle: Lifecycle, directory: Directory, clock: Clock
+        self, due: DueWork, revocations: Revocations, giving_back: GivingBack, directory: Directory, clock: Clock
     ) -> None:
         self._due = due
         self._revocations = revocations
-        self._lifecycle = lifecycle
+        self._giving_back = giving_back
         self._directory = directory
         self._clock = clock
 
@@ -70,8 +70,8 @@ class WhatIsDue:
         job = await self._revocations.read(connection_id)
         if job is None:
             # Its day is over, and with it the sealed credential.
-            await self._lifecycle.give_up(connection_id)
+            await self._giving_back.give_up(connection_id)
             log.warning("revocation.given_up", connection_id=connection_id)
             return
-        ending = await self._lifecycle.give_back(job)
+        ending = await self._giving_back.give_back(job)
         log.info("revocation.retried", connection_id=connection_id, outcome=ending.outcome)

@@ -7,7 +7,8 @@
 * ``refresh`` – the one refresh, whoever asks and however many replicas: who gets the lease; ``attempt`` – what happens
   under it; ``verdict`` – what a failure means.
 * ``bookkeeping`` – the audit record moves from the outboxes to the journal, and indexes follow the records.
-* ``lifecycle`` – connections without a browser, testing, listing, disconnecting and giving tokens back.
+* ``lifecycle`` – connections without a browser, testing, disconnecting; ``giving_back`` – what they held goes back
+  to the provider, now or later.
 * ``detached`` – work that outlives the request that started it; ``persistence`` – writes that are not given up.
 
 A fetch passes ``tokens`` → (``vault.release``) and touches nothing else while the token is fresh.

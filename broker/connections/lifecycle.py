@@ -5,6 +5,7 @@ from typing import Final
 
 from broker.clock import Clock
 from broker.connections.authorization import Authorizations, Wanted
+from broker.connections.giving_back import GivingBack
 from broker.connections.refresh import Refresher
 from broker.connections.verdict import fault_of, unusable
 from broker.errors import (
@@ -33,21 +34,6 @@ _ATTEMPTS: Final = 4
 
 _NOTHING_TO_REVOKE: Final = Ending("unsupported", None, "there was no credential left to revoke")
 _BEING_GIVEN_BACK: Final = Ending("pending", None, "the credential is being given back to the provider")
-_SKIPPED_SHARED: Final = Ending(
-    "skipped_shared",
-    None,
-    "revoking would end the grant of another connection to the same account, so only this connection was ended",
-)
-_UNDECIDED: Final = Ending(
-    "pending",
-    None,
-    "an account is being connected at this moment, perhaps the same one; whether to revoke is decided when it is",
-)
-_OUT_OF_TIME: Final = Ending(
-    "failed",
-    None,
-    "the provider could not be asked to revoke it within a day; the credential was erased, and may live on there",
-)
 
 
 class Lifecycle:
@@ -58,6 +44,7 @@ class Lifecycle:
         records: Records,
         siblings: Siblings,
         revocations: Revocations,
+        giving_back: GivingBack,
         authorizations: Authorizations,
         refresher: Refresher,
         upstream: Upstream,
@@ -67,6 +54,7 @@ class Lifecycle:
         self._records = records
         self._siblings = siblings
         self._revocations = revocations
+        self._giving_back = giving_back
         self._authorizations = authorizations
         self._refresher = refresher
         self._upstream = upstream
@@ -159,55 +147,12 @@ class Lifecycle:
             return await self._records.ending(connection.id) or _BEING_GIVEN_BACK
         await self._siblings.leave(connection)
         if isinstance(job, Ending):
-            await self._records.note_ending(connection.id, job)
+            await self._giving_back.note(connection.id, job, client_id=client_id, request_id=request_id)
             ending = job
         else:
-            ending = await self.give_back(job)
+            ending = await self._giving_back.give_back(job, client_id=client_id, request_id=request_id)
         metrics.connections_ended.labels(connection.provider, ending.outcome).inc()
         return ending
-
-    async def give_back(self, job: Job) -> Ending:
-        """Revoke at the provider what an ended connection held, note the outcome, and erase it unless ``pending``.
-
-        Whether that would end somebody else's grant is asked each time before anything is sent: while a revocation
-        was pending, the account may have been connected again.
-        """
-        ending = await self._obstacle(job)
-        if ending is None:
-            outcome = await self._upstream.revoke(
-                self._providers.get(job.provider),
-                job.parameters,
-                access_token=job.access_token,
-                refresh_token=job.refresh_token,
-            )
-            ending = Ending(outcome.outcome, outcome.status, outcome.detail or None)
-        await self._records.note_ending(job.connection_id, ending)
-        if ending.outcome != "pending":
-            await self._revocations.drop(job.connection_id)
-        return ending
-
-    async def give_up(self, connection_id: str) -> None:
-        """Note that an ended connection's credential could not be given back in time, where nothing better is noted."""
-        noted = await self._records.ending(connection_id)
-        if noted is None or noted.outcome == "pending":
-            await self._records.note_ending(connection_id, _OUT_OF_TIME)
-        await self._revocations.drop(connection_id)
-
-    async def _obstacle(self, job: Job) -> Ending | None:
-        """Why nothing may be sent to the provider, or ``None``."""
-        if job.provider not in self._providers:
-            return Ending("failed", None, "the provider is no longer configured")
-        provider, ended = self._providers.get(job.provider), await self._records.read(job.connection_id)
-        if ended is None or ended.minted.client_id != provider.client_id:
-            # Another app's revocation endpoint has no business with this token.
-            return Ending("failed", None, "the provider is configured with another OAuth app than the one authorized")
-        if not provider.revoking_ends_grant:
-            return None
-        # Asked first: who is no longer expected is listed.
-        expecting = await self._siblings.expecting(ended.minted, now=self._clock())
-        if await self._has_sibling(ended):
-            return _SKIPPED_SHARED
-        return _UNDECIDED if expecting else None
 
     async def _take_out_of_use(
         self, connection_id: str, client_id: str | None, request_id: str | None
@@ -236,14 +181,6 @@ class Lifecycle:
                     raise
                 unconfirmed = job
         raise Conflict("the connection is being changed by somebody else")
-
-    async def _has_sibling(self, connection: Connection) -> bool:
-        """Whether another living connection stands for the same account and app, in whichever tenant."""
-        for sibling_id in await self._siblings.sharing(connection):
-            sibling = None if sibling_id == connection.id else await self._records.read(sibling_id)
-            if sibling is not None and sibling.status is not Status.REVOKED and same_grant(connection, sibling):
-                return True
-        return False
 
     async def _identify(self, connection: Connection) -> Account | None:
         found = await self._records.read_with_credential(connection.id)
@@ -289,10 +226,3 @@ def _job(connection: Connection, credential: Credential | None) -> Job | Ending:
         access_token=credential.access_token,
         refresh_token=credential.refresh_token,
     )
-
-
-def same_grant(one: Connection, other: Connection) -> bool:
-    """Whether two connections may live from one grant: the same app and account, or one that nobody knows."""
-    if one.minted != other.minted:
-        return False
-    return one.account is None or other.account is None or one.account.id == other.account.id

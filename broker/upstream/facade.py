@@ -133,7 +133,7 @@ class Upstream:
         try:
             endpoints = await self.endpoints(provider, parameters)
         except BrokerError as error:
-            return revocation.from_error(error)
+            return revocation.unsent(error)
         return await revocation.revoke(
             self._egress,
             self._clock,

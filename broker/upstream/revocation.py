@@ -44,17 +44,16 @@ async def revoke(
         request = build_request(provider, endpoints, rule, token, hint)
         answer = await egress.send(request, deadline=provider.timeout, trusted=rule.trusted)
     except BrokerError as error:
-        return from_error(error)
+        return unsent(error)
     client_secret = provider.client_secret.get_secret_value() if provider.client_secret else ""
     # Both tokens, for the provider knows the one that wasn't sent, too.
     secrets = (access_token or "", refresh_token or "", client_secret, request.headers.get("authorization", ""))
     return parse_outcome(answer, now=clock(), secrets=secrets)
 
 
-def from_error(error: BrokerError) -> RevocationOutcome:
-    """The outcome when no answer was obtained: pending as long as the provider may come back."""
-    outcome: Literal["pending", "failed"] = "pending" if isinstance(error, ProviderUnavailable) else "failed"
-    return RevocationOutcome(outcome, None, error.detail)
+def unsent(error: BrokerError) -> RevocationOutcome:
+    """The outcome when the endpoint was not found, or gave no answer: whatever was in the way may be mended."""
+    return RevocationOutcome("pending", None, error.detail)
 
 
 def _chosen(
@@ -102,7 +101,8 @@ def parse_outcome(answer: InboundResponse, *, now: int, secrets: Collection[str]
     try:
         raise_if_unavailable(answer, now=now)
     except BrokerError as error:
-        return RevocationOutcome(from_error(error).outcome, answer.status, error.detail)
+        outcome: Literal["pending", "failed"] = "pending" if isinstance(error, ProviderUnavailable) else "failed"
+        return RevocationOutcome(outcome, answer.status, error.detail)
     refusal = refusal_in(read_object(answer) or {}, secrets=secrets)
     if refusal is not None:
         return RevocationOutcome("failed", answer.status, f"the provider refused: {refusal}")

@@ -80,12 +80,10 @@ class Records:
         if subject is not None:
             await self._store.execute("ZREM", names.subject_index(tenant, subject), connection_id)
 
-    async def note_ending(self, connection_id: str, ending: Ending) -> None:
-        """Note what became of an ended connection's credential, as long as its record stays."""
-        connection = await self.read(connection_id)
-        if connection is not None:
-            fields: dict[str, Argument] = {"e": json.dumps(asdict(ending))}
-            await self._write(connection, fields, None, None, drop=())
+    async def note_ending(self, connection: Connection, ending: Ending, event: Event | None) -> None:
+        """Note what became of an ended connection's credential, as long as its record stays, with ``event``."""
+        fields: dict[str, Argument] = {"e": json.dumps(asdict(ending))}
+        await self._write(connection, fields, event, None, drop=())
 
     async def ending(self, connection_id: str) -> Ending | None:
         """What :meth:`note_ending` noted."""

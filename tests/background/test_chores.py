@@ -8,7 +8,7 @@ import httpx2
 import pytest
 import redis
 
-from broker.app.heart import Heart
+from broker.app.heart import Heart, build_heart
 from broker.background.chores import WhatIsDue, chores
 from broker.models.ids import bucket_of
 from broker.providers import Registry, load_providers
@@ -53,7 +53,7 @@ def providers(server: PracticeServer, tmp_path: Path) -> Registry:
 @pytest.fixture
 def due(heart: Heart) -> WhatIsDue:
     """The chore as processes run it."""
-    return WhatIsDue(heart.due, heart.revocations, heart.lifecycle, heart.directory, heart.clock)
+    return WhatIsDue(heart.due, heart.revocations, heart.giving_back, heart.directory, heart.clock)
 
 
 @pytest.fixture
@@ -74,6 +74,15 @@ async def ended(app: ServiceClient) -> str:
 def revoked(server: PracticeServer) -> int:
     """How often the provider was asked to take a credential back."""
     return sum(asked.target == "/revoke" for asked in server.asked)
+
+
+async def settled(app: ServiceClient, heart: Heart, connection_id: str) -> list[dict[str, Any]]:
+    """What the audit record says about the outcome."""
+    await heart.bookkeeping.settle_all()
+    app = ServiceClient(app.http, app.client_id, app.secret)
+    path = f"/v1/connections/{connection_id}/events?type=revocation.settled"
+    items: list[dict[str, Any]] = (await app.call("GET", path)).json()["items"]
+    return items
 
 
 async def upstream_of(app: ServiceClient, connection_id: str) -> dict[str, Any]:
@@ -207,3 +216,73 @@ async def test_the_chores_are_settling_and_doing_what_is_due(
     for chore in chores(heart.bookkeeping, due):
         assert chore.rest_when_busy < chore.rest_when_idle
         assert await chore.step() == 0
+
+
+async def test_the_record_says_what_came_of_a_retry(
+    app: ServiceClient, heart: Heart, due: WhatIsDue, server: PracticeServer, clock: FakeClock
+) -> None:
+    """Nothing while it is pending; then one event, by nobody's request."""
+    connection_id = await ended(app)
+    clock.advance(seconds=31)
+    await due.step()
+    assert await settled(app, heart, connection_id) == []
+    server.answers["/revoke"] = raw_answer(200)
+    clock.advance(seconds=121)
+    await due.step()
+    (event,) = await settled(app, heart, connection_id)
+    assert event["data"] == {"provider": "practice", "outcome": "revoked", "status": 200}
+    assert (event["client_id"], event["request_id"]) == (None, None)
+
+
+@pytest.mark.parametrize("change", [{"issuer": "http://127.0.0.1:1"}, {"client_id": None}, None])
+async def test_an_entry_that_is_wrong_for_a_while_ends_no_revocation(
+    app: ServiceClient,
+    heart: Heart,
+    due: WhatIsDue,
+    server: PracticeServer,
+    clock: FakeClock,
+    change: dict[str, str | None] | None,
+) -> None:
+    """A broker that was started with a wrong or missing entry leaves it pending; the next one, mended, revokes."""
+    connection_id = await ended(app)
+    entry = heart.providers.get("practice")
+    mistaken = {"token_endpoint": None, "revocation": None, **change} if change else {}
+    entries = [entry.model_copy(update=mistaken)] if change else []
+    wrong = build_heart(heart.settings, Registry(entries), clock)
+    clock.advance(seconds=31)
+    assert await WhatIsDue(wrong.due, wrong.revocations, wrong.giving_back, wrong.directory, clock).step() == 1
+    await wrong.aclose(work_ends_within=5)
+    assert await outcome_of(app, connection_id) == "pending"
+    server.answers["/revoke"] = raw_answer(200)
+    clock.advance(seconds=121)
+    assert await due.step() == 1
+    assert await outcome_of(app, connection_id) == "revoked"
+
+
+async def test_an_entry_of_another_app_ends_a_revocation(
+    app: ServiceClient, heart: Heart, server: PracticeServer, clock: FakeClock
+) -> None:
+    """That app has no business with the token, however long one waits."""
+    connection_id = await ended(app)
+    asked = revoked(server)
+    other = heart.providers.get("practice").model_copy(update={"client_id": "another-app"})
+    wrong = build_heart(heart.settings, Registry([other]), clock)
+    clock.advance(seconds=31)
+    assert await WhatIsDue(wrong.due, wrong.revocations, wrong.giving_back, wrong.directory, clock).step() == 1
+    await wrong.aclose(work_ends_within=5)
+    assert (await outcome_of(app, connection_id), revoked(server)) == ("failed", asked)
+    (event,) = await settled(app, heart, connection_id)
+    assert event["data"] == {"provider": "practice", "outcome": "failed", "status": None}
+
+
+async def test_the_end_of_the_day_is_on_record(
+    app: ServiceClient, heart: Heart, due: WhatIsDue, clock: FakeClock, raw_store: redis.Redis
+) -> None:
+    """That the credential was erased without the provider's answer is an outcome too."""
+    connection_id = await ended(app)
+    raw_store.delete(names.revocation(connection_id))  # as its day does
+    clock.advance(seconds=86_401)
+    assert await due.step() == 1
+    assert await outcome_of(app, connection_id) == "failed"
+    (event,) = await settled(app, heart, connection_id)
+    assert event["data"]["outcome"] == "failed"

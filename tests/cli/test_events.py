@@ -16,10 +16,10 @@ def test_what_happened_is_shown_newest_first(cli: Cli, make_connection: Callable
         items = cli("events", "--json", *flags).json["items"]
         return [(item["type"], item["connection_id"]) for item in items]
 
-    made, ended = "connection.created", "connection.revoked"
-    assert shown() == [(ended, first.id), (made, second.id), (made, first.id)]
-    assert shown("--connection", first.id) == [(ended, first.id), (made, first.id)]
-    assert shown("--limit", "1") == [(ended, first.id)]
+    made, ended, settled = "connection.created", "connection.revoked", "revocation.settled"
+    assert shown() == [(settled, first.id), (ended, first.id), (made, second.id), (made, first.id)]
+    assert shown("--connection", first.id) == [(settled, first.id), (ended, first.id), (made, first.id)]
+    assert shown("--limit", "1") == [(settled, first.id)]
     assert shown("--connection", foreign.id) == [(made, foreign.id)]
     table = cli("events", "--connection", first.id).stdout
     assert ended in table

@@ -57,7 +57,7 @@ async def app(make_client: MakeClient, sandbox: httpx2.Client) -> ServiceClient:
 @pytest.fixture
 def revoking(heart: Heart) -> WhatIsDue:
     """The chore that retries."""
-    return WhatIsDue(heart.due, heart.revocations, heart.lifecycle, heart.directory, heart.clock)
+    return WhatIsDue(heart.due, heart.revocations, heart.giving_back, heart.directory, heart.clock)
 
 
 async def disconnect(app: ServiceClient, connection_id: str) -> dict[str, Any]:
@@ -86,16 +86,23 @@ async def test_a_disconnected_connection_is_dead_here_and_there(
     await heart.bookkeeping.settle_all()
     events = (await app.call("GET", f"/v1/connections/{connection['id']}/events")).json()["items"]
     assert "connection.revoked" in [event["type"] for event in events]
+    (settled,) = [event for event in events if event["type"] == "revocation.settled"]
+    assert settled["data"] == {"provider": "practice", "outcome": "revoked", "status": 200}
+    assert settled["client_id"] == app.client_id
+    assert settled["request_id"]
 
 
 async def test_a_repeat_answers_the_same_and_asks_nobody(
-    app: ServiceClient, http: httpx2.AsyncClient, sandbox: httpx2.Client
+    app: ServiceClient, http: httpx2.AsyncClient, sandbox: httpx2.Client, heart: Heart
 ) -> None:
-    """A caller whose answer got lost hears what came of the first call."""  # R3
+    """A caller whose answer got lost hears what came of the first call, which is recorded once."""  # R3
     connection = await app.connect(Person(http))
     first = await disconnect(app, connection["id"])
     assert [await disconnect(app, connection["id"]) for _ in range(3)] == [first] * 3
     assert revocations(sandbox) == 1
+    await heart.bookkeeping.settle_all()
+    recorded = await app.call("GET", f"/v1/connections/{connection['id']}/events?type=revocation.settled")
+    assert len(recorded.json()["items"]) == 1
 
 
 async def test_many_who_disconnect_at_once_revoke_once(

@@ -117,3 +117,15 @@ async def test_a_refresh_that_fails_in_discovery_was_not_sent(
     assert [asked.target for asked in server.asked] == [METADATA]
     outcome = await upstream.revoke(provider, {}, access_token="at-1", refresh_token=None)
     assert outcome.outcome == "pending"
+
+
+@pytest.mark.parametrize("found", [{"issuer": "https://another.test"}, {}, None])
+async def test_a_revocation_whose_endpoint_is_not_found_may_work_later(
+    server: PracticeServer, upstream: Upstream, make_provider: MakeProvider, found: dict[str, object] | None
+) -> None:
+    """Metadata of another issuer, or none, is no answer about the token: the entry may be mended."""
+    server.answers[METADATA] = raw_answer(404) if found is None else json_answer(found)
+    provider = make_provider(issuer=server.origin, token_endpoint=None)
+    outcome = await upstream.revoke(provider, {}, access_token="at-1", refresh_token=None)
+    assert (outcome.outcome, outcome.status) == ("pending", None)
+    assert "metadata" in outcome.detail

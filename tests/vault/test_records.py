@@ -110,14 +110,17 @@ async def test_notes_leave_the_credential_alone(records: Records) -> None:
     assert await records.read_with_credential(connection.id) == (noted, CREDENTIAL)
 
 
-async def test_an_ending_is_remembered(records: Records) -> None:
-    """What became of the credential is read back; before, and for strangers, there is nothing."""
+async def test_an_ending_is_remembered(records: Records, raw_store: redis.Redis) -> None:
+    """What became of the credential is read back, and its event waits with it; before there is nothing."""
     connection = await created(records, a_connection())
     assert await records.ending(connection.id) is None
     ending = Ending("failed", 400, "unsupported_token_type")
-    await records.note_ending(connection.id, ending)
+    before = raw_store.xlen(names.outbox(connection.id))
+    await records.note_ending(connection, ending, None)
     assert await records.ending(connection.id) == ending
-    await records.note_ending("con_unknown", ending)
+    assert raw_store.xlen(names.outbox(connection.id)) == before
+    await records.note_ending(connection, ending, an_event(connection, "revocation.settled"))
+    assert raw_store.xlen(names.outbox(connection.id)) == before + 1
     assert await records.ending("con_unknown") is None
 
 

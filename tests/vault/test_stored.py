@@ -48,7 +48,7 @@ async def test_a_connection_of_a_newer_replica_is_read(records: Records, raw_sto
     failed = Health(consecutive_failures=1, last_error=Fault("provider_unavailable", "down", NOW))
     connection = a_connection(health=failed)
     await records.create(connection, CREDENTIAL, an_event(connection))
-    await records.note_ending(connection.id, Ending("failed", 404, None))
+    await records.note_ending(connection, Ending("failed", 404, None), None)
     key = names.record(connection.id)
     add_unknown(raw_store, key, "d", "minted", "account")
     add_unknown(raw_store, key, "h", "last_error")

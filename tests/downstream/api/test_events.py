@@ -35,7 +35,9 @@ async def test_a_connections_life_is_on_record(app: ServiceClient, person: Perso
     ]
     listed = await app.call("GET", f"/v1/connections/{connection['id']}/events")
     by_type = {event["type"]: event for event in listed.json()["items"]}
-    assert by_type.keys() == {"connection.created", "reference.issued", *(name for name, _ in steps)}
+    assert by_type.keys() == {
+        "connection.created", "reference.issued", "revocation.settled", *(name for name, _ in steps),
+    }  # fmt: skip
     for name, answer in steps:
         assert by_type[name]["request_id"] == answer.headers["x-request-id"]
         assert by_type[name]["connection_id"] == connection["id"]
@@ -103,7 +105,7 @@ async def test_a_client_reads_only_of_the_providers_it_was_given(
     seen = {event["type"] for event in await pages(app, "/v1/events", 50)}
     assert seen == {
         "connection.created", "reference.issued", "reference.redeemed", "reference.revoked", "token.released",
-        "credential.refreshed", "connection.revoked",
+        "credential.refreshed", "connection.revoked", "revocation.settled",
     }  # fmt: skip
     narrow = await make_client("narrow", providers=("practice-two",))
     assert await pages(narrow, "/v1/events", 2) == []
