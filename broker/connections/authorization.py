@@ -48,7 +48,17 @@ class Wanted:
 
 
 class AccountChanged(Conflict):
-    """The person signed in with another account than the connection stands for."""
+    """The person signed in with another account than the connection stands for. ``advice``: what would allow it."""
+
+    reason: Final = "account_mismatch"
+    """How a session, and the app's return address, name it."""
+    advice: Final = (
+        "the person signed in with another account than the one this connection stands for; "
+        "a session with allow_account_change would take it"
+    )
+
+    def __init__(self) -> None:
+        super().__init__(f"{self.reason}: {self.advice}")
 
 
 class Authorizations:
@@ -198,4 +208,4 @@ def _check_account(before: Account | None, now: Account | None, *, allowed: bool
     if before is None or allowed:
         return
     if now is None or now.id != before.id:
-        raise AccountChanged("the person signed in with another account than the one this connection stands for")
+        raise AccountChanged

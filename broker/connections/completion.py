@@ -98,7 +98,7 @@ class Completions:
             case SessionStatus.EXPIRED:
                 raise NotFound("the connect session has expired")
             case SessionStatus.FAILED:
-                raise Conflict(f"the connect session failed: {session.error}")
+                raise _failed(session)
             case _:
                 raise Conflict("the connect session is not awaiting completion")
 
@@ -111,7 +111,7 @@ class Completions:
             return await self._running.join(session.id, lambda: self._redeem(session, request_id))
         except NotSent as error:
             # The code is still good, but nobody holds a completion code to try again with.
-            await self._journey.fail(session, [SessionStatus.AWAITING_COMPLETION], failure_of(error), error.detail)
+            await self._journey.fail(session, [SessionStatus.AWAITING_COMPLETION], failure_of(error), _detail_of(error))
             raise
 
     async def drain(self, seconds: float) -> int:
@@ -175,7 +175,7 @@ class Completions:
             raise
         except BrokerError as caught:
             error = blameless(caught)
-            await self._journey.fail(session, [SessionStatus.EXCHANGING], failure_of(error), error.detail)
+            await self._journey.fail(session, [SessionStatus.EXCHANGING], failure_of(error), _detail_of(error))
             raise error from None
         ended = {
             "status": SessionStatus.COMPLETED,
@@ -276,6 +276,8 @@ class Completions:
                     raise ProviderUnavailable("the provider could not be reached; complete again")
                 case SessionStatus.EXPIRED:
                     raise NotFound("the connect session has expired")
+                case SessionStatus.FAILED if current:
+                    raise _failed(current)
                 case _:
                     raise Conflict("the connect session could not be completed")
         raise ProviderUnavailable("another process is redeeming the code; complete again", retry_after=5)
@@ -289,4 +291,12 @@ class Completions:
 
 def failure_of(error: BrokerError) -> str:
     """How a session, and the app's return address, name what ended it."""
-    return "account_mismatch" if isinstance(error, AccountChanged) else error.code
+    return error.reason if isinstance(error, AccountChanged) else error.code
+
+
+def _detail_of(error: BrokerError) -> str:
+    return error.advice if isinstance(error, AccountChanged) else error.detail
+
+
+def _failed(session: ConnectSession) -> Conflict:
+    return Conflict(": ".join(filter(None, ("the connect session failed", session.error, session.error_detail))))

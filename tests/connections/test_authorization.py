@@ -67,16 +67,20 @@ async def test_another_account_is_refused(
     opened = await app.open_session(connection_id=connection["id"])
     returned = await Person(http, BOB).connect(opened["connect_url"])
     refused = await app.complete(opened["id"], returned["completion_code"])
-    assert refused.status_code == 409
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert refused.json()["detail"].startswith("account_mismatch: ")
+    assert "allow_account_change" in refused.json()["detail"]
     session = await session_of(app, opened["id"])
     assert (session["status"], session["error"]) == ("failed", "account_mismatch")
+    assert session["error_detail"] == refused.json()["detail"].removeprefix("account_mismatch: ")
     after = (await app.call("GET", f"/v1/connections/{connection['id']}")).json()
     assert (after["account"], after["generation"]) == (connection["account"], connection["generation"])
     assert await works(app, sandbox, connection)
     assert exchanges(sandbox) == (2, 0)
     assert sandbox.get("/counters").json()["revoke"] >= 1
     again = await app.complete(opened["id"], returned["completion_code"])
-    assert again.status_code == 409
+    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+    assert again.json()["detail"] == f"the connect session failed: {refused.json()['detail']}"
     assert exchanges(sandbox) == (2, 0)
 
 
