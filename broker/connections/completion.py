@@ -21,6 +21,7 @@ from broker.errors import (
     InvalidRequest,
     NotFound,
     NotSent,
+    ProviderBusy,
     ProviderUnavailable,
     StoreUnavailable,
     SubjectMismatch,
@@ -42,6 +43,8 @@ _OTHERS_MAY_TAKE: Final = 20.0
 """How long a call waits for an exchange of another process, in seconds."""
 _EXCHANGE_AT_MOST: Final = 120_000
 """How long redeeming a code may take before the session counts as lost, in milliseconds."""
+_NOT_PROCESSED: Final = (NotSent, ProviderBusy)
+"""What leaves an authorization code unused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,7 @@ class Completions:
         """
         try:
             return await self._running.join(session.id, lambda: self._redeem(session, request_id))
-        except NotSent as error:
+        except _NOT_PROCESSED as error:
             # The code is still good, but nobody holds a completion code to try again with.
             await self._journey.fail(session, [SessionStatus.AWAITING_COMPLETION], failure_of(error), _detail_of(error))
             raise
@@ -164,8 +167,8 @@ class Completions:
             return await self._made_elsewhere(session)
         try:
             connection = await self._exchange(session, request_id)
-        except NotSent:
-            # Nothing reached the provider, so the code is as good as before.
+        except _NOT_PROCESSED:
+            # The provider has not seen the code, or did not look at it: it is as good as before.
             await self._sessions.step(
                 session,
                 now=self._clock(),
@@ -256,8 +259,8 @@ class Completions:
             return await self._authorizations.store(wanted, tokens)
         except BrokerError as error:
             await self._authorizations.give_back(wanted, tokens)
-            if isinstance(error, NotSent):
-                # The identity call did not go out, but the code has been redeemed: it can't be tried again.
+            if isinstance(error, _NOT_PROCESSED):
+                # The identity call came to nothing, but the code has been redeemed: it can't be tried again.
                 raise ProviderUnavailable(error.detail) from None
             raise
 

@@ -54,6 +54,23 @@ class Gateway:
 
         self._server = await asyncio.start_server(carry, sock=self._socket)
 
+    async def ask_for_patience(self, *, seconds: int) -> None:
+        """Answer everything with 429; the provider hears of nothing."""
+
+        async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(f"HTTP/1.1 429 Too Many\r\nRetry-After: {seconds}\r\nContent-Length: 0\r\n\r\n".encode())
+            await writer.drain()
+            writer.close()
+
+        self._server = await asyncio.start_server(refuse, sock=self._socket.dup())
+
+    async def relent(self) -> None:
+        """No longer ask for patience."""
+        assert self._server is not None
+        self._server.close()
+        await self._server.wait_closed()
+
     async def aclose(self) -> None:
         """Close it for good."""
         if self._server is not None:
@@ -104,6 +121,41 @@ async def test_unreachable_now_completed_later(
     assert exchanges(sandbox) == (1, 0)
 
 
+async def test_a_busy_provider_is_asked_again_later(
+    app: ServiceClient, http: httpx2.AsyncClient, sandbox: httpx2.Client, gateway: Gateway
+) -> None:
+    """It did not look at the code: 503 with its own Retry-After, the session waits on, and the code completes it."""
+    # P8
+    await gateway.ask_for_patience(seconds=17)
+    opened = await app.open_session(provider="far-token")
+    code = (await Person(http).connect(opened["connect_url"]))["completion_code"]
+    for _ in range(2):
+        refused = await app.complete(opened["id"], code)
+        assert (refused.status_code, refused.json()["code"]) == (503, "provider_unavailable")
+        assert refused.headers["retry-after"] == "17"
+    assert (await session_of(app, opened["id"]))["status"] == "awaiting_completion"
+    assert exchanges(sandbox) == NOTHING
+    await gateway.relent()
+    await gateway.open()
+    assert (await app.complete(opened["id"], code)).status_code == 200
+    assert exchanges(sandbox) == (1, 0)
+
+
+async def test_a_provider_that_is_busy_after_the_code_was_redeemed(
+    app: ServiceClient, http: httpx2.AsyncClient, sandbox: httpx2.Client, gateway: Gateway
+) -> None:
+    """When only the identity call is put off, the code is used up: the session is over, the tokens are given back."""
+    await gateway.ask_for_patience(seconds=17)
+    opened = await app.open_session(provider="far-identity")
+    code = (await Person(http).connect(opened["connect_url"]))["completion_code"]
+    assert (await app.complete(opened["id"], code)).status_code == 503
+    session = await session_of(app, opened["id"])
+    assert (session["status"], session["error"]) == ("failed", "provider_unavailable")
+    assert (await app.complete(opened["id"], code)).status_code == 409
+    assert exchanges(sandbox) == (1, 0)
+    assert sandbox.get("/counters").json()["revoke"] == 1
+
+
 async def test_many_at_once_while_unreachable(
     app: ServiceClient, http: httpx2.AsyncClient, sandbox: httpx2.Client, gateway: Gateway
 ) -> None:
@@ -146,11 +198,14 @@ async def test_no_connection_of_an_unknown_account(
     assert sandbox.get("/counters").json()["revoke"] == 1
 
 
+@pytest.mark.parametrize("busy", [False, True])
 @pytest.mark.parametrize("provider", ["far-token", "far-identity"])
 async def test_completion_by_the_browser_works_or_is_over(
-    app: ServiceClient, http: httpx2.AsyncClient, sandbox: httpx2.Client, gateway: Gateway, provider: str
+    app: ServiceClient, http: httpx2.AsyncClient, sandbox: httpx2.Client, gateway: Gateway, provider: str, busy: bool
 ) -> None:
     """The app hears of it at its return address, and the session doesn't wait for what nobody can do any more."""
+    if busy:
+        await gateway.ask_for_patience(seconds=17)
     person = Person(http)
     opened = await app.open_session(provider=provider, completion="browser", state="s")
     returned = await person.arrive(await person.approve(opened["connect_url"]))
