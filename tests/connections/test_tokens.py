@@ -13,6 +13,7 @@ from broker.errors import BrokerError, Conflict, Forbidden, NotFound, ReauthRequ
 from broker.models.access import Reach
 from broker.models.connection import Connection, Status
 from broker.models.event import Event
+from broker.models.ids import new_id
 from broker.providers import Registry
 from tests.connections.practice import behave, refreshes
 from tests.vault.faulty_proxy import FaultyProxy
@@ -70,7 +71,7 @@ async def test_a_provider_that_releases_nothing_is_only_used_through_the_proxy(
     heart: Heart, stored: Connection, clock: FakeClock
 ) -> None:
     """Its tokens stay inside, expired ones are not refreshed for it either, and the answer says where to go."""
-    sealed = replace(stored, id=f"{stored.id[:-1]}0", provider="practice-sealed", access_token_expires_at=1)
+    sealed = replace(stored, id=new_id("con"), provider="practice-sealed", access_token_expires_at=1)
     await heart.records.create(sealed, CREDENTIAL, event_of(sealed, clock))
     with pytest.raises(Forbidden, match="proxy"):
         await heart.tokens.fetch(sealed.id, reach=REACH, event=event_of(sealed, clock))
