@@ -37,6 +37,8 @@ class Arrival:
     completion_code: str | None = field(default=None, repr=False)
     """What the app gets through the browser, with completion ``app``."""
     error: str | None = None
+    repeated: bool = False
+    """Nothing was taken in: this browser brought the same answer before, and may see the code that it led to."""
 
 
 class AnswerRefused(InvalidRequest):
@@ -80,8 +82,8 @@ class Arrivals:
     async def arrive(self, session: ConnectSession, answer: Mapping[str, str], browser_secret: str | None) -> Arrival:
         """Take in the provider's answer. Of the same answer brought many times, one is taken.
 
-        With completion ``code`` the same browser may bring it again, while the code is shown: nothing is taken in
-        then, and a person whose first page got lost sees the code after all.
+        With completion ``code`` the same browser may bring it again, while the code is shown: that is ``repeated``,
+        and a person whose first page got lost sees the code after all.
 
         :param answer: the query parameters of the callback, none repeated.
         :raises Forbidden: the answer comes from another browser than the one that left.
@@ -165,7 +167,7 @@ class Arrivals:
         kept = (await self._sessions.open(session)).get("code", "")
         if not kept or not hmac.compare_digest(kept.encode(), answer.get("code", "").encode()):
             raise AnswerSpent("this answer was brought before, or is another one")
-        return Arrival(session)
+        return Arrival(session, repeated=True)
 
 
 def _refusal(answer: Mapping[str, str]) -> tuple[str, str]:

@@ -6,9 +6,9 @@
 * ``redis/`` – reaching the store: ``pipeline`` (concurrent commands as one batch), ``embedded`` (our own Valkey),
   ``fitness`` (may this store be trusted with tokens).
 * ``scripts``, ``lua/`` – one atomic step per file.
-* ``records`` – connections; ``release`` – the hot path's one step; ``revocations`` – ending a connection, and what is
-  to be given back; ``due`` – what has to happen later; ``siblings`` – who may share a grant; ``directory``,
-  ``listing`` – what there is.
+* ``records`` – connections, ``record_form`` – how they stand in their hash; ``release`` – the hot path's one step;
+  ``revocations`` – ending a connection, and what is to be given back; ``due`` – what has to happen later;
+  ``siblings`` – who may share a grant; ``directory``, ``listing`` – what there is.
 * ``sessions`` – connect sessions; ``documents`` – clients and broker tokens; ``references`` – capabilities.
 * ``stored`` – reading what another version may have written.
 * ``journal`` – the audit record; ``leadership`` – which replica does a chore.

@@ -1,30 +1,24 @@
 """Connections at rest: a hash each, secrets sealed, every change fenced by the generation it was based on.
 
-The hash has one field per writer or per reader, so that writers don't overwrite each other and the hot path reads
-little: ``t`` tenant, ``p`` provider, ``st`` status, ``g`` generation, ``gr`` grant id, ``x`` access token expiry,
-``rx`` refresh token expiry, ``sc`` scopes, ``a`` sealed access token, ``s`` sealed other secrets, ``d`` what an
-authorization fixed, ``l`` label and metadata, ``h`` health, ``u`` last used, ``up`` updated, ``i`` refresh intent,
-``o`` who committed last, ``e`` how a disconnect ended at the provider.
+What stands in the hash, and how, is in ``record_form``.
 """
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
-from broker.errors import SealBroken, StoreUnavailable
-from broker.models.connection import Account, Connection, Credential, Ending, Fault, Health, Minted, Status
+from broker.errors import StoreUnavailable
+from broker.models.connection import Connection, Credential, Ending, Health, Status
 from broker.models.event import Event
 from broker.vault import names, scripts
-from broker.vault.keyring import Keyring, Place
+from broker.vault.keyring import Keyring
+from broker.vault.record_form import SECRET, SHOWN, connection_of, credential_of, fields_of, health_json
 from broker.vault.redis.pipeline import Argument, Pipeline
 from broker.vault.siblings import account_index
 from broker.vault.stored import made_from
 
-_SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", "up")
-_SECRET: Final = ("a", "s")
 _NOT_REFRESHED: Final = frozenset({"st", "l"})
 _LEASE_MILLISECONDS: Final = 15_000
 
@@ -51,7 +45,7 @@ class Records:
         await self._store.run(
             scripts.CREATE,
             [names.record(connection.id), names.outbox(connection.id)],
-            [event.encode(), *_flat(self._fields(connection, credential))],
+            [event.encode(), *_flat(fields_of(self._keyring, connection, credential))],
         )
         # Neither a crash here nor a store whose memory is full loses it: draining the event lists the connection again.
         with suppress(StoreUnavailable):
@@ -92,33 +86,22 @@ class Records:
 
     async def read(self, connection_id: str) -> Connection | None:
         """The connection without its secrets, or ``None``."""
-        reply = await self._store.execute("HMGET", names.record(connection_id), *_SHOWN)
-        return _connection(connection_id, reply)
+        reply = await self._store.execute("HMGET", names.record(connection_id), *SHOWN)
+        return connection_of(connection_id, reply)
 
     async def read_with_credential(self, connection_id: str) -> tuple[Connection, Credential | None] | None:
         """The connection and its opened secrets (``None`` where they are gone).
 
         :raises SealBroken: the secrets don't open.
         """
-        reply = await self._store.execute("HMGET", names.record(connection_id), *_SHOWN, *_SECRET)
-        connection = _connection(connection_id, reply[: len(_SHOWN)])
+        reply = await self._store.execute("HMGET", names.record(connection_id), *SHOWN, *SECRET)
+        connection = connection_of(connection_id, reply[: len(SHOWN)])
         if connection is None:
             return None
-        sealed_access, sealed_rest = reply[len(_SHOWN) :]
+        sealed_access, sealed_rest = reply[len(SHOWN) :]
         if sealed_access is None or sealed_rest is None:
             return connection, None
-        return connection, self.open(connection, sealed_access, sealed_rest)
-
-    def open(self, connection: Connection, sealed_access: bytes, sealed_rest: bytes) -> Credential:
-        """Open the secrets of a record that was read.
-
-        :raises SealBroken: they don't open.
-        """
-        rest = json.loads(self._keyring.open(_place(connection, "secrets"), sealed_rest))
-        if rest.get("destination") != _destination(connection):
-            raise SealBroken(f"where the secrets of {connection.id} may be sent is not what was sealed with them")
-        access = self._keyring.open(_place(connection, "access_token"), sealed_access)
-        return Credential(access.decode(), rest.get("refresh_token"), rest.get("previous_refresh_token"))
+        return connection, credential_of(self._keyring, connection, sealed_access, sealed_rest)
 
     async def lease(self, connection: Connection, owner: str, intent: Mapping[str, Any] | None) -> Lease | str:
         """Take the lease on refreshing this generation and note the intent, in one step.
@@ -164,7 +147,7 @@ class Records:
         A refresh, which comes with its lease, leaves label and metadata as they are: they have other writers, who may
         have been faster. Of the status it takes only ``reauth_required`` back, which its success disproves.
         """
-        fields = self._fields(after, credential)
+        fields = fields_of(self._keyring, after, credential)
         if lease is not None:
             fields = {name: value for name, value in fields.items() if name not in _NOT_REFRESHED}
         return await self._write(before, fields, event, lease, drop=("i",), alive=lease is not None)
@@ -190,8 +173,8 @@ class Records:
         if status is not None:
             fields["st"] = status.value
         if health is not None:
-            fields["h"] = _health_json(health)
-        expected = "" if instead_of is None else _health_json(instead_of)
+            fields["h"] = health_json(health)
+        expected = "" if instead_of is None else health_json(instead_of)
         drop = ("i",) if settles_intent else ()
         return await self._write(connection, fields, event, lease, drop=drop, expected_health=expected)
 
@@ -219,135 +202,6 @@ class Records:
         keys = [names.record(before.id), names.outbox(before.id), names.lease(before.id)]
         return bool(await self._store.run(scripts.WRITE, keys, arguments))
 
-    def _fields(self, connection: Connection, credential: Credential) -> dict[str, Argument]:
-        rest = {
-            "refresh_token": credential.refresh_token,
-            "previous_refresh_token": credential.previous_refresh_token,
-            # Whoever can write to the store, but has no key, must not redirect what is sealed.
-            "destination": _destination(connection),
-        }
-        sealed_rest = json.dumps({k: v for k, v in rest.items() if v is not None}).encode()
-        return {
-            "t": connection.tenant,
-            "p": connection.provider,
-            "st": connection.status.value,
-            "g": connection.generation,
-            "gr": connection.grant_id,
-            "x": _moment(connection.access_token_expires_at),
-            "rx": _moment(connection.refresh_token_expires_at),
-            "sc": " ".join(connection.scopes),
-            "a": self._keyring.seal(_place(connection, "access_token"), credential.access_token.encode()),
-            "s": self._keyring.seal(_place(connection, "secrets"), sealed_rest),
-            "d": _document_json(connection),
-            "l": json.dumps({"label": connection.label, "metadata": dict(connection.metadata)}),
-            "h": _health_json(connection.health),
-            "up": connection.updated_at,
-        }
-
-
-def place(
-    tenant: str,
-    connection_id: str,
-    *,
-    provider: str,
-    grant_id: str,
-    field: Literal["access_token", "secrets"],
-    generation: int,
-) -> Place:
-    """Where a secret of a connection belongs. Its provider decides who may have it, so it is part of the field."""
-    return Place(tenant, connection_id, grant_id, f"{field} of {provider}", generation)
-
-
-def _place(connection: Connection, field: Literal["access_token", "secrets"]) -> Place:
-    return place(
-        connection.tenant,
-        connection.id,
-        provider=connection.provider,
-        grant_id=connection.grant_id,
-        field=field,
-        generation=connection.generation,
-    )
-
-
-def _destination(connection: Connection) -> str:
-    """A digest of what decides where a refresh token is sent."""
-    parts = [asdict(connection.minted), dict(connection.parameters)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
 
 def _flat(fields: dict[str, Argument]) -> Iterable[Argument]:
     return (part for pair in fields.items() for part in pair)
-
-
-def _moment(milliseconds: int | None) -> Argument:
-    return "" if milliseconds is None else milliseconds
-
-
-def _document_json(connection: Connection) -> str:
-    return json.dumps(
-        {
-            "subject": connection.subject,
-            "credential_type": connection.credential_type,
-            "requested_scopes": connection.requested_scopes,
-            "minted": asdict(connection.minted),
-            "created_at": connection.created_at,
-            "parameters": dict(connection.parameters),
-            "provider_data": dict(connection.provider_data),
-            "account": asdict(connection.account) if connection.account else None,
-        }
-    )
-
-
-def _health_json(health: Health) -> str:
-    return json.dumps({key: value for key, value in asdict(health).items() if value})
-
-
-def _health(text: bytes) -> Health:
-    body = json.loads(text)
-    error = body.pop("last_error", None)
-    return made_from(Health, body, last_error=made_from(Fault, error) if error else None)
-
-
-def _connection(connection_id: str, reply: list[bytes | None]) -> Connection | None:
-    """The connection of a record, or ``None``.
-
-    :raises SealBroken: the record is damaged.
-    """
-    # A record without a tenant, or cut short, is nobody's: it is never taken for a default tenant's.
-    if not reply[0] or any(part is None for part in reply[:11]):
-        return None
-    try:
-        return _parsed(connection_id, reply)
-    except (ValueError, LookupError, TypeError, AttributeError):
-        raise SealBroken(f"the stored record of {connection_id} is damaged") from None
-
-
-def _parsed(connection_id: str, reply: list[bytes | None]) -> Connection:
-    field = dict(zip(_SHOWN, reply, strict=True))
-    text = {name: (value or b"").decode() for name, value in field.items()}
-    document = json.loads(text["d"])
-    user_owned = json.loads(text["l"])
-    return Connection(
-        id=connection_id,
-        tenant=text["t"],
-        provider=text["p"],
-        subject=document["subject"],
-        status=Status(text["st"]),
-        credential_type=document["credential_type"],
-        generation=int(text["g"]),
-        grant_id=text["gr"],
-        scopes=tuple(text["sc"].split()),
-        requested_scopes=tuple(document["requested_scopes"]),
-        minted=made_from(Minted, document["minted"]),
-        created_at=document["created_at"],
-        updated_at=int(text["up"]),
-        parameters=document["parameters"],
-        provider_data=document["provider_data"],
-        account=made_from(Account, document["account"]) if document["account"] else None,
-        label=user_owned["label"],
-        metadata=user_owned["metadata"],
-        access_token_expires_at=int(text["x"]) if text["x"] else None,
-        refresh_token_expires_at=int(text["rx"]) if text["rx"] else None,
-        last_used_at=int(text["u"]) if text["u"] else None,
-        health=_health(text["h"].encode()),
-    )

@@ -11,7 +11,7 @@ from broker.models.event import Event
 from broker.models.ids import new_id
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring
-from broker.vault.records import place
+from broker.vault.record_form import place
 from broker.vault.redis.pipeline import Argument, Pipeline
 
 _NO_GENERATION = ""

@@ -14,7 +14,7 @@ from broker.models.session import Completion, ConnectSession
 from broker.providers import Provider
 from broker.web import pages
 from broker.web.browser import BrowserBinding
-from broker.web.code import to_the_code
+from broker.web.code import CodePages, to_the_code
 from broker.web.endings import back_to_app, error_page, page
 from broker.web.orderer import Orderers
 
@@ -26,9 +26,15 @@ class CallbackPages:
     """The return of a browser."""
 
     def __init__(
-        self, arrivals: Arrivals, completions: Completions, orderers: Orderers, binding: BrowserBinding
+        self,
+        arrivals: Arrivals,
+        completions: Completions,
+        codes: CodePages,
+        orderers: Orderers,
+        binding: BrowserBinding,
     ) -> None:
         self._arrivals = arrivals
+        self._codes = codes
         self._completions = completions
         self._orderers = orderers
         self._binding = binding
@@ -49,6 +55,11 @@ class CallbackPages:
         await self._orderers.check_or_end(session)
         secret = self._binding.secret(request, session.id)
         arrival = await self._arrivals.arrive(session, answer, secret)
+        if arrival.repeated:
+            # Refused like every repeat; but who lost the first page on the way reads the code here.
+            response = await self._codes.of(arrival.session, request)
+            response.status_code = 400
+            return response
         response = await self._onwards(request, arrival, provider)
         if secret and arrival.error is None and session.completion is Completion.CODE:
             # Whoever carries the code back may look at it again.

@@ -37,9 +37,16 @@ class CodePages:
 
     async def _show(self, request: Request) -> Response:
         session = await self._opening.read(request.path_params["session_id"])
-        secret = self._binding.secret(request, session.id) if session else None
         if session is None:
             raise NotThisBrowser("there is no such session")
+        return await self.of(session, request)
+
+    async def of(self, session: ConnectSession, request: Request) -> Response:
+        """The page for this session, as the browser of ``request`` may see it.
+
+        :raises NotThisBrowser: it may not.
+        """
+        secret = self._binding.secret(request, session.id)
         code = await self._arrivals.code_of(session, secret)
         provider = self._providers.get(session.provider)
         if code is None:

@@ -1,0 +1,168 @@
+"""How a connection stands in its hash: the fields, what is sealed in them, and the way back.
+
+One field per writer or per reader, so that writers don't overwrite each other and the hot path reads little: ``t``
+tenant, ``p`` provider, ``st`` status, ``g`` generation, ``gr`` grant id, ``x`` access token expiry, ``rx`` refresh
+token expiry, ``sc`` scopes, ``a`` sealed access token, ``s`` sealed other secrets, ``d`` what an authorization fixed,
+``l`` label and metadata, ``h`` health, ``u`` last used, ``up`` updated, ``i`` refresh intent, ``o`` who committed last,
+``e`` how a disconnect ended at the provider.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict
+from typing import Final, Literal
+
+from broker.errors import SealBroken
+from broker.models.connection import Account, Connection, Credential, Fault, Health, Minted, Status
+from broker.vault.keyring import Keyring, Place
+from broker.vault.redis.pipeline import Argument
+from broker.vault.stored import made_from
+
+SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", "up")
+"""The fields that :func:`connection_of` reads."""
+SECRET: Final = ("a", "s")
+"""The fields that :func:`credential_of` reads."""
+
+
+def fields_of(keyring: Keyring, connection: Connection, credential: Credential) -> dict[str, Argument]:
+    """All fields of a connection with this credential, sealed."""
+    rest = {
+        "refresh_token": credential.refresh_token,
+        "previous_refresh_token": credential.previous_refresh_token,
+        # Whoever can write to the store, but has no key, must not redirect what is sealed.
+        "destination": _destination(connection),
+    }
+    sealed_rest = json.dumps({k: v for k, v in rest.items() if v is not None}).encode()
+    return {
+        "t": connection.tenant,
+        "p": connection.provider,
+        "st": connection.status.value,
+        "g": connection.generation,
+        "gr": connection.grant_id,
+        "x": _moment(connection.access_token_expires_at),
+        "rx": _moment(connection.refresh_token_expires_at),
+        "sc": " ".join(connection.scopes),
+        "a": keyring.seal(_place(connection, "access_token"), credential.access_token.encode()),
+        "s": keyring.seal(_place(connection, "secrets"), sealed_rest),
+        "d": _document_json(connection),
+        "l": json.dumps({"label": connection.label, "metadata": dict(connection.metadata)}),
+        "h": health_json(connection.health),
+        "up": connection.updated_at,
+    }
+
+
+def credential_of(keyring: Keyring, connection: Connection, sealed_access: bytes, sealed_rest: bytes) -> Credential:
+    """The opened secrets of a record that was read.
+
+    :raises SealBroken: they don't open, or would be sent elsewhere than they were sealed for.
+    """
+    rest = json.loads(keyring.open(_place(connection, "secrets"), sealed_rest))
+    if rest.get("destination") != _destination(connection):
+        raise SealBroken(f"where the secrets of {connection.id} may be sent is not what was sealed with them")
+    access = keyring.open(_place(connection, "access_token"), sealed_access)
+    return Credential(access.decode(), rest.get("refresh_token"), rest.get("previous_refresh_token"))
+
+
+def connection_of(connection_id: str, reply: list[bytes | None]) -> Connection | None:
+    """The connection of a record, or ``None``.
+
+    :raises SealBroken: the record is damaged.
+    """
+    # A record without a tenant, or cut short, is nobody's: it is never taken for a default tenant's.
+    if not reply[0] or any(part is None for part in reply[:11]):
+        return None
+    try:
+        return _parsed(connection_id, reply)
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise SealBroken(f"the stored record of {connection_id} is damaged") from None
+
+
+def place(
+    tenant: str,
+    connection_id: str,
+    *,
+    provider: str,
+    grant_id: str,
+    field: Literal["access_token", "secrets"],
+    generation: int,
+) -> Place:
+    """Where a secret of a connection belongs. Its provider decides who may have it, so it is part of the field."""
+    return Place(tenant, connection_id, grant_id, f"{field} of {provider}", generation)
+
+
+def _place(connection: Connection, field: Literal["access_token", "secrets"]) -> Place:
+    return place(
+        connection.tenant,
+        connection.id,
+        provider=connection.provider,
+        grant_id=connection.grant_id,
+        field=field,
+        generation=connection.generation,
+    )
+
+
+def _destination(connection: Connection) -> str:
+    """A digest of what decides where a refresh token is sent."""
+    parts = [connection.minted.issuer, connection.minted.client_id, dict(connection.parameters)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _moment(milliseconds: int | None) -> Argument:
+    return "" if milliseconds is None else milliseconds
+
+
+def _document_json(connection: Connection) -> str:
+    return json.dumps(
+        {
+            "subject": connection.subject,
+            "credential_type": connection.credential_type,
+            "requested_scopes": connection.requested_scopes,
+            "minted": asdict(connection.minted),
+            "created_at": connection.created_at,
+            "parameters": dict(connection.parameters),
+            "provider_data": dict(connection.provider_data),
+            "account": asdict(connection.account) if connection.account else None,
+        }
+    )
+
+
+def health_json(health: Health) -> str:
+    """The field ``h``."""
+    return json.dumps({key: value for key, value in asdict(health).items() if value})
+
+
+def _health(text: bytes) -> Health:
+    body = json.loads(text)
+    error = body.pop("last_error", None)
+    return made_from(Health, body, last_error=made_from(Fault, error) if error else None)
+
+
+def _parsed(connection_id: str, reply: list[bytes | None]) -> Connection:
+    field = dict(zip(SHOWN, reply, strict=True))
+    text = {name: (value or b"").decode() for name, value in field.items()}
+    document = json.loads(text["d"])
+    user_owned = json.loads(text["l"])
+    return Connection(
+        id=connection_id,
+        tenant=text["t"],
+        provider=text["p"],
+        subject=document["subject"],
+        status=Status(text["st"]),
+        credential_type=document["credential_type"],
+        generation=int(text["g"]),
+        grant_id=text["gr"],
+        scopes=tuple(text["sc"].split()),
+        requested_scopes=tuple(document["requested_scopes"]),
+        minted=made_from(Minted, document["minted"]),
+        created_at=document["created_at"],
+        updated_at=int(text["up"]),
+        parameters=document["parameters"],
+        provider_data=document["provider_data"],
+        account=made_from(Account, document["account"]) if document["account"] else None,
+        label=user_owned["label"],
+        metadata=user_owned["metadata"],
+        access_token_expires_at=int(text["x"]) if text["x"] else None,
+        refresh_token_expires_at=int(text["rx"]) if text["rx"] else None,
+        last_used_at=int(text["u"]) if text["u"] else None,
+        health=_health(text["h"].encode()),
+    )
