@@ -158,6 +158,13 @@ class Paging(Body):
     cursor: Annotated[str, StringConstraints(max_length=4096)] | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_absent(cls, given: dict[str, str]) -> dict[str, str]:
+        """As in a form (RFC 6749 §3.2). But who has lost a user's name must not be shown everybody's connections."""
+        optional = cls.model_fields.keys() - {"subject"}
+        return {name: value for name, value in given.items() if value or name not in optional}
+
 
 class ListConnections(Paging):
     """Which connections."""

@@ -75,12 +75,12 @@ class Call:
             raise InvalidRequest("the body is not what this route takes", faults_of(error)) from None
 
     def query(self, model: type[Body]) -> Body:
-        """The query parameters as ``model``; one without a value counts as absent, as in a form (RFC 6749 §3.2).
+        """The query parameters as ``model``.
 
         :raises InvalidRequest: naming every parameter that is wrong or given twice.
         """
         try:
-            return model.model_validate({name: value or None for name, value in single_query(self.request).items()})
+            return model.model_validate(dict(single_query(self.request)))
         except ValidationError as error:
             raise InvalidRequest("the query is not what this route takes", faults_of(error)) from None
 
