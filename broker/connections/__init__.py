@@ -1,7 +1,8 @@
 """The heart: how connections are made, kept fresh, used and ended.
 
 * ``opening``, ``journey``, ``arrival``, ``completion`` – a connect session step by step: opened by an app, taken by a
-  browser to the provider, and back, completed by the app; ``short_code`` – the code that a person carries back.
+  browser to the provider, and back, completed by the app; ``short_code`` – the code that a person carries back;
+  ``proof`` – who may complete.
 * ``authorization`` – from an authorization code to a stored connection: exchange, identity, account check.
 * ``tokens`` – fetching an access token: release it, or refresh first.
 * ``refresh`` – the one refresh, whoever asks and however many replicas: who gets the lease; ``attempt`` – what happens

@@ -1,10 +1,8 @@
 """Completing a connect session: the app proves who is signed in, and only then is the code redeemed."""
 
 import asyncio
-import hmac
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
 from typing import Final
 
 from broker.clock import Clock
@@ -12,19 +10,16 @@ from broker.connections.authorization import AccountChanged, Authorizations, Wan
 from broker.connections.detached import Detached
 from broker.connections.journey import Journey
 from broker.connections.persistence import until_stored
-from broker.connections.short_code import normalized_code
+from broker.connections.proof import CompletionRequest, Proofs
 from broker.connections.verdict import blameless
 from broker.errors import (
     BrokerError,
     Conflict,
-    FieldFault,
-    InvalidRequest,
     NotFound,
     NotSent,
     ProviderBusy,
     ProviderUnavailable,
     StoreUnavailable,
-    SubjectMismatch,
 )
 from broker.models.connection import Connection
 from broker.models.ids import new_id
@@ -36,7 +31,6 @@ from broker.vault.records import Records
 from broker.vault.sessions import KEPT_AFTER_END, Sessions
 from broker.vault.siblings import Siblings
 
-_WRONG_CODES_AT_MOST: Final = 5
 _LOOKS_EVERY: Final = 0.05
 _ATTEMPTS: Final = 8
 _OTHERS_MAY_TAKE: Final = 20.0
@@ -45,14 +39,6 @@ _EXCHANGE_AT_MOST: Final = 120_000
 """How long redeeming a code may take before the session counts as lost, in milliseconds."""
 _NOT_PROCESSED: Final = (NotSent, ProviderBusy)
 """What leaves an authorization code unused."""
-
-
-@dataclass(frozen=True, slots=True)
-class CompletionRequest:
-    """Who completes: the code that came back through the browser, and the subject that is signed in."""
-
-    completion_code: str = field(repr=False)
-    subject: str
 
 
 class Completions:
@@ -74,6 +60,7 @@ class Completions:
         self._records = records
         self._siblings = siblings
         self._journey = journey
+        self._proofs = Proofs(sessions, journey, clock)
         self._authorizations = authorizations
         self._upstream = upstream
         self._providers = providers
@@ -92,7 +79,7 @@ class Completions:
         :raises NotFound: it has expired.
         :raises ProviderError, ProviderUnavailable: the provider did not redeem the code.
         """
-        await self._check_proof(session, proof)
+        await self._proofs.check(session, proof)
         match session.status_at(self._clock()):
             case SessionStatus.COMPLETED:
                 return await self._made(session)
@@ -120,34 +107,6 @@ class Completions:
     async def drain(self, seconds: float) -> int:
         """Let running exchanges finish; answers how many did not within ``seconds``."""
         return await self._running.drain(seconds)
-
-    async def _check_proof(self, session: ConnectSession, proof: CompletionRequest) -> None:
-        expected = (await self._sessions.open(session)).get("completion_code", "")
-        presented = normalized_code(proof.completion_code)
-        if not expected or not hmac.compare_digest(expected.encode(), presented.encode()):
-            await self._count_wrong_code(session)
-            fault = FieldFault("completion_code", "not the completion code of this session")
-            raise InvalidRequest("the completion code is wrong", [fault])
-        if proof.subject != session.subject:
-            await self._journey.fail(session, [SessionStatus.AWAITING_COMPLETION], "subject_mismatch")
-            raise SubjectMismatch("the signed-in subject is not the one this session was opened for")
-
-    async def _count_wrong_code(self, session: ConnectSession) -> None:
-        wrong = session.wrong_codes + 1
-        if wrong >= _WRONG_CODES_AT_MOST:
-            await self._journey.fail(session, [SessionStatus.AWAITING_COMPLETION], "too_many_wrong_codes")
-            return
-        counted = await self._sessions.step(
-            session,
-            now=self._clock(),
-            among=[SessionStatus.AWAITING_COMPLETION],
-            where={"wrong_codes": str(session.wrong_codes or "")},
-            change={"wrong_codes": wrong},
-        )
-        current = None if counted else await self._sessions.read(session.id)
-        if current and current.status is SessionStatus.AWAITING_COMPLETION:
-            # Many guesses at the same moment each count.
-            await self._count_wrong_code(current)
 
     async def _redeem(self, session: ConnectSession, request_id: str | None) -> Connection:
         now, attempt = self._clock(), new_id("attempt")

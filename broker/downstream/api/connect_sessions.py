@@ -7,8 +7,9 @@ from broker.access.clients import Clients, matches_return_url
 from broker.access.policy import permit
 from broker.access.references import References
 from broker.clock import rfc3339
-from broker.connections.completion import CompletionRequest, Completions
+from broker.connections.completion import Completions
 from broker.connections.opening import Opening, Order
+from broker.connections.proof import CompletionRequest
 from broker.downstream.api.bodies import CompleteConnectSession, OpenConnectSession
 from broker.downstream.api.gate import Call, Gate, answer
 from broker.downstream.api.views import (

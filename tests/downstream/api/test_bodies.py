@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from broker.connections.completion import CompletionRequest
+from broker.connections.proof import CompletionRequest
 from broker.downstream.api import bodies
 from broker.downstream.api.bodies import Body
 from tests.downstream.answers import code_of
