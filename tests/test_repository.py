@@ -14,6 +14,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+from broker.connections.authorization import AccountChanged
+
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("requirements.lock", "requirements-build.lock", "requirements-dev.lock")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -175,10 +177,11 @@ def test_the_documentation_names_log_lines_that_exist() -> None:
 
 def test_every_end_of_a_connect_session_is_documented() -> None:
     """An app tells people what happened by the session's ``error``."""
-    rooms = ("journey", "completion")
-    said = "".join((ROOT / "broker" / "connections" / f"{room}.py").read_text() for room in rooms)
-    ends = set(re.findall(r'\.fail\(.*"([a-z_]+)"\)', said)) | set(re.findall(r'return "([a-z_]+_mismatch)"', said))
-    assert len(ends) > 4
+    said = "".join(
+        file.read_text() for room in ("connections", "web") for file in (ROOT / "broker" / room).glob("*.py")
+    )
+    ends = set(re.findall(r'\.fail\(session, .*?\], "([a-z_]+)"', said)) | {AccountChanged.reason}
+    assert len(ends) > 6
     listed = (
         (ROOT / "docs" / "api.md").read_text().partition("`error` of a session that failed")[2].partition("\n\n")[0]
     )

@@ -20,7 +20,7 @@ _IN_YAMLS_WORDS: Final = {
     "tuple_type": "must be a list",
     "dict_type": "must be a mapping",
     "model_type": "must be a mapping",
-    "string_type": "must be text; a number or a yes needs quotes for that",
+    "string_type": "must be text",
     "missing": "required, but missing",
 }
 """What the library says in Python's words."""
