@@ -4,6 +4,8 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from broker.errors import StoreUnavailable
+from broker.models.ids import new_id
 from broker.models.session import Completion, ConnectSession, SessionStatus
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring, Place
@@ -90,22 +92,24 @@ class Sessions:
         One atomic step, so of many callers with the same step exactly one is answered ``True``.
 
         :param keep: milliseconds from now after which the session disappears.
-        :param attempt: names this very step; repeating one whose answer was lost is answered ``True`` again.
+        :param attempt: names this very step, for callers who repeat it beyond the one time that it is repeated here.
         """
         where = where or {}
-        reply = await self._store.run(
-            scripts.SESSION_STEP,
-            [names.session(session.id)],
-            [
-                now,
-                f",{','.join(among)},",
-                "" if keep is None else keep,
-                attempt,
-                len(where),
-                *(part for pair in where.items() for part in pair),
-                *(part for pair in change.items() for part in pair),
-            ],
-        )
+        arguments: list[Argument] = [
+            now,
+            f",{','.join(among)},",
+            "" if keep is None else keep,
+            attempt or new_id("attempt"),
+            len(where),
+            *(part for pair in where.items() for part in pair),
+            *(part for pair in change.items() for part in pair),
+        ]
+        try:
+            reply = await self._store.run(scripts.SESSION_STEP, [names.session(session.id)], arguments)
+        except StoreUnavailable:
+            # The step may be taken and its answer lost, and with it the browser: asked again by its name, it is taken
+            # once.
+            reply = await self._store.run(scripts.SESSION_STEP, [names.session(session.id)], arguments)
         return bool(reply)
 
     def seal(self, session: ConnectSession, field: str, secret: str) -> bytes:

@@ -10,9 +10,11 @@ from broker.errors import SealBroken
 from broker.models.session import Completion, ConnectSession, SessionStatus
 from broker.vault import names
 from broker.vault.keyring import Keyring
+from broker.vault.opening import open_store
 from broker.vault.redis.pipeline import Argument, Pipeline
 from broker.vault.sessions import KEPT_AFTER_END, Sessions
 from tests.journey import everything_in
+from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.samples import NOW
 
 ENDS = NOW + 10**12
@@ -147,3 +149,19 @@ async def test_verifier_and_code_are_sealed_for_their_session_and_field(
     raw_store.hset(names.session("cs_1"), "code", sealed["verifier"])
     with pytest.raises(SealBroken):
         await sessions.open(session)
+
+
+async def test_a_step_whose_answer_was_lost_is_taken_all_the_same(
+    session: ConnectSession, sessions: Sessions, proxy: FaultyProxy, keyring: Keyring
+) -> None:
+    """A browser that left is sent on with its cookie, its answer is kept, and nobody else takes the step."""  # R3
+    pipeline = open_store(f"redis://{proxy.address}", keyring, wait_replicas=0)
+    faulty = Sessions(pipeline, keyring)
+    assert await pipeline.execute("PING")
+    proxy.drop_next_answer()
+    assert await go(faulty, session)
+    assert not await go(sessions, session)
+    found = await sessions.read(session.id)
+    assert found is not None
+    assert (found.status, found.browser_digest) == (SessionStatus.AUTHORIZING, "b1")
+    await pipeline.aclose()
