@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import structlog
 
@@ -200,8 +199,7 @@ class Authorizations:
 
 def minted_by(provider: Provider, endpoints: Endpoints) -> Minted:
     """The issuer and app that credentials obtained at ``endpoints`` belong to."""
-    token_endpoint = urlsplit(endpoints.token.url)
-    return Minted(endpoints.issuer or f"{token_endpoint.scheme}://{token_endpoint.netloc}", provider.client_id or "")
+    return Minted(endpoints.minted_by, provider.client_id or "")
 
 
 def _check_account(before: Account | None, now: Account | None, *, allowed: bool) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from broker.errors import ProviderError
 from broker.providers.schema import Provider, Revocation
@@ -55,6 +55,9 @@ class Endpoints:
     identity: IdentityEndpoint | None
     issuer: str | None
     """The ``iss`` that authorization answers carry if they carry one (RFC 9207)."""
+    minted_by: str
+    """Whose the credentials are that are obtained here: the entry's issuer, or the origin of its token endpoint. What
+    authorization answers carry doesn't count, so an entry can be hardened without its connections being lost."""
     issuer_required: bool
     """Whether an authorization answer without ``iss`` is to be refused."""
     code_challenge_methods: tuple[str, ...] | None
@@ -93,10 +96,16 @@ def resolve(provider: Provider, values: Mapping[str, str], metadata: Metadata | 
         revocation=_revocation(provider, found, values),
         identity=_identity(provider, found, values),
         issuer=fill(issuer, values) if issuer else None,
+        minted_by=fill(provider.issuer, values) if provider.issuer else _origin(token.url),
         issuer_required=provider.authorization_response_iss is not None
         or found.authorization_response_iss_parameter_supported,
         code_challenge_methods=found.code_challenge_methods_supported,
     )
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _endpoint(

@@ -187,7 +187,14 @@ async def test_a_client_credentials_connection_is_renewed_by_its_grant(
 
 @pytest.mark.parametrize(
     "change",
-    [{"client_id": "another-app"}, {"authorization_response_iss": "https://other.example"}],
+    [
+        {"client_id": "another-app"},
+        {
+            "issuer": "https://other.example",
+            "authorization_endpoint": "https://other.example/authorize",
+            "token_endpoint": "https://other.example/token",
+        },
+    ],
     ids=["client_id", "issuer"],
 )
 async def test_tokens_of_another_app_or_issuer_are_sent_nowhere(
@@ -207,6 +214,22 @@ async def test_tokens_of_another_app_or_issuer_are_sent_nowhere(
     await other.aclose(work_ends_within=1)
     assert refreshes(sandbox) == (0, 0)
     assert (await app.fetch(connection["id"], stale_generation=1)).status_code == 200
+
+
+async def test_an_entry_can_be_hardened_without_losing_its_connections(
+    connection: dict[str, Any],
+    sandbox: httpx2.Client,
+    settings: Settings,
+    providers: Registry,
+    clock: FakeClock,
+) -> None:
+    """An iss that is expected from now on says nothing about whose the stored tokens are."""
+    change = {"authorization_response_iss": "https://issuer.example"}
+    hardened = Registry(provider.model_copy(update=change) for provider in providers)
+    other = build_heart(settings, hardened, clock)
+    await other.refresher.refresh(connection["id"], 1)
+    await other.aclose(work_ends_within=1)
+    assert refreshes(sandbox) == (1, 0)
 
 
 async def test_what_is_gone_or_has_moved_on_is_not_refreshed(
