@@ -91,6 +91,8 @@ class References:
                 raise NotFound("no such connection")
             case "disabled":
                 raise Conflict("the connection is switched off")
+            case "revoked":
+                raise ReauthRequired("the connection was disconnected")
             case _:
                 raise ReauthRequired("the connection has to be authorized again")
 

@@ -58,8 +58,9 @@ def error_page(error: BrokerError, request_id: str) -> Response:
     status, message = error.status, error.detail
     match error:
         case AnswerSpent():
-            title = "This page was used already"
-            message = "A page like this works once, and for a limited time."
+            # Whether there ever was an attempt is not told apart.
+            title = "This page works only once"
+            message = "It belongs to an attempt to connect an account that is past this step, or that there never was."
             hint = _LOOK_IN_THE_APP
         case NotThisBrowser():
             title = "This page can't be shown here"

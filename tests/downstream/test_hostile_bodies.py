@@ -45,6 +45,7 @@ OPEN = {"provider": "practice", "subject": "ann"}
         json.dumps({**OPEN, "subject": ""}).encode(),
         json.dumps({**OPEN, "subject": 7}).encode(),
         json.dumps({**OPEN, "surprise": True}).encode(),
+        json.dumps({**OPEN, "allow_account_change": "yes"}).encode(),
     ],
 )
 async def test_a_hostile_json_body_is_refused(app: ServiceClient, raw_store: redis.Redis, body: bytes) -> None:

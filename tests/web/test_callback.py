@@ -137,7 +137,7 @@ async def test_an_answer_counts_once(
     again = await person.arrive(callback)
     assert again.status_code == 400
     if completion != "code":
-        assert "This page was used already" in again.text
+        assert "This page works only once" in again.text
         assert "Nothing was connected" not in again.text
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StringConstraints, model_validator
 from pydantic_core import PydanticCustomError
 
 from broker.access.references import LONGEST, MOST_USES
@@ -91,7 +91,7 @@ class OpenConnectSession(Body):
     """Echoed to ``return_url``."""
     connection_id: str | None = None
     """The connection to renew."""
-    allow_account_change: bool = False
+    allow_account_change: StrictBool = False
     """Let a renewed connection stand for another account than before."""
     label: Label | None = None
     metadata: Metadata = {}
@@ -117,7 +117,7 @@ class CreateConnection(Body):
     parameters: Parameters = {}
     label: Label | None = None
     metadata: Metadata = {}
-    validate_: Annotated[bool, Field(alias="validate")] = True
+    validate_: Annotated[StrictBool, Field(alias="validate")] = True
     """Ask the provider whose account it is before anything is stored. ``false``: the account stays unknown."""
 
 
