@@ -20,7 +20,8 @@
     │   ├── RateLimited              429 rate_limited
     │   └── OAuthError               400/401, an RFC 6749 error code for the /oauth face
     ├── ProviderError                502 provider_error: the provider answered, and it was no
-    │   └── ProviderRefused          ... with an OAuth error code of its own
+    │   ├── ProviderRefused          ... with an OAuth error code of its own
+    │   └── UnusableToken            ... it issued a token that can't be served; what was sent for it is spent
     ├── ProviderUnavailable          503 provider_unavailable
     │   ├── NotSent                  nothing reached the provider (DNS, connect, TLS)
     │   ├── OutcomeUnknown           sent, but no readable answer came back
@@ -192,6 +193,10 @@ class ProviderRefused(ProviderError):
         super().__init__(detail)
         self.error = error
         self.http_status = http_status
+
+
+class UnusableToken(ProviderError):
+    """The provider issued a token that can't be served. What was sent for it is spent, as after any success."""
 
 
 class ProviderUnavailable(BrokerError):

@@ -56,6 +56,9 @@ class WhatIsDue:
             except BrokerError as error:
                 # One that can't be opened or noted now must not keep the others waiting; it is due again later.
                 log.error("due.not_done", kind=entry.kind, connection_id=entry.connection_id, reason=error.detail)
+            except Exception:
+                # Nor must one that meets a mistake of ours.
+                log.exception("due.not_done", kind=entry.kind, connection_id=entry.connection_id)
         return len(entries)
 
     async def _do(self, entry: Entry) -> None:

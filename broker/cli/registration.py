@@ -49,6 +49,9 @@ def sign_in(broker: RemoteBroker, settings: Settings, url: str) -> None:
 
 def _sign_in_anew(broker: RemoteBroker, settings: Settings, url: str) -> None:
     """Make a client in this machine's store, sign in as it, and remember it; where that fails it is removed again."""
+    if url != settings.public_url:
+        # Whoever answers there would get a client of this machine's broker.
+        raise _elsewhere(f"{url} is not this machine's broker (BROKER_PUBLIC_URL)")
     made = _in_store(settings, _create)
     try:
         broker.sign_in(made)
@@ -56,10 +59,13 @@ def _sign_in_anew(broker: RemoteBroker, settings: Settings, url: str) -> None:
         _in_store(settings, lambda heart: heart.clients.delete(made.client_id))
         if not isinstance(error, Unauthenticated):
             raise
-        fault = "the broker has another store than this machine: set BROKER_CLIENT_ID and BROKER_CLIENT_SECRET"
-        advice = f"of a client of its own (scope {' '.join(SCOPES)!r}, return address {RETURN_URL})"
-        raise ConfigurationError([f"{fault} {advice}"]) from None
+        raise _elsewhere("the broker has another store than this machine") from None
     _remember(settings, url, made)
+
+
+def _elsewhere(fault: str) -> ConfigurationError:
+    advice = f"of a client of its own (scope {' '.join(SCOPES)!r}, return address {RETURN_URL})"
+    return ConfigurationError([f"{fault}: set BROKER_CLIENT_ID and BROKER_CLIENT_SECRET {advice}"])
 
 
 def _configured(settings: Settings) -> Registration | None:

@@ -26,8 +26,8 @@ from broker.errors import (
     OutcomeUnknown,
     ProviderError,
     ProviderRefused,
-    ProviderUnavailable,
     ReauthRequired,
+    UnusableToken,
 )
 from broker.models.connection import Account, Connection, Credential, Health, Status
 from broker.models.event import Event
@@ -39,6 +39,9 @@ from broker.vault.records import Lease, Records
 
 _ATTEMPTS_TO_NOTE: Final = 5
 """Writes of a failure before it is given up, within a second: unsettled, the intent would hold the next refresh up."""
+
+_SPENT_PERHAPS: Final = (OutcomeUnknown, UnusableToken)
+"""After these the refresh token may be used up."""
 
 log = structlog.get_logger(__name__)
 
@@ -101,10 +104,8 @@ class Attempts:
             return True
         try:
             account = await self._whose(attempt)
-        except ProviderRefused as error:
-            return error.error != "invalid_token"
-        except (ProviderError, ProviderUnavailable):
-            return True
+        except BrokerError as error:
+            return not (isinstance(error, ProviderRefused) and error.error == "invalid_token")
         # Where the provider can't be asked, the caller's word has to do, unless the token's end can be waited for.
         return account is not None or connection.access_token_expires_at is not None
 
@@ -115,6 +116,7 @@ class Attempts:
             access_token=attempt.credential.access_token,
             credential_type=attempt.connection.credential_type,
             scopes=attempt.connection.scopes,
+            secrets=attempt.credential.secrets,
         )
 
     async def _ask_provider(self, attempt: Attempt) -> TokenSet:
@@ -212,7 +214,7 @@ class Attempts:
                 lease=attempt.lease,
                 # The provider read the request and said no, or never saw it: the refresh token is as it was, unless an
                 # earlier request has used it up.
-                settles_intent=not isinstance(error, OutcomeUnknown) and attempt.lease.unknown_since is None,
+                settles_intent=not isinstance(error, _SPENT_PERHAPS) and attempt.lease.unknown_since is None,
             ),
             what=f"failed refresh of {before.id}",
             attempts=_ATTEMPTS_TO_NOTE,

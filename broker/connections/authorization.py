@@ -102,6 +102,7 @@ class Authorizations:
             access_token=tokens.access_token,
             credential_type=wanted.credential_type,
             scopes=tokens.scopes,
+            secrets=tuple(filter(None, (tokens.access_token, tokens.refresh_token))),
         )
 
     async def give_back(self, wanted: Wanted, tokens: TokenSet) -> None:

@@ -193,6 +193,7 @@ class Lifecycle:
             access_token=credential.access_token,
             credential_type=current.credential_type,
             scopes=current.scopes,
+            secrets=credential.secrets,
         )
         if account and current.account and account.id != current.account.id:
             raise ProviderError("the access token belongs to another account than the connection stands for")

@@ -59,6 +59,11 @@ class _Asked:
         granted = ends - refreshed
         return granted <= self.min_ttl * 1000 and now - refreshed < min(_MOMENTS_AGO, granted // 2)
 
+    def can_only_wait(self, connection: Connection, credential: Credential, now: int) -> bool:
+        """Whether more life is asked for of a token that lives, is accepted, and can't be renewed."""
+        renewable = credential.refresh_token is not None or connection.credential_type == "client_credentials"
+        return self.min_ttl is not None and not renewable and connection.outlives(now)
+
 
 class Refresher:
     """Refreshes connections, each at most once at a time."""
@@ -117,6 +122,12 @@ class Refresher:
         connection, credential = found
         if connection.generation != asked.generation or asked.in_vain(connection, self._clock()):
             return
+        if (
+            connection.status is Status.ACTIVE
+            and credential
+            and asked.can_only_wait(connection, credential, self._clock())
+        ):
+            return
         if connection.status is not Status.ACTIVE or credential is None:
             raise unusable(connection.status)
         try:
@@ -130,6 +141,11 @@ class Refresher:
         renewal = asyncio.create_task(self._keep(lease), name=f"lease {connection.id}")
         try:
             await self._attempts.carry_out(attempt, request_id)
+        except BaseException:
+            # Mostly given back by then; who was cut short must not hold others up until it runs out.
+            with suppress(StoreUnavailable):
+                await self._records.drop(lease)
+            raise
         finally:
             renewal.cancel()
 

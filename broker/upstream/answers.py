@@ -3,7 +3,7 @@
 import json
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -131,14 +131,23 @@ def safe_text(value: object, *, limit: int, secrets: Collection[str] = ()) -> st
     if not isinstance(value, str):
         return ""
     text = _UNPRINTABLE.sub("", value)[:limit].strip()
-    return "" if any(repeats(text, secret) for secret in secrets) else text
+    return "" if Unspeakable(secrets).repeated_in(text) else text
 
 
-def repeats(text: str, secret: str) -> bool:
-    """Whether ``text`` holds a piece of ``secret`` that is long enough to matter.
+class Unspeakable:
+    """What no text of a provider may repeat: any piece of a secret that is long enough to matter.
 
-    Shorter secrets are no secrets: looking for them would only garble the codes that decisions hang on.
+    Shorter secrets are no secrets: looking for them would only garble the codes that decisions hang on. Looking takes
+    time in proportion to the text, whatever a provider writes into it.
     """
-    if len(secret) < _RUN:
-        return len(secret) >= _SHORTEST_SECRET and secret in text
-    return any(text[start : start + _RUN] in secret for start in range(len(text) - _RUN + 1))
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        known = list(secrets)
+        self._short = [secret for secret in known if _SHORTEST_SECRET <= len(secret) < _RUN]
+        self._runs = {secret[start : start + _RUN] for secret in known for start in range(len(secret) - _RUN + 1)}
+
+    def repeated_in(self, text: str) -> bool:
+        """Whether ``text`` holds such a piece."""
+        if any(secret in text for secret in self._short):
+            return True
+        return any(text[start : start + _RUN] in self._runs for start in range(len(text) - _RUN + 1))

@@ -16,6 +16,9 @@ from broker.upstream.metadata import Metadata, parse_metadata, shown, well_known
 TIME_TO_LIVE = 3_600_000
 """Milliseconds that metadata is believed without asking again. Errors are never kept."""
 
+KEPT_AT_MOST = 7 * 86_400_000
+"""Milliseconds after which metadata is no longer believed, although it can't be fetched anew."""
+
 PATIENCE = 2.0
 """Seconds to wait for newer metadata where there is an older copy: the call it is for has a deadline, too."""
 
@@ -52,7 +55,9 @@ class Discovery:
             return await self._fetched(key, min(deadline, PATIENCE))
         except NotSent:
             # Only silence: what was answered and refused, such as another issuer's name, is refused.
-            return known
+            if self._clock() - fetched_at < KEPT_AT_MOST:
+                return known
+            raise
 
     async def aclose(self) -> None:
         """Stop what is under way."""

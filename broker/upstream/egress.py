@@ -19,6 +19,10 @@ MAX_BODY = 1024 * 1024
 """Bytes of an answer's body, decoded, that are read at most."""
 
 _TOO_LARGE = f"the provider's answer is larger than {MAX_BODY} bytes"
+_MEMBERS_AT_MOST = 16
+_GZIP_MAGIC = b"\x1f\x8b"
+_WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
+"""Codings that are understood, and how zlib is told which one it is."""
 _MAX_CONNECTIONS = 256
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
@@ -179,24 +183,43 @@ async def _capped_body(response: httpx2.Response) -> bytes:
         body += chunk
         if len(body) > MAX_BODY:
             raise OutcomeUnknown(_TOO_LARGE)
-    coding = response.headers.get("content-encoding", "identity").strip().lower()
-    return bytes(body) if coding in {"", "identity"} else _decoded(bytes(body), coding)
-
-
-def _decoded(body: bytes, coding: str) -> bytes:
-    """``body`` out of one gzip layer: some servers compress although they are asked not to (RFC 9110 §12.5.3)."""
-    if coding not in {"gzip", "x-gzip"}:
-        raise OutcomeUnknown("the provider's answer is encoded in a way that it was not asked for")
-    decoder = zlib.decompressobj(wbits=31)
     try:
-        decoded = decoder.decompress(body, MAX_BODY + 1)
-    except zlib.error:
-        raise OutcomeUnknown("the provider's answer is not the gzip that it says it is") from None
-    if len(decoded) > MAX_BODY:
-        raise OutcomeUnknown(_TOO_LARGE)
-    if not decoder.eof:
-        raise OutcomeUnknown("the provider's answer ends in the middle")
-    return decoded
+        return _decoded(bytes(body), response.headers.get("content-encoding", ""))
+    except OutcomeUnknown:
+        if response.status_code < 300:
+            raise
+        # Of a refusal the status says enough: how long to wait, that a token is not accepted.
+        return b""
+
+
+def _decoded(body: bytes, codings: str) -> bytes:
+    """``body`` out of one layer: some servers compress although they are asked not to (RFC 9110 §12.5.3).
+
+    What isn't labelled with a coding we know is left as it is, for the parser to judge.
+    """
+    named = [
+        coding for coding in (part.strip().lower() for part in codings.split(",")) if coding not in {"", "identity"}
+    ]
+    if len(named) > 1:
+        raise OutcomeUnknown("the provider's answer is encoded more than once, which was not asked for")
+    if not body or not named or named[0] not in _WINDOW_BITS:
+        return body
+    decoded, rest = b"", body
+    # A gzip body may have several members (RFC 1952 §2.2); each copies what follows it, so not any number of them.
+    for _ in range(_MEMBERS_AT_MOST):
+        decoder = zlib.decompressobj(wbits=_WINDOW_BITS[named[0]])
+        try:
+            decoded += decoder.decompress(rest, MAX_BODY + 1 - len(decoded))
+        except zlib.error:
+            raise OutcomeUnknown("the provider's answer is not encoded in the way that it says") from None
+        if len(decoded) > MAX_BODY:
+            raise OutcomeUnknown(_TOO_LARGE)
+        if not decoder.eof:
+            raise OutcomeUnknown("the provider's answer ends in the middle")
+        rest = decoder.unused_data
+        if not rest.startswith(_GZIP_MAGIC):
+            return decoded
+    raise OutcomeUnknown("the provider's answer is in too many pieces")
 
 
 def _reason(error: BaseException) -> str:

@@ -151,6 +151,7 @@ class Upstream:
         access_token: str,
         credential_type: str,
         scopes: Sequence[str],
+        secrets: Collection[str],
     ) -> Account | None:
         """Whose account it is; ``None`` where the provider can't say. See :func:`identity.identify`."""
         endpoints = await self.endpoints(provider, parameters)
@@ -162,4 +163,5 @@ class Upstream:
             access_token=access_token,
             credential_type=credential_type,
             scopes=scopes,
+            secrets=secrets,
         )

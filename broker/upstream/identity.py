@@ -1,12 +1,12 @@
 """The provider's whoami: proves that an access token works, and says whose account it is."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from broker.clock import Clock
 from broker.errors import ProviderError, ProviderRefused
 from broker.models.connection import Account
 from broker.providers.schema import Provider
-from broker.upstream.answers import raise_if_unavailable, read_object, refusal_in, repeats
+from broker.upstream.answers import Unspeakable, raise_if_unavailable, read_object, refusal_in
 from broker.upstream.egress import Egress, InboundResponse, OutboundRequest
 from broker.upstream.endpoints import Endpoints, IdentityEndpoint
 from broker.upstream.json_pointer import lookup
@@ -24,9 +24,11 @@ async def identify(
     access_token: str,
     credential_type: str,
     scopes: Sequence[str],
+    secrets: Collection[str] = (),
 ) -> Account | None:
     """Ask who ``access_token`` belongs to; ``None`` where the provider has no whoami for such a token.
-    ``credential_type``: the connection's. ``scopes``: what was granted.
+    ``credential_type``: the connection's. ``scopes``: what was granted. ``secrets``: what else of the connection
+    nothing may repeat.
 
     Raises:
         ProviderRefused: the provider does not accept the token (``invalid_token`` on a 401), or says another
@@ -39,7 +41,10 @@ async def identify(
         return None
     request = build_request(rule, access_token)
     answer = await egress.send(request, deadline=provider.timeout, trusted=rule.trusted)
-    return parse_account(rule, answer, access_token=access_token, now=clock())
+    unspeakable = [access_token, *secrets]
+    if provider.client_secret is not None:
+        unspeakable.append(provider.client_secret.get_secret_value())
+    return parse_account(rule, answer, secrets=unspeakable, now=clock())
 
 
 def _is_openid(credential_type: str, scopes: Sequence[str]) -> bool:
@@ -55,13 +60,16 @@ def build_request(rule: IdentityEndpoint, access_token: str) -> OutboundRequest:
     return OutboundRequest(rule.method, rule.url, headers)
 
 
-def parse_account(rule: IdentityEndpoint, answer: InboundResponse, *, access_token: str, now: int) -> Account:
-    """Read the answer. ``now``: milliseconds since the epoch. Raises: as :func:`identify`."""
+def parse_account(rule: IdentityEndpoint, answer: InboundResponse, *, secrets: Collection[str], now: int) -> Account:
+    """Read the answer. ``secrets``: what nothing of it may repeat. ``now``: milliseconds since the epoch.
+
+    Raises: as :func:`identify`.
+    """
     raise_if_unavailable(answer, now=now)
     if answer.status == 401:
         raise ProviderRefused("invalid_token", "the provider does not accept the access token", http_status=401)
     document = read_object(answer)
-    refusal = refusal_in(document or {}, secrets=(access_token,))
+    refusal = refusal_in(document or {}, secrets=secrets)
     if refusal is not None:
         raise ProviderRefused(refusal.code, f"the provider refused: {refusal}", http_status=answer.status)
     if answer.status >= 300 or document is None:
@@ -69,10 +77,11 @@ def parse_account(rule: IdentityEndpoint, answer: InboundResponse, *, access_tok
     account_id = _text(lookup(document, rule.id))
     if not account_id or len(account_id) > _MAX_ID:
         raise ProviderError("the provider's answer lacks the account's id")
-    if repeats(account_id, access_token):
-        raise ProviderError("the provider's answer holds the access token where the account's id should be")
+    unspeakable = Unspeakable(secrets)
+    if unspeakable.repeated_in(account_id):
+        raise ProviderError("the provider's answer holds a credential where the account's id should be")
     names = (_text(lookup(document, pointer))[:_MAX_NAME] for pointer in rule.names)
-    return Account(account_id, next((name for name in names if name and not repeats(name, access_token)), None))
+    return Account(account_id, next((name for name in names if name and not unspeakable.repeated_in(name)), None))
 
 
 def _text(value: object) -> str:

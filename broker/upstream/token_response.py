@@ -9,10 +9,11 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
-from broker.errors import OutcomeUnknown, ProviderError, ProviderRefused
+from broker.errors import OutcomeUnknown, ProviderError, ProviderRefused, UnusableToken
 from broker.providers.schema import Provider, TokenResponse
-from broker.upstream.answers import raise_if_unavailable, read_object, refusal_in, repeats
+from broker.upstream.answers import Unspeakable, raise_if_unavailable, read_object, refusal_in
 from broker.upstream.egress import InboundResponse
 from broker.upstream.json_pointer import lookup
 
@@ -27,6 +28,8 @@ _MAX_LIFETIME = 10 * 365 * 86_400
 _MAX_KEPT = 4096
 _MAX_KEPT_DEPTH = 16
 _MAX_TOKEN = 16_384
+_MAX_SCOPES = 500
+_LONGEST_SCOPE = 255
 _SENDER_CONSTRAINED = frozenset({"dpop", "mac", "pop"})
 _TOKEN = re.compile(r"[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 _SCOPE = re.compile(r"[\x21-\x7e]+")
@@ -88,7 +91,7 @@ def parse_token_response(
     expires_in = _lifetime(lookup(document, provider.token_response.expires_in))
     if expires_in is None and refresh_token is not None:
         expires_in = provider.refresh.default_expires_in
-    unspeakable = [*secrets, access_token, *filter(None, [refresh_token])]
+    unspeakable = Unspeakable([*secrets, access_token, *filter(None, [refresh_token])])
     return TokenSet(
         access_token=access_token,
         refresh_token=refresh_token,
@@ -98,7 +101,7 @@ def parse_token_response(
             for scope in _scopes(
                 lookup(document, provider.token_response.scope), provider.scope_separator, requested_scopes
             )
-            if not any(repeats(scope, secret) for secret in unspeakable)
+            if not unspeakable.repeated_in(scope)
         ),
         provider_data=_kept(document, provider.token_response.keep, unspeakable),
     )
@@ -118,7 +121,7 @@ def _raise_if_refused(
 def _raise_if_sender_constrained(token_type: object) -> None:
     # A key that we don't hold would have to sign each request: the token is useless to whoever fetches it.
     if isinstance(token_type, str) and token_type.strip().lower() in _SENDER_CONSTRAINED:
-        raise ProviderError("the provider issued a sender-constrained token, which can't be served as Bearer")
+        raise UnusableToken("the provider issued a sender-constrained token, which can't be served as Bearer")
 
 
 def _token(value: object) -> str | None:
@@ -149,23 +152,22 @@ def _scopes(value: object, separator: str, requested: Sequence[str]) -> tuple[st
             found = [scope for scope in value if isinstance(scope, str)]
         case _:
             found = list(requested)
-    return tuple(dict.fromkeys(scope for scope in found if _SCOPE.fullmatch(scope)))
+    scopes = dict.fromkeys(scope for scope in found if len(scope) <= _LONGEST_SCOPE and _SCOPE.fullmatch(scope))
+    return tuple(islice(scopes, _MAX_SCOPES))
 
 
-def _kept(document: dict[str, object], pointers: Mapping[str, str], secrets: Collection[str]) -> dict[str, object]:
+def _kept(document: dict[str, object], pointers: Mapping[str, str], unspeakable: Unspeakable) -> dict[str, object]:
     found = {name: lookup(document, pointer) for name, pointer in pointers.items()}
-    return {name: value for name, value in found.items() if value is not None and _storable(value, secrets)}
+    return {name: value for name, value in found.items() if value is not None and _storable(value, unspeakable)}
 
 
-def _storable(value: object, secrets: Collection[str]) -> bool:
+def _storable(value: object, unspeakable: Unspeakable) -> bool:
     """Whether ``value`` survives JSON and UTF-8 (NaN and lone surrogates don't), is small, not nested deeply, and no
     credential: it is stored and shown in the clear."""
     try:
         text = json.dumps(value, allow_nan=False, ensure_ascii=False)
         return (
-            _depth(value) <= _MAX_KEPT_DEPTH
-            and len(text.encode()) <= _MAX_KEPT
-            and not any(repeats(text, secret) for secret in secrets)
+            _depth(value) <= _MAX_KEPT_DEPTH and len(text.encode()) <= _MAX_KEPT and not unspeakable.repeated_in(text)
         )
     except (ValueError, RecursionError):
         return False

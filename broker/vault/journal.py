@@ -59,7 +59,10 @@ class Journal:
         What can't be read as an event stays where it is for somebody to look at, and holds up nothing but itself.
         """
         key, after = names.bucket_outbox(bucket), "-"
-        while reply := await self._store.execute("XRANGE", key, after, "+", "COUNT", count):
+        newest = await self._store.execute("XREVRANGE", key, "+", "-", "COUNT", 1)
+        # What comes meanwhile waits for the next look: following a busy connection would never end.
+        last = newest[0][0].decode() if newest else "-"
+        while reply := await self._store.execute("XRANGE", key, after, last, "COUNT", count):
             found = [(entry.decode(), _readable(fields)) for entry, fields in reply]
             after = f"({found[-1][0]}"
             for entry in (entry for entry, event in found if event is None):

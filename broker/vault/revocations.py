@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from broker.errors import SealBroken
 from broker.models.connection import Connection
 from broker.models.event import Event
 from broker.vault import names, scripts
 from broker.vault.due import DueWork, Entry, Kind
 from broker.vault.keyring import Keyring, Place
 from broker.vault.redis.pipeline import Pipeline
+from broker.vault.stored import made_from
 
 KEPT: Final = 86_400_000
 """How long an unfinished revocation is retried, in milliseconds; then its credential is erased."""
@@ -72,9 +74,12 @@ class Revocations:
         if stored is None:
             return None
         head, _, sealed = stored.partition(b"\n")
-        header = json.loads(head)
-        place = Place(header["tenant"], connection_id, header["grant"], "revocation", header["generation"])
-        return Job(connection_id, **json.loads(self._keyring.open(place, sealed)))
+        try:
+            header = json.loads(head)
+            place = Place(header["tenant"], connection_id, header["grant"], "revocation", header["generation"])
+            return made_from(Job, json.loads(self._keyring.open(place, sealed)), connection_id=connection_id)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            raise SealBroken(f"the queued revocation of {connection_id} is damaged") from None
 
     async def drop(self, connection_id: str) -> None:
         """Erase a job that is done."""

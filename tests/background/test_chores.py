@@ -193,15 +193,17 @@ async def test_a_job_that_was_done_is_not_called_failed(
     assert await due.step() == 0
 
 
+@pytest.mark.parametrize("damage", ["flipped", "garbage"])
 async def test_one_job_that_cannot_be_opened_does_not_keep_the_others_waiting(
-    app: ServiceClient, due: WhatIsDue, server: PracticeServer, clock: FakeClock, raw_store: redis.Redis
+    app: ServiceClient, due: WhatIsDue, server: PracticeServer, clock: FakeClock, raw_store: redis.Redis, damage: str
 ) -> None:
     """The broken one is kept; those behind it are given back in the same round."""  # K3
     jobs = sorted([await ended(app) for _ in range(4)], key=bucket_of)
     key = names.revocation(jobs[0])
     stored = raw_store.get(key)
     assert isinstance(stored, bytes)
-    raw_store.set(key, stored[:-1] + bytes([stored[-1] ^ 1]), keepttl=True)
+    damaged = stored[:-1] + bytes([stored[-1] ^ 1]) if damage == "flipped" else b"garbage"
+    raw_store.set(key, damaged, keepttl=True)
     server.answers["/revoke"] = raw_answer(200)
     clock.advance(seconds=31)
     assert await due.step() == 4

@@ -12,7 +12,7 @@ import redis
 from pydantic import SecretStr
 
 from broker.app.heart import Heart, build_heart
-from broker.errors import NotSent, OutcomeUnknown
+from broker.errors import AddressRefused, NotSent, OutcomeUnknown, UnusableToken
 from broker.models.connection import Connection, Credential
 from broker.models.event import Event
 from broker.providers import Registry
@@ -344,3 +344,58 @@ async def test_a_lost_answer_to_the_lease_is_no_lost_refresh(
         await heart.refresher.refresh(stored.id, 1)
         await heart.aclose(work_ends_within=5)
     assert refreshes(sandbox) == (1, 0)
+
+
+async def test_an_address_that_is_refused_holds_nobody_up(
+    app: ServiceClient, stored: Connection, heart: Heart, raw_store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the provider can't be asked whether the token lives, it may; the lease is free again at once."""  # F1
+    lose_intent(raw_store, stored)
+
+    async def refused(*_: object, **__: object) -> None:
+        raise AddressRefused("10.0.0.1 is not a public address")
+
+    monkeypatch.setattr(heart.upstream, "identify", refused)
+    assert (await app.fetch(stored.id, stale_generation=1)).status_code == 503
+    assert not raw_store.exists(names.lease(stored.id))
+
+
+async def test_a_mistake_of_ours_holds_nobody_up(
+    stored: Connection, heart: Heart, raw_store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever cuts a refresh short, the next one need not wait for the lease to run out."""  # F1
+
+    async def mistaken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(heart.upstream, "refresh", mistaken)
+    with pytest.raises(ZeroDivisionError):
+        await heart.refresher.refresh(stored.id, 1)
+    assert not raw_store.exists(names.lease(stored.id))
+
+
+async def test_a_token_that_can_not_be_served_has_spent_the_refresh_token(
+    app: ServiceClient, stored: Connection, heart: Heart, raw_store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The provider has rotated, so what was sent is not sent again while the old access token lives."""  # P10
+
+    async def sender_constrained(*_: object, **__: object) -> None:
+        raise UnusableToken("sender-constrained")
+
+    monkeypatch.setattr(heart.upstream, "refresh", sender_constrained)
+    assert (await app.fetch(stored.id, stale_generation=1)).status_code == 502
+    assert raw_store.hexists(names.record(stored.id), "i")
+    assert (await app.fetch(stored.id)).status_code == 200
+
+
+async def test_more_life_than_there_is_can_only_be_waited_for(
+    app: ServiceClient, stored: Connection, heart: Heart, sandbox: httpx2.Client
+) -> None:
+    """Without a refresh token a living token is served as it is; nobody is asked and nothing is called degraded."""
+    assert await commit(heart, stored, Credential((await app.fetch(stored.id)).json()["access_token"]))
+    asked = sandbox.get("/counters").json()["whoami"]
+    for _ in range(3):
+        assert (await app.fetch(stored.id, min_ttl=7200)).status_code == 200
+    assert sandbox.get("/counters").json()["whoami"] == asked
+    shown = (await app.call("GET", f"/v1/connections/{stored.id}")).json()
+    assert shown["health"]["consecutive_failures"] == 0

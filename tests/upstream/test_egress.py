@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import ssl
+import zlib
 from collections.abc import AsyncIterator, Sequence
 from ipaddress import ip_network
 from pathlib import Path
@@ -79,11 +80,12 @@ _BOMB = gzip.compress(bytes(50 * MAX_BODY))
         (_BOMB, "gzip", "larger than"),
         (gzip.compress(b"{}") + bytes(MAX_BODY), "gzip", "larger than"),
         # What follows the end of an inner layer would be kept by decoders that work layer by layer.
-        (gzip.compress(gzip.compress(b"{}") + _BOMB), "gzip, gzip", "encoded in a way"),
-        (b"{}", "br", "encoded in a way"),
+        (gzip.compress(gzip.compress(b"{}") + _BOMB), "gzip, gzip", "encoded more than once"),
+        (b"".join([gzip.compress(b"")] * 5000), "gzip", "too many pieces"),
         (_BOMB[:2000], "gzip", "larger than"),
         (gzip.compress(b"{}")[:-4], "gzip", "ends in the middle"),
-        (b"{}", "gzip", "not the gzip"),
+        (b"{}", "gzip", "not encoded in the way"),
+        (b"{}", "deflate", "not encoded in the way"),
     ],
 )
 async def test_a_compressed_body_is_capped_as_it_travels_and_as_it_is(
@@ -93,6 +95,39 @@ async def test_a_compressed_body_is_capped_as_it_travels_and_as_it_is(
     server.answers["/"] = raw_answer(200, body, {"content-encoding": coding})
     with pytest.raises(OutcomeUnknown, match=reason):
         await egress.send(OutboundRequest("GET", server.origin), deadline=NEVER, trusted=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "coding"),
+    [
+        (gzip.compress(b"{}"), "gzip"),
+        (gzip.compress(b"{}"), "identity, X-Gzip"),
+        (gzip.compress(b"{") + gzip.compress(b"}"), "gzip"),
+        (gzip.compress(b"{}") + bytes(100), "gzip"),
+        (zlib.compress(b"{}"), "deflate"),
+        (b"{}", "identity"),
+        (b"{}", "utf-8"),
+        (b"{}", "none"),
+        (b"{}", ""),
+    ],
+)
+async def test_what_servers_really_send_is_read(
+    server: PracticeServer, egress: Egress, body: bytes, coding: str
+) -> None:
+    """Compressed unasked, in several members, padded, or labelled with what is no coding."""  # P2
+    server.answers["/"] = raw_answer(200, body, {"content-encoding": coding})
+    answer = await egress.send(OutboundRequest("GET", server.origin), deadline=NEVER, trusted=True)
+    assert answer.body == b"{}"
+
+
+@pytest.mark.parametrize(("status", "body"), [(200, b""), (401, b"nonsense"), (429, b"nonsense")])
+async def test_a_status_is_heard_whatever_its_body_is_labelled(
+    server: PracticeServer, egress: Egress, status: int, body: bytes
+) -> None:
+    """That a token is refused, or how long to wait, doesn't hang on whether the rest can be decoded."""  # P8
+    server.answers["/"] = raw_answer(status, body, {"content-encoding": "gzip", "retry-after": "7"})
+    answer = await egress.send(OutboundRequest("GET", server.origin), deadline=NEVER, trusted=True)
+    assert (answer.status, answer.body, answer.headers["retry-after"]) == (status, b"", "7")
 
 
 async def test_the_cap_itself_passes(server: PracticeServer, egress: Egress) -> None:

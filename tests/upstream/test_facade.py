@@ -56,7 +56,7 @@ async def test_a_life_by_discovery(server: PracticeServer, upstream: Upstream, m
     assert await upstream.refresh(provider, {}, refresh_token="rt-1", scopes=["a"]) == tokens
     assert await upstream.client_credentials(provider, {}, scopes=["a"]) == tokens
     account = await upstream.identify(
-        provider, {}, access_token="at-1", credential_type="oauth2", scopes=["a", "openid"]
+        provider, {}, access_token="at-1", credential_type="oauth2", scopes=["a", "openid"], secrets=()
     )
     assert account == Account("u-1", "Ada")
     outcome = await upstream.revoke(provider, {}, access_token="at-1", refresh_token="rt-1")

@@ -40,7 +40,9 @@ async def ask(
 
 def account(document: object = None, *, status: int = 200, body: bytes | None = None) -> Account:
     """What is read out of an answer."""
-    return parse_account(RULE, inbound(document, status=status, body=body), access_token="the-access-token", now=NOW)
+    return parse_account(
+        RULE, inbound(document, status=status, body=body), secrets=("the-access-token", "the-refresh-token"), now=NOW
+    )
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -171,3 +173,16 @@ def test_other_failures_say_nothing_about_the_token(status: int, body: bytes, er
     with pytest.raises(error) as caught:
         account(status=status, body=body)
     assert not isinstance(caught.value, ProviderRefused)
+
+
+@pytest.mark.parametrize("secret", ["the-access-token", "the-refresh-token"])
+def test_no_credential_becomes_an_account(secret: str) -> None:
+    """Neither as its id, nor as its name, nor in what is said of a refusal: all are stored and shown in the clear."""
+    # K1
+    with pytest.raises(ProviderError) as refused:
+        account({"user": {"id": secret, "name": "ada"}})
+    assert secret not in refused.value.detail
+    assert account({"user": {"id": "7", "name": f"x {secret}"}}).name is None
+    with pytest.raises(ProviderRefused) as refused:
+        account({"error": "nope", "error_description": f"grant {secret} is dead"}, status=403)
+    assert secret not in refused.value.detail

@@ -328,3 +328,13 @@ def test_what_is_nested_deeply_is_not_kept(depth: int, kept: bool) -> None:
     entry = {"token_response": {"keep": {"team": "/team"}}}
     document = {"access_token": "a-token-of-the-provider", "token_type": "Bearer", "team": team}
     assert ("team" in parse(document, entry=entry).provider_data) is kept
+
+
+def test_a_hostile_scope_costs_no_time() -> None:
+    """Comparing it with the tokens beside it takes time in proportion to the answer; too long a scope is none."""  # P2
+    scope = " ".join([("a" * 15 + "b") * 15] * 4000)
+    document = {"access_token": "a" * 16_384, "refresh_token": "a" * 16_383, "scope": scope, "expires_in": 60}
+    assert parse(document).scopes == (("a" * 15 + "b") * 15,)
+    document = {"access_token": "at-1", "scope": " ".join(["x" * 256, *(f"s{n}" for n in range(1000))])}
+    scopes = parse(document).scopes
+    assert (len(scopes), scopes[0]) == (500, "s0")

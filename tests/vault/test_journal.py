@@ -92,6 +92,18 @@ async def test_an_event_that_comes_in_meanwhile_is_not_acknowledged(
     assert [p.event.type for p in await collected(journal, connection)] == ["x.noted"]
 
 
+async def test_a_look_ends_beside_a_connection_that_never_rests(
+    journal: Journal, records: Records, connection: Connection
+) -> None:
+    """What comes in while an outbox is looked through waits for the next look."""
+    await note(records, connection, an_event(connection, "x.noted"))
+    seen = 0
+    async for parcels in journal.collect(bucket(connection), 1):
+        seen += len(parcels)
+        await note(records, connection, an_event(connection, "x.later"))
+    assert seen == 2
+
+
 @pytest.mark.parametrize(
     "entry",
     [
