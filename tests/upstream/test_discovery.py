@@ -163,6 +163,18 @@ async def test_an_older_copy_serves_while_the_provider_fails(
     assert (await ask(discovery, server.origin)).token_endpoint == f"{server.origin}/moved"
 
 
+async def test_an_older_copy_is_not_believed_for_ever(server: PracticeServer, discovery: Discovery, time: Time) -> None:
+    """A provider that is silent for longer than a week may have moved, or be somebody else's by now."""
+    server.answers[RFC8414] = json_answer(document(server))
+    await ask(discovery, server.origin)
+    server.answers[RFC8414] = raw_answer(500)
+    time.now += 7 * 86_400_000 - 1
+    await ask(discovery, server.origin)
+    time.now += 1
+    with pytest.raises(NotSent):
+        await ask(discovery, server.origin)
+
+
 async def test_an_older_copy_is_not_waited_for_long(
     server: PracticeServer, discovery: Discovery, time: Time, monkeypatch: pytest.MonkeyPatch
 ) -> None:
