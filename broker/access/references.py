@@ -5,9 +5,9 @@ from typing import Final
 
 from broker.access.clients import Clients
 from broker.clock import Clock
-from broker.errors import Conflict, FieldFault, InvalidRequest, NotFound, ReauthRequired
+from broker.errors import FieldFault, InvalidRequest, NotFound
 from broker.models.access import Caller
-from broker.models.connection import Connection
+from broker.models.connection import Connection, Status, unusable
 from broker.models.event import Event
 from broker.models.ids import bearing_secret, digest, owner_of
 from broker.vault.references import StoredReferences
@@ -89,12 +89,8 @@ class References:
                 return reference
             case "absent":
                 raise NotFound("no such connection")
-            case "disabled":
-                raise Conflict("the connection is switched off")
-            case "revoked":
-                raise ReauthRequired("the connection was disconnected")
-            case _:
-                raise ReauthRequired("the connection has to be authorized again")
+            case status:
+                raise unusable(Status(status))
 
     async def introspect(self, caller: Caller, reference: str) -> dict[str, object] | None:
         """RFC 7662 members of a live reference that is the caller's to issue or to redeem, else ``None``."""

@@ -72,6 +72,12 @@ class Attempts:
         self._clock = clock
 
     async def carry_out(self, attempt: Attempt, request_id: str | None) -> None:
+        """Refresh, and return once the new credential is stored; or the record has left its generation meanwhile.
+
+        :raises ReauthRequired: the grant is over, or only the person can tell.
+        :raises ProviderError, ProviderUnavailable: it was refused, not sent, or its outcome is unknown.
+        :raises StoreUnavailable: what went wrong could not be noted.
+        """
         connection, provider = attempt.connection, attempt.provider
         if not attempt.may_send(self._clock()) and await self._something_to_lose(attempt):
             # Whether the provider took the earlier request is unknown, and asking again could end the grant.

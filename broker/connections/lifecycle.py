@@ -7,7 +7,7 @@ from broker.clock import Clock
 from broker.connections.authorization import Authorizations, Wanted
 from broker.connections.giving_back import GivingBack
 from broker.connections.refresh import Refresher
-from broker.connections.verdict import fault_of, unusable
+from broker.connections.verdict import fault_of
 from broker.errors import (
     BrokerError,
     Conflict,
@@ -18,7 +18,7 @@ from broker.errors import (
     ReauthRequired,
     StoreUnavailable,
 )
-from broker.models.connection import Account, Connection, Credential, Ending, Status
+from broker.models.connection import Account, Connection, Credential, Ending, Status, unusable
 from broker.models.event import Event
 from broker.observe import metrics
 from broker.providers import Registry

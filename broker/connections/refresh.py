@@ -16,7 +16,7 @@ from broker.connections.attempt import Attempt, Attempts
 from broker.connections.authorization import minted_by
 from broker.connections.detached import Detached
 from broker.connections.persistence import until_stored
-from broker.connections.verdict import blameless, unusable
+from broker.connections.verdict import blameless
 from broker.errors import (
     BrokerError,
     Conflict,
@@ -25,7 +25,7 @@ from broker.errors import (
     ReauthRequired,
     StoreUnavailable,
 )
-from broker.models.connection import Connection, Credential, Status
+from broker.models.connection import Connection, Credential, Status, unusable
 from broker.models.ids import new_id
 from broker.providers import Provider, Registry
 from broker.upstream.facade import Upstream
@@ -51,18 +51,18 @@ class _Asked:
     min_ttl: int | None
     refused: bool
 
-    def in_vain(self, connection: Connection, now: int) -> bool:
-        """Whether a refresh moments ago has shown that the provider grants no life as long as is asked for."""
-        refreshed, ends = connection.health.last_refreshed_at, connection.access_token_expires_at
-        if self.min_ttl is None or connection.generation == 1 or refreshed is None or ends is None or ends <= now:
+    def in_vain(self, connection: Connection, credential: Credential, now: int) -> bool:
+        """Whether more life is asked for of a token that lives and is accepted than a refresh could give it."""
+        if self.min_ttl is None or not connection.outlives(now):
             return False
+        if credential.refresh_token is None and connection.credential_type != "client_credentials":
+            return True
+        refreshed, ends = connection.health.last_refreshed_at, connection.access_token_expires_at
+        if connection.generation == 1 or refreshed is None or ends is None:
+            return False
+        # A refresh moments ago has shown how much life the provider grants.
         granted = ends - refreshed
         return granted <= self.min_ttl * 1000 and now - refreshed < min(_MOMENTS_AGO, granted // 2)
-
-    def can_only_wait(self, connection: Connection, credential: Credential, now: int) -> bool:
-        """Whether more life is asked for of a token that lives, is accepted, and can't be renewed."""
-        renewable = credential.refresh_token is not None or connection.credential_type == "client_credentials"
-        return self.min_ttl is not None and not renewable and connection.outlives(now)
 
 
 class Refresher:
@@ -120,16 +120,12 @@ class Refresher:
         if found is None:
             raise NotFound("no such connection")
         connection, credential = found
-        if connection.generation != asked.generation or asked.in_vain(connection, self._clock()):
-            return
-        if (
-            connection.status is Status.ACTIVE
-            and credential
-            and asked.can_only_wait(connection, credential, self._clock())
-        ):
+        if connection.generation != asked.generation:
             return
         if connection.status is not Status.ACTIVE or credential is None:
             raise unusable(connection.status)
+        if asked.in_vain(connection, credential, self._clock()):
+            return
         try:
             provider = await self._minting_provider(connection)
         except BrokerError as error:

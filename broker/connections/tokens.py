@@ -6,7 +6,6 @@ from typing import Final
 
 from broker.clock import Clock
 from broker.connections.refresh import Refresher
-from broker.connections.verdict import unusable
 from broker.errors import (
     BrokerError,
     Forbidden,
@@ -17,7 +16,7 @@ from broker.errors import (
     ReauthRequired,
 )
 from broker.models.access import Reach
-from broker.models.connection import Status
+from broker.models.connection import Status, unusable
 from broker.models.event import Event
 from broker.vault.release import Kept, Release, Releases
 

@@ -3,7 +3,6 @@
 from broker.errors import (
     AddressRefused,
     BrokerError,
-    Conflict,
     InvalidRequest,
     NotSent,
     OutcomeUnknown,
@@ -11,7 +10,7 @@ from broker.errors import (
     ProviderError,
     ReauthRequired,
 )
-from broker.models.connection import Fault, Status
+from broker.models.connection import Fault
 
 
 class GrantOver(ReauthRequired):
@@ -72,14 +71,3 @@ def fault_of(error: BrokerError, *, at: int) -> Fault:
     :param at: milliseconds since the epoch.
     """
     return Fault(error.reason if isinstance(error, GrantOver) else error.code, error.detail, at)
-
-
-def unusable(status: Status) -> Conflict:
-    """Why a connection in this status, which is not ``active``, can't be used."""
-    match status:
-        case Status.DISABLED:
-            return Conflict("the connection is switched off")
-        case Status.REVOKED:
-            return ReauthRequired("the connection was disconnected")
-        case _:
-            return ReauthRequired("the connection has to be authorized again")

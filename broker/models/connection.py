@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from broker.errors import Conflict, ReauthRequired
+
 
 class Status(StrEnum):
     """What a connection can do now."""
@@ -122,3 +124,14 @@ class Connection:
     def outlives(self, moment: int) -> bool:
         """Whether the access token still lives after ``moment`` (ms)."""
         return self.access_token_expires_at is None or self.access_token_expires_at > moment
+
+
+def unusable(status: Status) -> Conflict:
+    """Why a connection in this status, which is not ``active``, can't be used."""
+    match status:
+        case Status.DISABLED:
+            return Conflict("the connection is switched off")
+        case Status.REVOKED:
+            return ReauthRequired("the connection was disconnected")
+        case _:
+            return ReauthRequired("the connection has to be authorized again")

@@ -97,11 +97,7 @@ def parse_token_response(
         refresh_token=refresh_token,
         expires_in=expires_in,
         scopes=tuple(
-            scope
-            for scope in _scopes(
-                lookup(document, provider.token_response.scope), provider.scope_separator, requested_scopes
-            )
-            if not unspeakable.repeated_in(scope)
+            scope for scope in _scopes(provider, document, requested_scopes) if not unspeakable.repeated_in(scope)
         ),
         provider_data=_kept(document, provider.token_response.keep, unspeakable),
     )
@@ -144,12 +140,12 @@ def _lifetime(value: object) -> int | None:
     return min(int(seconds), _MAX_LIFETIME) if 1 <= seconds < math.inf else CAUTIOUS_LIFETIME
 
 
-def _scopes(value: object, separator: str, requested: Sequence[str]) -> tuple[str, ...]:
-    match value:
-        case str():
-            found = re.split(f"[{re.escape(separator)},\\s]+", value)
-        case list():
-            found = [scope for scope in value if isinstance(scope, str)]
+def _scopes(provider: Provider, document: dict[str, object], requested: Sequence[str]) -> tuple[str, ...]:
+    match lookup(document, provider.token_response.scope):
+        case str() as text:
+            found = re.split(f"[{re.escape(provider.scope_separator)},\\s]+", text)
+        case list() as several:
+            found = [scope for scope in several if isinstance(scope, str)]
         case _:
             found = list(requested)
     scopes = dict.fromkeys(scope for scope in found if len(scope) <= _LONGEST_SCOPE and _SCOPE.fullmatch(scope))

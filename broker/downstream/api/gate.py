@@ -67,10 +67,11 @@ class Call:
             readers would read differently (RFC 8259 §4).
         """
         # What is no JSON is told below, with where it stops being any.
+        text = self.raw_body or b"{}"
         with suppress(ValueError, RecursionError):
-            json.loads(self.raw_body or b"{}", object_pairs_hook=_unique_members)
+            json.loads(text, object_pairs_hook=_unique_members)
         try:
-            return model.model_validate_json(self.raw_body or b"{}")
+            return model.model_validate_json(text)
         except ValidationError as error:
             raise InvalidRequest("the body is not what this route takes", faults_of(error)) from None
 
