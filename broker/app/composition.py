@@ -1,6 +1,7 @@
 """From settings to the app: faces on top of the heart, and what runs beside the requests."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -34,7 +35,7 @@ from broker.downstream.oauth.revocation import RevocationEndpoint
 from broker.downstream.oauth.token import Grant, TokenEndpoint
 from broker.errors import StoreUnavailable
 from broker.http.context import RequestContext
-from broker.observe import logs
+from broker.observe import logs, steps
 from broker.providers import load_providers
 from broker.settings import Settings, read_environment
 from broker.vault.leadership import Leadership
@@ -53,9 +54,10 @@ log = structlog.get_logger(__name__)
 def create_app(settings: Settings) -> Starlette:
     """The app of one worker process.
 
-    :raises ConfigurationError: the providers file or the encryption keys can't be used.
+    :raises ConfigurationError: the providers file or the encryption keys can't be used, or a fault run is refused.
     """
     logs.configure(settings.log_level, settings.log_format)
+    steps.prepare(os.environ, public_url=settings.public_url)
     providers = load_providers(settings.providers_file, read_environment())
     return app_of(build_heart(settings, providers))
 

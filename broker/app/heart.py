@@ -36,7 +36,7 @@ from broker.vault.keyring import Keyring
 from broker.vault.opening import open_store
 from broker.vault.records import Records
 from broker.vault.redis.data_dir import ensure_keys, store_url
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 from broker.vault.references import StoredReferences
 from broker.vault.release import Releases
 from broker.vault.revocations import Revocations
@@ -52,7 +52,7 @@ class Heart:
 
     settings: Settings
     clock: Clock
-    store: Pipeline
+    store: Store
     keyring: Keyring
     providers: Registry
     upstream: Upstream

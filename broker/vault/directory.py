@@ -10,7 +10,7 @@ from broker.errors import SealBroken
 from broker.models.connection import Connection, Status
 from broker.vault import listing, names
 from broker.vault.records import Records
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 from broker.vault.siblings import account_index
 
 _READ_AT_ONCE: Final = 100
@@ -30,7 +30,7 @@ _DAMAGED: Final = _Damaged()
 class Directory:
     """Lists connections, newest first."""
 
-    def __init__(self, store: Pipeline, records: Records) -> None:
+    def __init__(self, store: Store, records: Records) -> None:
         self._store = store
         self._records = records
 

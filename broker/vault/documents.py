@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from broker.vault import names, scripts
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 
 Document = Mapping[str, Any]
 
@@ -13,7 +13,7 @@ Document = Mapping[str, Any]
 class Documents:
     """Reads and writes of documents by the digest or id of what they describe."""
 
-    def __init__(self, store: Pipeline) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     async def client(self, client_id: str) -> Document | None:

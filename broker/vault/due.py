@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 
 from broker.vault import names
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 
 
 class Kind(StrEnum):
@@ -40,7 +40,7 @@ class Entry:
 class DueWork:
     """Claims due work and strikes off what is done."""
 
-    def __init__(self, store: Pipeline) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     async def claim(self, bucket: int, *, now: int, hidden_for: int, count: int) -> list[Entry]:

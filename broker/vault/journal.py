@@ -15,7 +15,7 @@ import structlog
 
 from broker.models.event import Event
 from broker.vault import listing, names
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 
 _LOOKS_AT_ONCE: Final = 128
 
@@ -33,7 +33,7 @@ class Parcel:
 class Journal:
     """Drains outboxes and answers what happened."""
 
-    def __init__(self, store: Pipeline, *, keep_milliseconds: int, keep_events: int) -> None:
+    def __init__(self, store: Store, *, keep_milliseconds: int, keep_events: int) -> None:
         """
         :param keep_milliseconds: events older than this leave the journal.
         :param keep_events: how many events of one tenant are kept at most.

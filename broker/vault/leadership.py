@@ -4,7 +4,7 @@ from typing import Final
 
 from broker.models.ids import new_id
 from broker.vault import names, scripts
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 
 _TERM_MILLISECONDS: Final = 15_000
 
@@ -12,7 +12,7 @@ _TERM_MILLISECONDS: Final = 15_000
 class Leadership:
     """Holds, renews and gives back the lead in chores, as one replica."""
 
-    def __init__(self, store: Pipeline) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._replica = new_id("replica")
         self._led: set[str] = set()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from broker.errors import FieldFault, InvalidRequest
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 
 _EXTRA_FOR_TIES: Final = 50
 LATEST: Final = 2**53
@@ -53,7 +53,7 @@ def between(last: Position, following: Position) -> Position:
     return Position(last.score, last.member[: agreeing + 1])
 
 
-async def page(store: Pipeline, key: str, *, after: Position | None, count: int) -> list[Position]:
+async def page(store: Store, key: str, *, after: Position | None, count: int) -> list[Position]:
     """Up to ``count`` entries older than ``after``, newest first."""
     entries: list[Position] = []
     offset = 0

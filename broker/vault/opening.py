@@ -8,9 +8,10 @@ from broker.vault.keyring import Keyring
 from broker.vault.redis.connecting import Connect, connector
 from broker.vault.redis.fitness import parse_info, reasons_against
 from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 
 
-def open_store(url: str, keyring: Keyring, *, wait_replicas: int, deadline: float = 2.0) -> Pipeline:
+def open_store(url: str, keyring: Keyring, *, wait_replicas: int, deadline: float = 2.0) -> Store:
     """The store at ``url``. Connects when it is first used, and again whenever it has to.
 
     Every new connection is examined before it carries a command, so a store that was swapped for another, or a ring
@@ -32,7 +33,7 @@ def open_store(url: str, keyring: Keyring, *, wait_replicas: int, deadline: floa
     return Pipeline(examined, deadline=deadline)
 
 
-async def reasons_not_ready(store: Pipeline, *, wait_replicas: int) -> list[str]:
+async def reasons_not_ready(store: Store, *, wait_replicas: int) -> list[str]:
     """Why the store can't be used now; empty = ready."""
     try:
         info = parse_info(await store.execute("INFO"))

@@ -15,7 +15,7 @@ from typing import Final, Literal
 from broker.errors import SealBroken
 from broker.models.connection import Account, Connection, Credential, Fault, Health, Minted, Status
 from broker.vault.keyring import Keyring, Place
-from broker.vault.redis.pipeline import Argument
+from broker.vault.redis.store import Argument
 from broker.vault.stored import made_from
 
 SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", "up")

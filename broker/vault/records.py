@@ -15,7 +15,7 @@ from broker.models.event import Event
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring
 from broker.vault.record_form import SECRET, SHOWN, connection_of, credential_of, fields_of, health_json
-from broker.vault.redis.pipeline import Argument, Pipeline
+from broker.vault.redis.store import Argument, Store
 from broker.vault.siblings import account_index
 from broker.vault.stored import made_from
 
@@ -36,7 +36,7 @@ class Lease:
 class Records:
     """Reads and writes of connections."""
 
-    def __init__(self, store: Pipeline, keyring: Keyring) -> None:
+    def __init__(self, store: Store, keyring: Keyring) -> None:
         self._store = store
         self._keyring = keyring
 

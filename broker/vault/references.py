@@ -4,13 +4,13 @@ from collections.abc import Mapping
 
 from broker.models.event import Event
 from broker.vault import names, scripts
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 
 
 class StoredReferences:
     """Issues, shows and revokes references; spending one is a part of the release."""
 
-    def __init__(self, store: Pipeline) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     async def issue(

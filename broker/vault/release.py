@@ -12,7 +12,7 @@ from broker.models.ids import new_id
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring
 from broker.vault.record_form import place
-from broker.vault.redis.pipeline import Argument, Pipeline
+from broker.vault.redis.store import Argument, Store
 
 _NO_GENERATION = ""
 
@@ -52,7 +52,7 @@ class Kept:
 class Releases:
     """Releases access tokens; the decision and the record of it are one atomic step."""
 
-    def __init__(self, store: Pipeline, keyring: Keyring) -> None:
+    def __init__(self, store: Store, keyring: Keyring) -> None:
         self._store = store
         self._keyring = keyring
 

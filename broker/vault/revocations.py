@@ -11,7 +11,7 @@ from broker.models.event import Event
 from broker.vault import names, scripts
 from broker.vault.due import DueWork, Entry, Kind
 from broker.vault.keyring import Keyring, Place
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 from broker.vault.stored import made_from
 
 KEPT: Final = 86_400_000
@@ -34,7 +34,7 @@ class Job:
 class Revocations:
     """Ends connections and keeps what still has to be revoked."""
 
-    def __init__(self, store: Pipeline, keyring: Keyring) -> None:
+    def __init__(self, store: Store, keyring: Keyring) -> None:
         self._store = store
         self._keyring = keyring
         self._due = DueWork(store)

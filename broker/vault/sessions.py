@@ -9,7 +9,7 @@ from broker.models.ids import new_id
 from broker.models.session import Completion, ConnectSession, SessionStatus
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring, Place
-from broker.vault.redis.pipeline import Argument, Pipeline
+from broker.vault.redis.store import Argument, Store
 from broker.vault.stored import made_from
 
 KEPT_AFTER_END: Final = 3_600_000
@@ -33,7 +33,7 @@ _SEALED: Final = ("verifier", "code", "completion_code")
 class Sessions:
     """Reads and steps of connect sessions."""
 
-    def __init__(self, store: Pipeline, keyring: Keyring) -> None:
+    def __init__(self, store: Store, keyring: Keyring) -> None:
         self._store = store
         self._keyring = keyring
 

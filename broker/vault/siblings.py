@@ -2,7 +2,7 @@
 
 from broker.models.connection import Connection, Minted
 from broker.vault import names
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 
 
 def account_index(connection: Connection) -> str:
@@ -14,7 +14,7 @@ def account_index(connection: Connection) -> str:
 class Siblings:
     """Finds connections that share a grant, and knows of those that are just being made."""
 
-    def __init__(self, store: Pipeline) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
 
     async def sharing(self, connection: Connection) -> list[str]:

@@ -9,7 +9,7 @@ from broker.vault.keyring import Keyring
 from broker.vault.opening import open_store
 from broker.vault.records import Records
 from broker.vault.redis.embedded import EmbeddedStore
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 from tests.vault.faulty_proxy import FaultyProxy
 
 
@@ -20,7 +20,7 @@ def keyring() -> Keyring:
 
 
 @pytest.fixture
-async def pipeline(raw_store: redis.Redis, store_server: EmbeddedStore, keyring: Keyring) -> AsyncIterator[Pipeline]:
+async def pipeline(raw_store: redis.Redis, store_server: EmbeddedStore, keyring: Keyring) -> AsyncIterator[Store]:
     """The empty store, opened as the broker opens it."""
     pipeline = open_store(store_server.url, keyring, wait_replicas=0)
     yield pipeline
@@ -28,7 +28,7 @@ async def pipeline(raw_store: redis.Redis, store_server: EmbeddedStore, keyring:
 
 
 @pytest.fixture
-def records(pipeline: Pipeline, keyring: Keyring) -> Records:
+def records(pipeline: Store, keyring: Keyring) -> Records:
     """Connections in the empty store."""
     return Records(pipeline, keyring)
 

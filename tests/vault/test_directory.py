@@ -11,12 +11,12 @@ from broker.vault import directory, names
 from broker.vault.directory import Directory
 from broker.vault.listing import decode_cursor
 from broker.vault.records import Records
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
 
 
 @pytest.fixture
-def lists(pipeline: Pipeline, records: Records) -> Directory:
+def lists(pipeline: Store, records: Records) -> Directory:
     """The directory under test."""
     return Directory(pipeline, records)
 

@@ -6,10 +6,10 @@ import redis
 
 from broker.vault import names
 from broker.vault.documents import Documents
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 
 
-async def test_clients_are_kept_listed_and_deleted(pipeline: Pipeline) -> None:
+async def test_clients_are_kept_listed_and_deleted(pipeline: Store) -> None:
     """The list follows the documents; deleting what isn't there is told."""
     documents = Documents(pipeline)
     assert await documents.client("cl_1") is None
@@ -23,7 +23,7 @@ async def test_clients_are_kept_listed_and_deleted(pipeline: Pipeline) -> None:
     assert await documents.clients() == ["cl_2"]
 
 
-async def test_a_broker_token_ends_by_itself(pipeline: Pipeline, raw_store: redis.Redis) -> None:
+async def test_a_broker_token_ends_by_itself(pipeline: Store, raw_store: redis.Redis) -> None:
     """It never stands in the store without an end, and can be forgotten before."""
     documents = Documents(pipeline)
     await documents.put_broker_token("d1", {"client_id": "cl_1"}, lifetime=900_000)
@@ -33,7 +33,7 @@ async def test_a_broker_token_ends_by_itself(pipeline: Pipeline, raw_store: redi
     assert await documents.broker_token("d1") is None
 
 
-async def test_failures_are_counted_within_a_window(pipeline: Pipeline, raw_store: redis.Redis) -> None:
+async def test_failures_are_counted_within_a_window(pipeline: Store, raw_store: redis.Redis) -> None:
     """All of many at once are counted; the window begins with the first and is not prolonged by the others."""  # S8
     documents = Documents(pipeline)
     counts = await asyncio.gather(*(documents.count("authentication", "203.0.113.7", window=60_000) for _ in range(30)))

@@ -6,12 +6,12 @@ import redis
 from broker.models.ids import bucket_of, new_id
 from broker.vault import names
 from broker.vault.due import DueWork, Entry, Kind
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 from tests.vault.samples import NOW
 
 
 @pytest.fixture
-def due(pipeline: Pipeline) -> DueWork:
+def due(pipeline: Store) -> DueWork:
     """The due work of the test's store."""
     return DueWork(pipeline)
 

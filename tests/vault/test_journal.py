@@ -13,12 +13,12 @@ from broker.models.event import Event
 from broker.vault import names
 from broker.vault.journal import Journal, Parcel
 from broker.vault.records import Records
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
 
 
 @pytest.fixture
-def journal(pipeline: Pipeline) -> Journal:
+def journal(pipeline: Store) -> Journal:
     """A journal of a hundred events and a day."""
     return Journal(pipeline, keep_milliseconds=86_400_000, keep_events=100)
 

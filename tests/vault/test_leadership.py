@@ -4,10 +4,10 @@ import redis
 
 from broker.vault import names
 from broker.vault.leadership import Leadership
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 
 
-async def test_one_replica_leads_until_it_resigns(pipeline: Pipeline) -> None:
+async def test_one_replica_leads_until_it_resigns(pipeline: Store) -> None:
     """It goes on leading; the other one takes over at once after that; chores are led separately."""
     first, second = Leadership(pipeline), Leadership(pipeline)
     assert await first.leads("settle")
@@ -19,7 +19,7 @@ async def test_one_replica_leads_until_it_resigns(pipeline: Pipeline) -> None:
     assert not await first.leads("settle")
 
 
-async def test_a_replica_that_died_is_followed(pipeline: Pipeline, raw_store: redis.Redis) -> None:
+async def test_a_replica_that_died_is_followed(pipeline: Store, raw_store: redis.Redis) -> None:
     """A lead has an end; who lost it while it was stopped neither prolongs nor resigns the next one's."""
     first, second = Leadership(pipeline), Leadership(pipeline)
     await first.leads("settle")

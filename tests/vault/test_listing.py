@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from broker.errors import InvalidRequest
 from broker.vault.listing import Position, between, decode_cursor, page
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 
 members = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)
 
@@ -19,7 +19,7 @@ members = st.text(st.characters(codec="utf-8"), min_size=1, max_size=6)
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(entries=st.dictionaries(members, st.integers(1, 5), min_size=1, max_size=150), count=st.integers(1, 40))
 async def test_following_the_cursor_sees_every_entry_once(
-    pipeline: Pipeline, raw_store: redis.Redis, entries: dict[str, int], count: int
+    pipeline: Store, raw_store: redis.Redis, entries: dict[str, int], count: int
 ) -> None:
     """Newest first, ties by their bytes; each page is as long as asked until the last one."""
     raw_store.delete("list")
@@ -35,7 +35,7 @@ async def test_following_the_cursor_sees_every_entry_once(
 
 
 async def test_entries_that_come_in_meanwhile_neither_double_nor_hide_others(
-    pipeline: Pipeline, raw_store: redis.Redis
+    pipeline: Store, raw_store: redis.Redis
 ) -> None:
     """A page after the cursor shows what is older than it, whatever became of the newer ones or of itself."""
     raw_store.zadd("list", {f"m{n}": n for n in range(10)})
@@ -48,7 +48,7 @@ async def test_entries_that_come_in_meanwhile_neither_double_nor_hide_others(
 
 @pytest.mark.parametrize("count", [100, 60, 49])
 async def test_hundreds_of_entries_of_one_millisecond_are_paged_through(
-    pipeline: Pipeline, raw_store: redis.Redis, count: int
+    pipeline: Store, raw_store: redis.Redis, count: int
 ) -> None:
     """A tie longer than what is read at once is no end of the list."""
     raw_store.zadd("list", {f"m{n:04}": 7 for n in range(500)} | {"older": 6})
@@ -107,7 +107,7 @@ def test_no_cursor_fails_in_another_way(cursor: str) -> None:
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(entries=st.dictionaries(members, st.integers(1, 5), min_size=2, max_size=40))
 async def test_a_position_between_two_entries_parts_them(
-    pipeline: Pipeline, raw_store: redis.Redis, entries: dict[str, int]
+    pipeline: Store, raw_store: redis.Redis, entries: dict[str, int]
 ) -> None:
     """Whatever they are called, the page after it begins with the second, and it says no more than it must."""
     raw_store.delete("list")

@@ -8,14 +8,14 @@ from broker.vault import names
 from broker.vault.keyring import Keyring
 from broker.vault.opening import open_store, reasons_not_ready
 from broker.vault.redis.embedded import EmbeddedStore
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 from tests.journey import snapshot
 from tests.vault.servers import valkey
 
 KEY_1, KEY_2, KEY_3 = (bytes(range(start, start + 32)) for start in (0, 32, 64))
 
 
-async def failure_of(store: Pipeline) -> StoreUnavailable:
+async def failure_of(store: Store) -> StoreUnavailable:
     """Why a write fails."""
     with pytest.raises(StoreUnavailable) as failure:
         await store.execute("SET", "written", "1")

@@ -12,7 +12,7 @@ from broker.models.connection import Connection, Credential
 from broker.vault import names
 from broker.vault.keyring import Keyring
 from broker.vault.records import Records
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 from broker.vault.release import Release, Releases
 from tests.vault.samples import EVERYTHING, NOW, a_connection, an_event
 
@@ -35,7 +35,7 @@ def sealed(raw_store: redis.Redis, connection: Connection, field: str) -> bytes:
     return envelope
 
 
-async def both_ways(pipeline: Pipeline, keyring: Keyring, connection: Connection) -> tuple[object, object]:
+async def both_ways(pipeline: Store, keyring: Keyring, connection: Connection) -> tuple[object, object]:
     """Read the credential and release the token; answers the two outcomes."""
     release = Releases(pipeline, keyring).release(
         connection.id, reach=EVERYTHING, withheld=(), event=an_event(connection), outlive=NOW
@@ -44,7 +44,7 @@ async def both_ways(pipeline: Pipeline, keyring: Keyring, connection: Connection
     return await asyncio.gather(read, release, return_exceptions=True)
 
 
-async def test_untouched_it_opens_both_ways(pipeline: Pipeline, keyring: Keyring, here: Connection) -> None:
+async def test_untouched_it_opens_both_ways(pipeline: Store, keyring: Keyring, here: Connection) -> None:
     """The control of the tests below."""
     read, release = await both_ways(pipeline, keyring, here)
     assert read == (here, HERE)
@@ -65,7 +65,7 @@ async def test_untouched_it_opens_both_ways(pipeline: Pipeline, keyring: Keyring
 )
 async def test_a_ciphertext_of_another_record_does_not_open(
     records: Records,
-    pipeline: Pipeline,
+    pipeline: Store,
     keyring: Keyring,
     raw_store: redis.Redis,
     here: Connection,
@@ -88,7 +88,7 @@ async def test_a_ciphertext_of_another_record_does_not_open(
 
 
 async def test_the_record_can_not_claim_another_place(
-    pipeline: Pipeline, keyring: Keyring, raw_store: redis.Redis, here: Connection
+    pipeline: Store, keyring: Keyring, raw_store: redis.Redis, here: Connection
 ) -> None:
     """Turning a record's own tenant, grant or generation does not fit the seal either."""  # K2
     for field, value in (("t", "other"), ("gr", "grant_other"), ("g", "7")):
@@ -102,7 +102,7 @@ async def test_the_record_can_not_claim_another_place(
 
 
 async def test_the_record_can_not_name_another_destination(
-    pipeline: Pipeline, keyring: Keyring, raw_store: redis.Redis, here: Connection
+    pipeline: Store, keyring: Keyring, raw_store: redis.Redis, here: Connection
 ) -> None:
     """Who can write to the store, but has no key, sends no refresh token elsewhere and frees none."""  # K2
     key = names.record(here.id)
@@ -132,7 +132,7 @@ async def test_a_damaged_record_is_a_fault_of_its_own(
 
 
 async def test_two_fields_of_one_record_can_not_be_swapped(
-    pipeline: Pipeline, keyring: Keyring, raw_store: redis.Redis, here: Connection
+    pipeline: Store, keyring: Keyring, raw_store: redis.Redis, here: Connection
 ) -> None:
     """The envelope of the secrets is none of the access token: no refresh token leaves as an access token."""  # K2
     access, rest = sealed(raw_store, here, "a"), sealed(raw_store, here, "s")
@@ -141,7 +141,7 @@ async def test_two_fields_of_one_record_can_not_be_swapped(
 
 
 async def test_damage_is_told_and_the_record_kept(
-    pipeline: Pipeline, keyring: Keyring, raw_store: redis.Redis, here: Connection
+    pipeline: Store, keyring: Keyring, raw_store: redis.Redis, here: Connection
 ) -> None:
     """Whichever byte of the token is flipped: SealBroken, and the record is as it was."""  # K3
     whole = sealed(raw_store, here, "a")
@@ -156,7 +156,7 @@ async def test_damage_is_told_and_the_record_kept(
         assert raw_store.hgetall(names.record(here.id)) == before
 
 
-async def test_a_key_that_comes_back_opens_it_again(pipeline: Pipeline, keyring: Keyring, here: Connection) -> None:
+async def test_a_key_that_comes_back_opens_it_again(pipeline: Store, keyring: Keyring, here: Connection) -> None:
     """A ring without the key can't open the record and harms nothing; the right ring reads it afterwards."""  # K3
     stranger = Keyring([("k9", bytes(range(9, 41)))])
     assert all(isinstance(outcome, SealBroken) for outcome in await both_ways(pipeline, stranger, here))

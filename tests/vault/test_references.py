@@ -8,7 +8,7 @@ import redis
 from broker.models.connection import Connection, Status
 from broker.vault import names
 from broker.vault.records import Records
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 from broker.vault.references import StoredReferences
 from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
 
@@ -24,7 +24,7 @@ async def connection(records: Records) -> Connection:
 
 
 @pytest.fixture
-def references(pipeline: Pipeline) -> StoredReferences:
+def references(pipeline: Store) -> StoredReferences:
     """The references under test."""
     return StoredReferences(pipeline)
 

@@ -15,7 +15,7 @@ from broker.vault import names
 from broker.vault.keyring import Keyring
 from broker.vault.opening import open_store
 from broker.vault.records import Records
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 from broker.vault.references import StoredReferences
 from broker.vault.release import Kept, Release, Releases
 from tests.journey import snapshot
@@ -26,7 +26,7 @@ from tests.vault.samples import CREDENTIAL, EVERYTHING, NOW, a_connection, an_ev
 class Gate:
     """Releases of one connection with everything allowed unless a test says otherwise."""
 
-    def __init__(self, pipeline: Pipeline, keyring: Keyring, raw_store: redis.Redis) -> None:
+    def __init__(self, pipeline: Store, keyring: Keyring, raw_store: redis.Redis) -> None:
         self.records = Records(pipeline, keyring)
         self.references = StoredReferences(pipeline)
         self._releases = Releases(pipeline, keyring)
@@ -61,7 +61,7 @@ class Gate:
 
 
 @pytest.fixture
-async def gate(pipeline: Pipeline, keyring: Keyring, raw_store: redis.Redis) -> Gate:
+async def gate(pipeline: Store, keyring: Keyring, raw_store: redis.Redis) -> Gate:
     """A gate before one active connection."""
     gate = Gate(pipeline, keyring, raw_store)
     await gate.store(a_connection())

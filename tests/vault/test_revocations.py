@@ -11,7 +11,7 @@ from broker.models.connection import Connection, Status
 from broker.vault import names
 from broker.vault.keyring import Keyring
 from broker.vault.records import Lease, Records
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 from broker.vault.revocations import KEPT, Job, Revocations
 from tests.journey import snapshot
 from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
@@ -20,7 +20,7 @@ STAYS = 30 * 86_400_000
 
 
 @pytest.fixture
-def revocations(pipeline: Pipeline, keyring: Keyring) -> Revocations:
+def revocations(pipeline: Store, keyring: Keyring) -> Revocations:
     """The queue under test."""
     return Revocations(pipeline, keyring)
 

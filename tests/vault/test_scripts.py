@@ -16,7 +16,7 @@ from broker.vault.keyring import Keyring
 from broker.vault.leadership import Leadership
 from broker.vault.opening import open_store
 from broker.vault.records import Lease, Records
-from broker.vault.redis.pipeline import Argument, Pipeline
+from broker.vault.redis.store import Argument, Store
 from broker.vault.references import StoredReferences
 from broker.vault.release import Release, Releases
 from broker.vault.revocations import Job, Revocations
@@ -36,7 +36,7 @@ def cluster_url() -> Iterator[str]:
 
 
 @pytest.fixture
-async def cluster(cluster_url: str, keyring: Keyring) -> AsyncIterator[Pipeline]:
+async def cluster(cluster_url: str, keyring: Keyring) -> AsyncIterator[Store]:
     """The empty Cluster, opened as the broker opens it."""
     with redis.Redis.from_url(cluster_url) as node:
         node.flushall()
@@ -61,7 +61,7 @@ def test_every_script_is_loaded_and_declares_its_engine() -> None:
     assert not any("allow-cross-slot-keys" in script.source for script in scripts.ALL)
 
 
-async def test_a_connections_whole_life_fits_one_slot(cluster: Pipeline, keyring: Keyring) -> None:
+async def test_a_connections_whole_life_fits_one_slot(cluster: Store, keyring: Keyring) -> None:
     """On a Cluster node each script runs: none mixes slots, which a Cluster would refuse."""
     records, references = Records(cluster, keyring), StoredReferences(cluster)
     connection = a_connection()
@@ -94,7 +94,7 @@ async def test_a_connections_whole_life_fits_one_slot(cluster: Pipeline, keyring
     assert len(await journal.of_connection("acme", connection.id, None, 50)) == 8
 
 
-async def test_what_belongs_to_no_connection_runs_on_a_cluster_too(cluster: Pipeline, keyring: Keyring) -> None:
+async def test_what_belongs_to_no_connection_runs_on_a_cluster_too(cluster: Store, keyring: Keyring) -> None:
     """Sessions, counters, clients, leads and the keyring's own script."""
     sessions = Sessions(cluster, keyring)
     session = ConnectSession(
@@ -112,7 +112,7 @@ async def test_what_belongs_to_no_connection_runs_on_a_cluster_too(cluster: Pipe
     assert await cluster.execute("HGET", names.KEYRING, "writer") == b"k1"
 
 
-async def test_keys_of_two_connections_are_refused_together(cluster: Pipeline) -> None:
+async def test_keys_of_two_connections_are_refused_together(cluster: Store) -> None:
     """The node does refuse mixed slots, so the tests above show something."""
     with pytest.raises(Exception, match="CROSSSLOT"):
         await cluster.run(scripts.CREATE, ["{1}:a", "{2}:b"], ["{}", "f", "v"])

@@ -11,7 +11,7 @@ from broker.models.session import Completion, ConnectSession, SessionStatus
 from broker.vault import names
 from broker.vault.keyring import Keyring
 from broker.vault.opening import open_store
-from broker.vault.redis.pipeline import Argument, Pipeline
+from broker.vault.redis.store import Argument, Store
 from broker.vault.sessions import KEPT_AFTER_END, Sessions
 from tests.journey import everything_in
 from tests.vault.faulty_proxy import FaultyProxy
@@ -22,7 +22,7 @@ GOING = {"status": SessionStatus.AUTHORIZING, "browser_digest": "b1", "state_dig
 
 
 @pytest.fixture
-def sessions(pipeline: Pipeline, keyring: Keyring) -> Sessions:
+def sessions(pipeline: Store, keyring: Keyring) -> Sessions:
     """The sessions under test."""
     return Sessions(pipeline, keyring)
 

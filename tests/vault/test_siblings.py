@@ -9,7 +9,7 @@ from broker.clock import system_clock
 from broker.models.connection import Account, Connection, Minted, Status
 from broker.vault import names
 from broker.vault.records import Records
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 from broker.vault.siblings import Siblings
 from tests.vault.faulty_proxy import eventually
 from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
@@ -18,7 +18,7 @@ APP = Minted("https://issuer.example", "app-1")
 
 
 @pytest.fixture
-def siblings(pipeline: Pipeline) -> Siblings:
+def siblings(pipeline: Store) -> Siblings:
     """Siblings in the test's store."""
     return Siblings(pipeline)
 

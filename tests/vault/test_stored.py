@@ -12,7 +12,7 @@ from broker.models.session import Completion, ConnectSession
 from broker.vault import names
 from broker.vault.keyring import Keyring
 from broker.vault.records import Records
-from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.store import Store
 from broker.vault.sessions import Sessions
 from broker.vault.stored import made_from
 from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
@@ -58,9 +58,7 @@ async def test_a_connection_of_a_newer_replica_is_read(records: Records, raw_sto
     assert await records.ending(connection.id) == Ending("failed", 404, None)
 
 
-async def test_a_session_of_a_newer_replica_is_read(
-    pipeline: Pipeline, keyring: Keyring, raw_store: redis.Redis
-) -> None:
+async def test_a_session_of_a_newer_replica_is_read(pipeline: Store, keyring: Keyring, raw_store: redis.Redis) -> None:
     """A person who began at one replica arrives at another."""
     session = ConnectSession("cs_1", "acme", "cl_1", "App", "practice", "ann", Completion.APP, ("a",), NOW, NOW * 2)
     sessions = Sessions(pipeline, keyring)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from broker.vault.redis.pipeline import Reply
+from broker.vault.redis.store import Reply
 
 
 def parse_info(reply: Reply) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""The store as the rest of the vault sees it: commands of concurrent requests travel as one pipeline.
+"""One server as a store: commands of concurrent requests travel as one pipeline.
 
 Callers put a command down and wait; a single task per process takes everything that has gathered, sends it in one
 write and reads the answers in order. While a batch is on its way the next one gathers, so under load hundreds of
@@ -13,8 +13,8 @@ sent twice.
 import asyncio
 import traceback
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
 
 import hiredis
 import structlog
@@ -23,13 +23,11 @@ from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, Redi
 
 from broker.errors import StoreUnavailable
 from broker.vault.redis.connecting import Connect
+from broker.vault.redis.store import Argument, Reply
 from broker.vault.scripts import Script
 
-Argument = str | bytes | int | float
-Reply = Any
-"""bytes, int, ``None``, or a list of these: the store's RESP2 answer."""
-
 _MAX_BATCH: Final = 512
+_SCANNED_AT_ONCE: Final = 500
 
 log = structlog.get_logger(__name__)
 
@@ -91,6 +89,15 @@ class Pipeline:
                 return await self._submit(("EVAL", script.source, *tail))
         except ResponseError as error:
             raise _refused(error) from None
+
+    async def scan(self, pattern: str) -> AsyncIterator[list[str]]:
+        """All keys that match ``pattern``, page by page."""
+        cursor = b"0"
+        while True:
+            cursor, keys = await self.execute("SCAN", cursor, "MATCH", pattern, "COUNT", _SCANNED_AT_ONCE)
+            yield [key.decode() for key in keys]
+            if cursor == b"0":
+                return
 
     async def aclose(self) -> None:
         """Refuse new commands, fail those that wait, and close the connection."""
