@@ -66,6 +66,8 @@ class TokenResponse(Entry):
     access_token: Pointer = "/access_token"  # noqa: S105 - a JSON pointer
     refresh_token: Pointer = "/refresh_token"  # noqa: S105 - a JSON pointer
     expires_in: Pointer = "/expires_in"
+    refresh_token_expires_in: Pointer = "/refresh_token_expires_in"  # noqa: S105 - a JSON pointer
+    """Seconds that the refresh token lives; not in the RFC, but several providers say it there."""
     scope: Pointer = "/scope"
     token_type: Pointer = "/token_type"  # noqa: S105 - a JSON pointer
     error: Pointer = "/error"
@@ -85,13 +87,19 @@ class Refresh(Entry):
     seconds. ``strict``: the old one is dead at once. ``revoke_on_reuse``: using the old one ends the whole
     grant. ``unknown`` is treated as ``revoke_on_reuse``."""
     ahead: int = Field(default=300, ge=0)
-    """How long before its expiry a token in use is refreshed."""
+    """How long before its end an access token in use is refreshed, or a quarter of its life where that is less; and up
+    to an eighth of its life earlier, at random, so that tokens made together are not refreshed together."""
     grace: int = Field(default=0, ge=0)
     """With rotation ``grace``: how long the predecessor still works."""
     active_within: int = Field(default=86_400, ge=0)
-    """A connection used this lately is kept fresh; others are refreshed when somebody asks."""
+    """A connection that was used this lately is kept fresh ahead; the others are refreshed when somebody asks, and for
+    ``keepalive``. One that was never used counts from when it was made. 0: none is kept fresh."""
     keepalive: int = Field(default=2_592_000, ge=0)
-    """Idle connections are refreshed this often, so that the provider doesn't expire them."""
+    """The refresh token of a connection is used at least this often, also if nobody uses the connection, so that the
+    provider doesn't expire it; up to an eighth earlier, at random. Where the provider names the refresh token's own
+    end, a day before that. 0: only before that."""
+    max_concurrent: int = Field(default=16, ge=1)
+    """How many token requests the provider's token endpoint sees at once at most, from all replicas together."""
     default_expires_in: int | None = Field(default=None, gt=0)
     """Lifetime to assume where a refresh token came without ``expires_in``."""
 
