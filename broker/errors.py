@@ -26,6 +26,7 @@
     │   ├── NotSent                  nothing reached the provider (DNS, connect, TLS)
     │   ├── OutcomeUnknown           sent, but no readable answer came back
     │   └── ProviderBusy             the provider asked for patience (429, or 503 with Retry-After)
+    │       └── ProviderPaused       ... and is not asked before that, by nobody
     ├── AddressRefused               400 invalid_request: the egress guard refused an address
     ├── StoreUnavailable             503 store_unavailable
     │   └── SealBroken               ... a stored secret that can't be opened; the record is kept
@@ -216,6 +217,11 @@ class OutcomeUnknown(ProviderUnavailable):
 
 class ProviderBusy(ProviderUnavailable):
     """The provider asked for patience and did not process the request."""
+
+
+class ProviderPaused(ProviderBusy):
+    """The broker itself holds back: the provider asked for patience, fails, or has as much to do as it may. Nothing
+    was sent."""
 
 
 class AddressRefused(RequestError):

@@ -12,15 +12,19 @@ from broker.access.references import References
 from broker.access.tokens import BrokerTokens
 from broker.clock import Clock, system_clock
 from broker.connections.arrival import Arrivals
+from broker.connections.attempt import Attempts
 from broker.connections.authorization import Authorizations
 from broker.connections.bookkeeping import Bookkeeping
+from broker.connections.commits import Commits
 from broker.connections.completion import Completions
+from broker.connections.durability import Durability
 from broker.connections.giving_back import GivingBack
 from broker.connections.journey import Journey
 from broker.connections.lifecycle import Lifecycle
 from broker.connections.opening import Opening
 from broker.connections.refresh import Refresher
 from broker.connections.tokens import Tokens
+from broker.connections.turns import Turns
 from broker.errors import ConfigurationError
 from broker.observe.sink import Sink
 from broker.providers import Registry
@@ -28,12 +32,15 @@ from broker.settings import Settings
 from broker.settings.values import parse_keys
 from broker.upstream.egress import Egress
 from broker.upstream.facade import Upstream
+from broker.vault.admission import Admission
 from broker.vault.directory import Directory
 from broker.vault.documents import Documents
 from broker.vault.due import DueWork
 from broker.vault.journal import Journal
 from broker.vault.keyring import Keyring
+from broker.vault.leases import Leases
 from broker.vault.opening import open_store
+from broker.vault.parked import Parked
 from broker.vault.records import Records
 from broker.vault.redis.data_dir import ensure_keys, store_url
 from broker.vault.redis.store import Store
@@ -57,6 +64,8 @@ class Heart:
     providers: Registry
     upstream: Upstream
     records: Records
+    leases: Leases
+    parked: Parked
     directory: Directory
     due: DueWork
     revocations: Revocations
@@ -72,6 +81,7 @@ class Heart:
     completions: Completions
     tokens: Tokens
     refresher: Refresher
+    durability: Durability
     giving_back: GivingBack
     lifecycle: Lifecycle
 
@@ -79,10 +89,16 @@ class Heart:
         """Let refreshes and exchanges finish, for at most so many seconds, then let go of provider and store."""
         # At the same time, so that all of it ends by one moment: whoever ends this process waits no longer.
         unfinished = await asyncio.gather(
-            *(work.drain(work_ends_within) for work in (self.refresher, self.completions))
+            *(work.drain(work_ends_within) for work in (self.refresher, self.completions, self.durability))
         )
         if any(unfinished):
-            log.warning("work.unfinished", refreshes=unfinished[0], exchanges=unfinished[1], seconds=work_ends_within)
+            log.warning(
+                "work.unfinished",
+                refreshes=unfinished[0],
+                exchanges=unfinished[1],
+                unconfirmed=unfinished[2],
+                seconds=work_ends_within,
+            )
         await self.upstream.aclose()
         await self.store.aclose()
 
@@ -100,10 +116,15 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     retention = settings.events_retention
     journal = Journal(store, keep_milliseconds=retention.milliseconds, keep_events=retention.events)
     clients, broker_tokens = Clients(documents, clock), BrokerTokens(documents, clock)
+    leases, parked = Leases(store), Parked(store, keyring)
+    durability = Durability(records, clock)
+    turns = Turns(Admission(store), clock)
     journey = Journey(sessions, upstream, providers, clock, settings.public_url)
-    authorizations = Authorizations(records, upstream, clock)
+    authorizations = Authorizations(records, durability, upstream, clock)
     giving_back = GivingBack(records, siblings, revocations, upstream, providers, clock)
-    refresher = Refresher(records, upstream, providers, clock)
+    commits = Commits(records, parked, durability, upstream, clock)
+    attempts = Attempts(records, parked, commits, upstream, turns, clock)
+    refresher = Refresher(records, leases, attempts, upstream, providers, clock)
     withheld = [provider.name for provider in providers if provider.release == "proxy_only"]
     return Heart(
         settings=settings,
@@ -113,6 +134,8 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         providers=providers,
         upstream=upstream,
         records=records,
+        leases=leases,
+        parked=parked,
         directory=Directory(store, records),
         due=DueWork(store),
         revocations=revocations,
@@ -130,9 +153,10 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         ),
         tokens=Tokens(Releases(store, keyring), refresher, withheld, clock),
         refresher=refresher,
+        durability=durability,
         giving_back=giving_back,
         lifecycle=Lifecycle(
-            records, siblings, revocations, giving_back, authorizations, refresher, upstream, providers, clock
+            records, parked, siblings, revocations, giving_back, authorizations, refresher, upstream, providers, clock
         ),
     )
 

@@ -1,17 +1,19 @@
-"""One attempt under its lease: one POST, then commit before anything else is judged, or note what went wrong.
+"""One attempt under its lease: a turn at the provider, the intent, one POST; then commit, or note what went wrong.
 
-What the provider answered is committed first, fenced by the generation it replaces, and the commit is repeated until
-the store confirms it.
+A refresh token that is refused is not the end: first the record is read again, then every other token of the same
+grant is tried. Only when none works is the connection given up.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-import structlog
-
 from broker.clock import Clock
+from broker.connections import schedule
+from broker.connections.commits import Commits
 from broker.connections.persistence import until_stored
+from broker.connections.tenure import Tenure
+from broker.connections.turns import Turns
 from broker.connections.verdict import (
     GrantOver,
     access_token_expired,
@@ -20,30 +22,37 @@ from broker.connections.verdict import (
     fault_of,
     outcome_of,
     refresh_token_refused,
+    scopes_lost,
 )
 from broker.errors import (
     BrokerError,
+    NotSent,
     OutcomeUnknown,
     ProviderError,
+    ProviderPaused,
     ProviderRefused,
     ReauthRequired,
     UnusableToken,
 )
-from broker.models.connection import Account, Connection, Credential, Health, Status
+from broker.models.connection import Account, Connection, Credential, Status
 from broker.models.event import Event
-from broker.observe import metrics
+from broker.observe import metrics, steps
 from broker.providers import Provider
 from broker.upstream.facade import Upstream
 from broker.upstream.token_response import TokenSet
-from broker.vault.records import Lease, Records
+from broker.vault.parked import Parked
+from broker.vault.records import Records
 
 _ATTEMPTS_TO_NOTE: Final = 5
 """Writes of a failure before it is given up, within a second: unsettled, the intent would hold the next refresh up."""
-
 _SPENT_PERHAPS: Final = (OutcomeUnknown, UnusableToken)
 """After these the refresh token may be used up."""
+PATIENCE: Final = 5.0
+"""Seconds beyond the provider's own deadline that a refresh waits for others: for the lease, for a turn."""
 
-log = structlog.get_logger(__name__)
+
+class Overtaken(Exception):
+    """The lease was lost before anything was sent: another replica has taken over. Nothing is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +62,39 @@ class Attempt:
     connection: Connection
     credential: Credential
     provider: Provider
-    lease: Lease
+    token_endpoint: str
+    tenure: Tenure
     refused: bool
     """A caller says that the provider no longer accepts the access token."""
 
+    @property
+    def unknown_since(self) -> int | None:
+        """See :class:`Lease`."""
+        return self.tenure.lease.unknown_since
+
     def may_send(self, now: int) -> bool:
         """Whether sending the refresh token can do no harm: it was not sent before, or may be sent again."""
-        since = self.lease.unknown_since
+        since = self.unknown_since
         return since is None or self.provider.refresh.may_repeat(since=(now - since) / 1000)
 
 
 class Attempts:
     """Carries attempts out."""
 
-    def __init__(self, records: Records, upstream: Upstream, clock: Clock) -> None:
+    def __init__(
+        self, records: Records, parked: Parked, commits: Commits, upstream: Upstream, turns: Turns, clock: Clock
+    ) -> None:
         self._records = records
+        self._parked = parked
+        self._commits = commits
         self._upstream = upstream
+        self._turns = turns
         self._clock = clock
 
     async def carry_out(self, attempt: Attempt, request_id: str | None) -> None:
         """Refresh, and return once the new credential is stored; or the record has left its generation meanwhile.
 
+        :raises Overtaken: the lease was lost before anything was sent.
         :raises ReauthRequired: the grant is over, or only the person can tell.
         :raises ProviderError, ProviderUnavailable: it was refused, not sent, or its outcome is unknown.
         :raises StoreUnavailable: what went wrong could not be noted.
@@ -84,11 +105,12 @@ class Attempts:
             unknown = OutcomeUnknown("the outcome of an earlier refresh is unknown", retry_after=5)
             if connection.health.last_error is None:
                 await self._note_failure(attempt, unknown, request_id)
-            else:
-                await self._records.drop(attempt.lease)
             raise unknown
         try:
-            tokens = await self._ask_provider(attempt)
+            tokens, replaced = await self._obtain(attempt)
+        except ProviderPaused:
+            # Nothing happened that should be noted; it has been said when the pause began.
+            raise
         except BrokerError as caught:
             error = blameless(caught)
             metrics.refreshes.labels(provider.name, outcome_of(error)).inc()
@@ -99,7 +121,10 @@ class Attempts:
                 raise ReauthRequired("the connection has to be authorized again") from None
             raise error from None
         metrics.refreshes.labels(provider.name, "ok").inc()
-        await self._commit(attempt, tokens, request_id)
+        await steps.reached("refresh.answered")
+        await self._commits.commit(
+            connection, replaced, tokens, provider=provider, lease=attempt.tenure.lease, request_id=request_id
+        )
 
     async def _something_to_lose(self, attempt: Attempt) -> bool:
         """Whether the access token may still work, so that ending the grant would take something from somebody."""
@@ -125,23 +150,78 @@ class Attempts:
             secrets=attempt.credential.secrets,
         )
 
-    async def _ask_provider(self, attempt: Attempt) -> TokenSet:
-        connection, provider, secrets = attempt.connection, attempt.provider, attempt.credential.secrets
+    async def _obtain(self, attempt: Attempt) -> tuple[TokenSet, Credential]:
+        """New tokens, and the credential whose refresh token they were obtained with."""
+        connection, credential = attempt.connection, attempt.credential
         if connection.credential_type == "client_credentials":
-            return await self._upstream.client_credentials(
-                provider, connection.parameters, scopes=connection.requested_scopes, secrets=secrets
-            )
-        refresh_token = attempt.credential.refresh_token
-        if refresh_token is None:
+            return await self._app_token(attempt), credential
+        if credential.refresh_token is None:
             raise await self._verdict_without_refresh_token(attempt)
         try:
-            return await self._upstream.refresh(
-                provider, connection.parameters, refresh_token=refresh_token, scopes=connection.scopes, secrets=secrets
-            )
+            return await self._send(attempt, credential.refresh_token), credential
         except ProviderRefused as error:
+            if error.error == "invalid_scope" and not attempt.provider.refresh_params:
+                # No scope was asked for, so this is about those that were granted.
+                raise scopes_lost(connection.scopes) from None
             if error.error != "invalid_grant":
                 raise
-            raise refresh_token_refused(outcome_unknown=attempt.lease.unknown_since is not None) from None
+        for spare in await self._spares(attempt):
+            try:
+                return await self._send(attempt, spare), replace(credential, refresh_token=spare)
+            except ProviderRefused as error:
+                if error.error != "invalid_grant":
+                    raise
+        ends = connection.refresh_token_expires_at
+        raise refresh_token_refused(
+            outcome_unknown=attempt.unknown_since is not None, expired=ends is not None and ends <= self._clock()
+        )
+
+    async def _send(self, attempt: Attempt, refresh_token: str) -> TokenSet:
+        connection, provider, tenure = attempt.connection, attempt.provider, attempt.tenure
+        async with self._turns.turn(provider, where=attempt.token_endpoint, patience=provider.timeout + PATIENCE):
+            if not await tenure.intend(started=self._clock()):
+                raise Overtaken
+            await steps.reached("refresh.intended")
+            try:
+                return await self._upstream.refresh(
+                    provider,
+                    connection.parameters,
+                    refresh_token=refresh_token,
+                    scopes=connection.scopes,
+                    secrets=attempt.credential.secrets,
+                    permit=lambda: tenure.permits,
+                )
+            except NotSent:
+                if tenure.permits:
+                    raise
+                raise Overtaken from None
+
+    async def _app_token(self, attempt: Attempt) -> TokenSet:
+        connection, provider = attempt.connection, attempt.provider
+        async with self._turns.turn(provider, where=attempt.token_endpoint, patience=provider.timeout + PATIENCE):
+            return await self._upstream.client_credentials(
+                provider,
+                connection.parameters,
+                scopes=connection.requested_scopes,
+                secrets=attempt.credential.secrets,
+            )
+
+    async def _spares(self, attempt: Attempt) -> list[str]:
+        """Other refresh tokens of the grant: obtained by who came too late, and the one that was replaced last.
+
+        Only asked for when the connection's own is refused, so that nothing is risked by trying them.
+        """
+        connection, credential = attempt.connection, attempt.credential
+        current = await until_stored(
+            lambda: self._records.read(connection.id), what=f"record of {connection.id}", attempts=_ATTEMPTS_TO_NOTE
+        )
+        if current is None or current.generation != connection.generation:
+            # Refused because it is already replaced; noting the refusal finds that out, too.
+            return []
+        found = dict.fromkeys(await self._parked.candidates(connection))
+        if credential.previous_refresh_token is not None:
+            found[credential.previous_refresh_token] = None
+        return [token for token in found if token != credential.refresh_token]
 
     async def _verdict_without_refresh_token(self, attempt: Attempt) -> BrokerError:
         """What is wrong with a credential that can't be refreshed.
@@ -162,51 +242,22 @@ class Attempts:
             return ReauthRequired("there is no refresh token, and the provider can't be asked about the access token")
         return ProviderError("the provider gave no refresh token, and it still accepts the access token")
 
-    async def _commit(self, attempt: Attempt, tokens: TokenSet, request_id: str | None) -> None:
-        before, now = attempt.connection, self._clock()
-        after = replace(
-            before,
-            generation=before.generation + 1,
-            scopes=tokens.scopes,
-            provider_data={**before.provider_data, **tokens.provider_data},
-            access_token_expires_at=tokens.expires_at,
-            updated_at=now,
-            health=Health(last_checked_at=before.health.last_checked_at, last_refreshed_at=now),
-        )
-        credential = rotated(attempt.credential, tokens)
-        event = self._event("credential.refreshed", before, request_id, {"generation": after.generation})
-        # The new refresh token exists only here: giving up would lose the account. The write is fenced and marked
-        # as this attempt's, so repeating one whose answer was lost changes nothing.
-        stored = await until_stored(
-            lambda: self._records.replace(before, after, credential, event, lease=attempt.lease),
-            what=f"refreshed credential of {before.id}",
-        )
-        if not stored:
-            await self._superseded(attempt, credential)
-
-    async def _superseded(self, attempt: Attempt, credential: Credential) -> None:
-        current = await self._records.read(attempt.connection.id)
-        log.warning("refresh.superseded", connection_id=attempt.connection.id)
-        if current is None or current.status is Status.REVOKED:
-            if attempt.provider.revoking_ends_grant:
-                # Whoever disconnected has revoked the whole grant already, or spared it for another connection.
-                return
-            # Disconnected while the provider answered: what it just issued is nobody's and is given back.
-            await self._upstream.revoke(
-                attempt.provider,
-                attempt.connection.parameters,
-                access_token=credential.access_token,
-                refresh_token=credential.refresh_token,
-            )
-
     async def _note_failure(self, attempt: Attempt, error: BrokerError, request_id: str | None) -> bool:
         """Note what went wrong; ``False`` if the record left its generation meanwhile."""
         before, now, dead = attempt.connection, self._clock(), isinstance(error, GrantOver)
-        fault = fault_of(error, at=now)
+        fault, failures = fault_of(error, at=now), before.health.consecutive_failures + 1
         health = replace(
             before.health,
-            consecutive_failures=before.health.consecutive_failures + 1,
+            consecutive_failures=failures,
             last_error=fault,
+            next_refresh_at=schedule.after_failure(
+                before,
+                attempt.provider,
+                error,
+                failures=failures,
+                now=now,
+                has_refresh_token=attempt.credential.refresh_token is not None,
+            ),
         )
         event_type = "connection.reauth_required" if dead else "credential.refresh_failed"
         event = self._event(event_type, before, request_id, {"reason": fault.code})
@@ -217,10 +268,10 @@ class Attempts:
                 health=health,
                 updated_at=now,
                 event=event,
-                lease=attempt.lease,
+                lease=attempt.tenure.lease,
                 # The provider read the request and said no, or never saw it: the refresh token is as it was, unless an
                 # earlier request has used it up.
-                settles_intent=not isinstance(error, _SPENT_PERHAPS) and attempt.lease.unknown_since is None,
+                settles_intent=not isinstance(error, _SPENT_PERHAPS) and attempt.unknown_since is None,
             ),
             what=f"failed refresh of {before.id}",
             attempts=_ATTEMPTS_TO_NOTE,
@@ -237,13 +288,3 @@ class Attempts:
             request_id=request_id,
             data={"provider": connection.provider, **data},
         )
-
-
-def rotated(before: Credential, tokens: TokenSet) -> Credential:
-    """The credential after a refresh: the old refresh token stays when none came (RFC 6749 §6).
-
-    The replaced one is kept beside the new one until that has worked once.
-    """
-    if tokens.refresh_token is None or tokens.refresh_token == before.refresh_token:
-        return Credential(tokens.access_token, before.refresh_token)
-    return Credential(tokens.access_token, tokens.refresh_token, before.refresh_token)

@@ -7,6 +7,8 @@ from typing import Any, Final
 import structlog
 
 from broker.clock import Clock
+from broker.connections import schedule
+from broker.connections.durability import Durability
 from broker.connections.persistence import until_stored
 from broker.errors import Conflict, NotFound
 from broker.models.connection import Account, Connection, Credential, Health, Minted, Status
@@ -17,7 +19,7 @@ from broker.providers import Provider
 from broker.upstream.endpoints import Endpoints
 from broker.upstream.facade import Upstream
 from broker.upstream.token_response import TokenSet
-from broker.vault.records import Records
+from broker.vault.records import Records, Written
 
 _ATTEMPTS: Final = 8
 """Writes of a new connection before it is given up: some five seconds, while a person waits."""
@@ -63,8 +65,9 @@ class AccountChanged(Conflict):
 class Authorizations:
     """Turns token answers into connections."""
 
-    def __init__(self, records: Records, upstream: Upstream, clock: Clock) -> None:
+    def __init__(self, records: Records, durability: Durability, upstream: Upstream, clock: Clock) -> None:
         self._records = records
+        self._durability = durability
         self._upstream = upstream
         self._clock = clock
 
@@ -83,11 +86,12 @@ class Authorizations:
         credential = Credential(tokens.access_token, tokens.refresh_token)
         if wanted.renews is None:
             event = self._event("connection.created", fresh, wanted)
-            await until_stored(
-                lambda: self._records.create(fresh, credential, event),
-                what=f"new {fresh.id}",
-                attempts=_ATTEMPTS,
-            )
+
+            async def create() -> Written:
+                return await self._records.create(fresh, credential, event)
+
+            written = await until_stored(create, what=f"new {fresh.id}", attempts=_ATTEMPTS)
+            self._durability.follow(fresh, written, create)
         else:
             fresh = await self._renew(wanted, fresh, credential)
         metrics.connections_made.labels(provider.name).inc()
@@ -150,8 +154,14 @@ class Authorizations:
             metadata=wanted.metadata or before.metadata,
         )
         event = self._event("connection.renewed", after, wanted)
-        if not await self._records.replace(before, after, credential, event):
+
+        async def renew() -> Written:
+            return await self._records.replace(before, after, credential, event)
+
+        written = await renew()
+        if not written.stored:
             return None
+        self._durability.follow(after, written, renew)
         await self._records.index(after, formerly=before)
         return after
 
@@ -159,7 +169,7 @@ class Authorizations:
         self, wanted: Wanted, tokens: TokenSet, account: Account | None, endpoints: Endpoints
     ) -> Connection:
         now = self._clock()
-        return Connection(
+        connection = Connection(
             id=new_id("con"),
             tenant=wanted.tenant,
             provider=wanted.provider.name,
@@ -179,8 +189,13 @@ class Authorizations:
             label=wanted.label,
             metadata=wanted.metadata,
             access_token_expires_at=tokens.expires_at,
+            refresh_token_expires_at=tokens.refresh_token_expires_at,
             health=Health(last_checked_at=now if account else None, last_refreshed_at=now),
         )
+        due = schedule.after_success(
+            connection, wanted.provider, now=now, has_refresh_token=tokens.refresh_token is not None
+        )
+        return replace(connection, health=replace(connection.health, next_refresh_at=due))
 
     def _event(self, event_type: str, connection: Connection, wanted: Wanted) -> Event:
         return Event(

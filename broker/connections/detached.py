@@ -15,12 +15,16 @@ class Detached(Generic[Result]):
 
     async def join(self, key: Hashable, start: Callable[[], Coroutine[Any, Any, Result]]) -> Result:
         """The result of what runs under ``key``, started if nothing does. Giving up the wait cancels nothing."""
+        return await asyncio.shield(self.start(key, start))
+
+    def start(self, key: Hashable, start: Callable[[], Coroutine[Any, Any, Result]]) -> "asyncio.Task[Result]":
+        """The task that runs under ``key``, started if nothing does."""
         task = self._running.get(key)
         if task is None:
             task = asyncio.create_task(start(), name=f"detached {key}")
             self._running[key] = task
             task.add_done_callback(lambda done: self._finished(key, done))
-        return await asyncio.shield(task)
+        return task
 
     async def drain(self, seconds: float) -> int:
         """Wait for everything that runs; answers how many were still running after ``seconds``."""

@@ -56,17 +56,25 @@ class GivingBack:
         """
         ending = await self._obstacle(job)
         if ending is None:
-            outcome = await self._upstream.revoke(
-                self._providers.get(job.provider),
-                job.parameters,
-                access_token=job.access_token,
-                refresh_token=job.refresh_token,
-            )
-            ending = Ending(outcome.outcome, outcome.status, outcome.detail or None)
+            ending = await self._revoke(job)
         await self.note(job.connection_id, ending, client_id=client_id, request_id=request_id)
         if ending.outcome != "pending":
             await self._revocations.drop(job.connection_id)
         return ending
+
+    async def _revoke(self, job: Job) -> Ending:
+        """Revoke the job's tokens; what is said of the own ones counts, unless another has to be tried again."""
+        provider = self._providers.get(job.provider)
+        own = await self._upstream.revoke(
+            provider, job.parameters, access_token=job.access_token, refresh_token=job.refresh_token
+        )
+        endings = [Ending(own.outcome, own.status, own.detail or None)]
+        for refresh_token in job.parked:
+            other = await self._upstream.revoke(
+                provider, job.parameters, access_token=None, refresh_token=refresh_token
+            )
+            endings.append(Ending(other.outcome, other.status, other.detail or None))
+        return next((ending for ending in endings if ending.outcome == "pending"), endings[0])
 
     async def give_up(self, connection_id: str) -> None:
         """Note that the day of a revocation is over, if nothing else came of it, and forget that it was due."""

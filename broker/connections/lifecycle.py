@@ -1,5 +1,6 @@
 """A connection's life outside of browsers and fetches: made without a person, refreshed on demand, tested, ended."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -24,6 +25,7 @@ from broker.observe import metrics
 from broker.providers import Registry
 from broker.upstream.facade import Upstream
 from broker.upstream.parameters import check_parameters, check_scopes
+from broker.vault.parked import Parked
 from broker.vault.records import Records
 from broker.vault.revocations import Job, Revocations
 from broker.vault.siblings import Siblings
@@ -42,6 +44,7 @@ class Lifecycle:
     def __init__(
         self,
         records: Records,
+        parked: Parked,
         siblings: Siblings,
         revocations: Revocations,
         giving_back: GivingBack,
@@ -52,6 +55,7 @@ class Lifecycle:
         clock: Clock,
     ) -> None:
         self._records = records
+        self._parked = parked
         self._siblings = siblings
         self._revocations = revocations
         self._giving_back = giving_back
@@ -169,7 +173,7 @@ class Lifecycle:
             connection, credential = found
             if connection.status is Status.REVOKED:
                 return unconfirmed
-            job = _job(connection, credential)
+            job = _job(connection, credential, await self._parked.candidates(connection))
             event = self._event(connection, client_id, request_id)
             try:
                 if await self._revocations.disconnect(
@@ -217,7 +221,7 @@ class Lifecycle:
         )
 
 
-def _job(connection: Connection, credential: Credential | None) -> Job | Ending:
+def _job(connection: Connection, credential: Credential | None, parked: Sequence[str]) -> Job | Ending:
     if credential is None:
         return _NOTHING_TO_REVOKE
     return Job(
@@ -226,4 +230,5 @@ def _job(connection: Connection, credential: Credential | None) -> Job | Ending:
         parameters=connection.parameters,
         access_token=credential.access_token,
         refresh_token=credential.refresh_token,
+        parked=tuple(parked),
     )

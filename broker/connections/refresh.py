@@ -1,45 +1,40 @@
 """The one refresh: exactly one request to the provider, whoever asks and however many replicas.
 
-    join what runs here → lease in the store → re-read → note the intent, durably → one POST → commit → judge → release
+    join what runs here → lease in the store → a turn at the provider → note the intent, durably → one POST → commit
+    → judge → release
 
 The steps run in a task of their own: a caller that gives up, or a server that shuts down gracefully, does not stop
 them. What happens under the lease is in ``attempt``.
 """
 
 import asyncio
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from broker.clock import Clock
-from broker.connections.attempt import Attempt, Attempts
+from broker.connections.attempt import PATIENCE, Attempt, Attempts, Overtaken
 from broker.connections.authorization import minted_by
 from broker.connections.detached import Detached
 from broker.connections.persistence import until_stored
+from broker.connections.tenure import Tenure
 from broker.connections.verdict import blameless
-from broker.errors import (
-    BrokerError,
-    Conflict,
-    NotFound,
-    ProviderUnavailable,
-    ReauthRequired,
-    StoreUnavailable,
-)
+from broker.errors import BrokerError, Conflict, NotFound, ProviderUnavailable, ReauthRequired
 from broker.models.connection import Connection, Credential, Status, unusable
 from broker.models.ids import new_id
+from broker.observe import steps
 from broker.providers import Provider, Registry
 from broker.upstream.facade import Upstream
-from broker.vault.records import Lease, Records
+from broker.vault.leases import Lease, Leases
+from broker.vault.records import Records
 
-_LEASE_RENEWED_EVERY: Final = 4.0
 _WAITS: Final = (0.01, 0.02, 0.04, 0.06)
 """Seconds between looks at a refresh that another process does; the last one repeats."""
 _ATTEMPTS: Final = 2
 """At taking the lease: one answer may be lost. What a lost one took would block the connection until it runs out."""
+_BEGINNINGS: Final = 5
+"""How often one call begins anew because its lease was lost before anything was sent."""
 _MOMENTS_AGO: Final = 60_000
 """Milliseconds."""
-_PATIENCE: Final = 5.0
-"""Seconds beyond the provider's own deadline that a caller waits for a refresh."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,17 +66,20 @@ class Refresher:
     def __init__(
         self,
         records: Records,
+        leases: Leases,
+        attempts: Attempts,
         upstream: Upstream,
         providers: Registry,
         clock: Clock,
     ) -> None:
         self._records = records
+        self._leases = leases
+        self._attempts = attempts
         self._upstream = upstream
         self._providers = providers
         self._clock = clock
-        self._attempts = Attempts(records, upstream, clock)
         self._running: Detached[None] = Detached()
-        self._longest_wait = max((provider.timeout for provider in providers), default=0.0) + _PATIENCE
+        self._longest_wait = max((provider.timeout for provider in providers), default=0.0) + PATIENCE
 
     async def refresh(
         self,
@@ -115,7 +113,16 @@ class Refresher:
         """Let running refreshes finish; answers how many did not within ``seconds``."""
         return await self._running.drain(seconds)
 
-    async def _refresh(self, asked: "_Asked", request_id: str | None) -> None:
+    async def _refresh(self, asked: _Asked, request_id: str | None) -> None:
+        for _ in range(_BEGINNINGS):
+            try:
+                return await self._begin(asked, request_id)
+            except Overtaken:
+                # Somebody else has the lease now: what they make of it is what was asked for.
+                continue
+        raise ProviderUnavailable("other replicas keep taking this refresh over", retry_after=1)
+
+    async def _begin(self, asked: _Asked, request_id: str | None) -> None:
         found = await self._records.read_with_credential(asked.connection_id)
         if found is None:
             raise NotFound("no such connection")
@@ -127,25 +134,19 @@ class Refresher:
         if asked.in_vain(connection, credential, self._clock()):
             return
         try:
-            provider = await self._minting_provider(connection)
+            provider, token_endpoint = await self._minting_provider(connection)
         except BrokerError as error:
             raise blameless(error) from None
-        lease = await self._acquire(connection, credential, patience=provider.timeout + _PATIENCE)
-        if lease is None:
+        tenure = await self._acquire(connection, patience=provider.timeout + PATIENCE)
+        if tenure is None:
             return
-        attempt = Attempt(connection, credential, provider, lease, refused=asked.refused)
-        renewal = asyncio.create_task(self._keep(lease), name=f"lease {connection.id}")
-        try:
+        async with tenure:
+            await steps.reached("refresh.leased")
+            attempt = Attempt(connection, credential, provider, token_endpoint, tenure, refused=asked.refused)
             await self._attempts.carry_out(attempt, request_id)
-        except BaseException:
-            # Mostly given back by then; who was cut short must not hold others up until it runs out.
-            with suppress(StoreUnavailable):
-                await self._records.drop(lease)
-            raise
-        finally:
-            renewal.cancel()
 
-    async def _minting_provider(self, connection: Connection) -> Provider:
+    async def _minting_provider(self, connection: Connection) -> tuple[Provider, str]:
+        """The provider that the credential came from, and the address of its token endpoint."""
         if connection.provider not in self._providers:
             raise Conflict("the connection's provider is no longer in the providers file")
         provider = self._providers.get(connection.provider)
@@ -153,24 +154,21 @@ class Refresher:
         if minted_by(provider, endpoints) != connection.minted:
             # Sent elsewhere, or with another app's credentials, the refresh token would be leaked or refused.
             raise ReauthRequired("the provider is configured with another OAuth app than the one that was authorized")
-        return provider
+        return provider, endpoints.token.url
 
-    async def _acquire(self, connection: Connection, credential: Credential, *, patience: float) -> Lease | None:
+    async def _acquire(self, connection: Connection, *, patience: float) -> Tenure | None:
         """The lease, or ``None`` if the connection has left its generation meanwhile."""
         owner = new_id("lease")
-        intent = None
-        if credential.refresh_token is not None:
-            intent = {"generation": connection.generation, "owner": owner, "started": self._clock()}
         loop = asyncio.get_running_loop()
         until, looks = loop.time() + patience, 0
-        while loop.time() < until:
+        while (asked_at := loop.time()) < until:
             lease = await until_stored(
-                lambda: self._records.lease(connection, owner, intent),
+                lambda: self._leases.take(connection, owner),
                 what=f"lease on {connection.id}",
                 attempts=_ATTEMPTS,
             )
             if isinstance(lease, Lease):
-                return lease
+                return Tenure(self._leases, lease, connection, asked_at=asked_at)
             if lease == "newer":
                 return None
             if lease == "gone":
@@ -178,10 +176,3 @@ class Refresher:
             await asyncio.sleep(_WAITS[min(looks, len(_WAITS) - 1)])
             looks += 1
         raise ProviderUnavailable("another refresh of this connection is still under way", retry_after=1)
-
-    async def _keep(self, lease: Lease) -> None:
-        while True:
-            await asyncio.sleep(_LEASE_RENEWED_EVERY)
-            # A lease that can't be renewed only costs exclusiveness; the generation still fences the write.
-            with suppress(StoreUnavailable):
-                await self._records.renew(lease)

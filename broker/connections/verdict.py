@@ -1,5 +1,8 @@
 """What a failed refresh means: for the connection, for its health, for the metrics. Pure."""
 
+from collections.abc import Sequence
+from typing import Final
+
 from broker.errors import (
     AddressRefused,
     BrokerError,
@@ -11,6 +14,8 @@ from broker.errors import (
     ReauthRequired,
 )
 from broker.models.connection import Fault
+
+_LONGEST_LIST: Final = 200
 
 
 class GrantOver(ReauthRequired):
@@ -25,14 +30,32 @@ class GrantOver(ReauthRequired):
         """What ``health.last_error`` says."""
 
 
-def refresh_token_refused(*, outcome_unknown: bool) -> GrantOver:
-    """The token endpoint answered ``invalid_grant`` to a refresh token.
+def refresh_token_refused(*, outcome_unknown: bool, expired: bool) -> GrantOver:
+    """The token endpoint answered ``invalid_grant`` to every refresh token that there is.
 
     :param outcome_unknown: an earlier refresh of the same token was begun, and nobody knows how it ended.
+    :param expired: the provider had named an end for the refresh token, and that is over.
     """
+    if expired:
+        return GrantOver("refresh_token_expired", "the refresh token's time, as the provider had named it, is over")
     if outcome_unknown:
         return GrantOver("refresh_outcome_unknown", "an interrupted refresh may have used the refresh token up")
     return GrantOver("revoked_at_provider", "the provider no longer accepts the refresh token")
+
+
+def grants_crossed() -> GrantOver:
+    """A token that came late was stored, and the provider had ended its grant because of a second request."""
+    return GrantOver("refresh_outcome_unknown", "two refreshes crossed, and the provider ended the grant")
+
+
+def scopes_lost(scopes: Sequence[str]) -> GrantOver:
+    """The provider no longer grants these scopes."""
+    return GrantOver("scope_lost", "the provider no longer grants: " + " ".join(scopes)[:_LONGEST_LIST])
+
+
+def scopes_gone(before: Sequence[str], after: Sequence[str]) -> bool:
+    """Whether nothing is left of what a connection was allowed to do."""
+    return bool(before) and not set(before) & set(after)
 
 
 def access_token_refused() -> GrantOver:

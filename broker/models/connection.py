@@ -48,7 +48,7 @@ class Health:
         """``healthy``, ``degraded``, ``unhealthy`` or ``unknown`` (never checked nor refreshed)."""
         if connection_status is not Status.ACTIVE:
             return "unhealthy"
-        if self.consecutive_failures:
+        if self.consecutive_failures or self.last_error is not None:
             return "degraded"
         if self.last_checked_at is None and self.last_refreshed_at is None:
             return "unknown"

@@ -33,6 +33,11 @@ refreshes: Final = Counter(
     ["provider", "outcome"],
     registry=_registry,
 )
+commits_unconfirmed: Final = Counter(
+    "broker_commits_unconfirmed_total",
+    "Credentials that too few replicas of the store had in time; repeated until they have them.",
+    registry=_registry,
+)
 connections_made: Final = Counter(
     "broker_connections_made_total", "Connections made or renewed.", ["provider"], registry=_registry
 )

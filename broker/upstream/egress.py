@@ -5,7 +5,7 @@ import re
 import socket
 import ssl
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -46,11 +46,16 @@ class InboundResponse:
     body: bytes = field(repr=False)
 
 
+class _WithheldError(Exception):
+    """The request may not be sent any more."""
+
+
 class _Progress:
     """How far one request got, which decides what its failure means."""
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, permit: Callable[[], bool]) -> None:
         self._host = host
+        self._permit = permit
         self._stream: Any = None
         self.sent = False
 
@@ -59,7 +64,10 @@ class _Progress:
         match event.rpartition("."):
             case (step, _, "started") if step.endswith("send_request_headers"):
                 # From here on the provider may have seen the request; a proxy's CONNECT doesn't count.
-                self.sent = self.sent or info["request"].method != b"CONNECT"
+                if info["request"].method != b"CONNECT":
+                    if not self._permit():
+                        raise _WithheldError
+                    self.sent = True
             case (step, _, "complete") if step.endswith("connect_tcp"):
                 self._stream = info["return_value"]
             case (step, _, "failed") if step.endswith("start_tls"):
@@ -102,8 +110,17 @@ class Egress:
             limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0),
         )
 
-    async def send(self, request: OutboundRequest, *, deadline: float, trusted: bool) -> InboundResponse:
+    async def send(
+        self,
+        request: OutboundRequest,
+        *,
+        deadline: float,
+        trusted: bool,
+        permit: Callable[[], bool] = lambda: True,
+    ) -> InboundResponse:
         """Send ``request`` and read the whole answer within ``deadline`` seconds. A redirect is an answer.
+
+        ``permit``: asked when the connection stands, at the last moment before the request leaves.
 
         ``trusted``: the operator wrote this host. All others are resolved here, checked, and dialled at
         exactly the addresses that were checked, while TLS and ``Host`` keep the name.
@@ -111,18 +128,20 @@ class Egress:
         Raises:
             AddressRefused: the address may not be called. Nothing was sent.
             InvalidRequest: a header can't be sent as it is. Nothing was sent.
-            NotSent: DNS, connecting or TLS failed or took too long.
+            NotSent: DNS, connecting or TLS failed or took too long, or ``permit`` said no.
             OutcomeUnknown: the request left, but no whole answer came back.
         """
         url = parse_address(request.url)
         for name, value in request.headers.items():
             if not _HEADER_VALUE.fullmatch(value):
                 raise InvalidRequest(f"the header {name} would hold characters that a header can't have")
-        progress = _Progress(url.host)
+        progress = _Progress(url.host, permit)
         try:
             async with asyncio.timeout(deadline):
                 targets = [url] if trusted else await self._pinned(url)
                 return await self._first_reached(request, url, targets, deadline, progress)
+        except _WithheldError:
+            raise NotSent("the right to send the request ended before it left") from None
         except (TimeoutError, httpx2.HTTPError, OSError) as error:
             raise progress.failure(error) from None
 

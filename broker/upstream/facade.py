@@ -1,6 +1,6 @@
 """The calls that the heart makes to providers. Nothing but composition: each step is a room of its own."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Self
 
 from broker.clock import Clock
@@ -100,11 +100,19 @@ class Upstream:
         refresh_token: str,
         scopes: Sequence[str],
         secrets: Collection[str] = (),
+        permit: Callable[[], bool] = lambda: True,
     ) -> TokenSet:
         """One refresh, one POST; see :func:`refresh_token.refresh`."""
         endpoints = await self.endpoints(provider, parameters)
         return await refresh_token_grant(
-            self._egress, self._clock, provider, endpoints, refresh_token=refresh_token, scopes=scopes, secrets=secrets
+            self._egress,
+            self._clock,
+            provider,
+            endpoints,
+            refresh_token=refresh_token,
+            scopes=scopes,
+            secrets=secrets,
+            permit=permit,
         )
 
     async def client_credentials(

@@ -1,7 +1,7 @@
 """What all grants share: one POST to the token endpoint (RFC 6749 §3.2), built, sent and read."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from urllib.parse import urlencode
 
@@ -45,16 +45,17 @@ async def request_token(
     *,
     requested_scopes: Sequence[str],
     secrets: Collection[str] = (),
+    permit: Callable[[], bool] = lambda: True,
 ) -> TokenSet:
     """Send one token request and read the answer. ``secrets``: what else no error may repeat, for a provider
-    knows more of a connection than what this request holds.
+    knows more of a connection than what this request holds. ``permit``: see :meth:`Egress.send`.
 
     Raises:
         NotSent, AddressRefused, InvalidRequest: the request never left.
         OutcomeUnknown, ProviderBusy, ProviderRefused, ProviderError: see :func:`parse_token_response`.
     """
     request, asked_at = build_request(provider, endpoints, fields), clock()
-    answer = await egress.send(request, deadline=provider.timeout, trusted=endpoints.token.trusted)
+    answer = await egress.send(request, deadline=provider.timeout, trusted=endpoints.token.trusted, permit=permit)
     unspeakable = [*secrets, *(fields[name] for name in _SECRET_FIELDS if name in fields)]
     unspeakable.append(request.headers.get("authorization", ""))
     if provider.client_secret is not None:

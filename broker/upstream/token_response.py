@@ -47,6 +47,8 @@ class TokenSet:
     """Seconds the access token lives; ``None``: the provider names no end."""
     scopes: tuple[str, ...]
     """What was granted; what was asked for, where the answer doesn't say (RFC 6749 §5.1)."""
+    refresh_token_expires_in: int | None = None
+    """Seconds the refresh token lives; ``None``: the provider names no end."""
     provider_data: Mapping[str, object] = field(default_factory=dict)
     """The fields that the entry wants kept."""
     token_type: str = "Bearer"  # noqa: S105 - the name of a type
@@ -57,6 +59,12 @@ class TokenSet:
     def expires_at(self) -> int | None:
         """When the access token ends (ms), rather too early than too late; ``None``: the provider names no end."""
         return None if self.expires_in is None else self.asked_at + self.expires_in * 1000
+
+    @property
+    def refresh_token_expires_at(self) -> int | None:
+        """When the refresh token ends (ms), as :attr:`expires_at`."""
+        lifetime = self.refresh_token_expires_in
+        return None if lifetime is None else self.asked_at + lifetime * 1000
 
 
 def parse_token_response(
@@ -99,6 +107,7 @@ def parse_token_response(
         scopes=tuple(
             scope for scope in _scopes(provider, document, requested_scopes) if not unspeakable.repeated_in(scope)
         ),
+        refresh_token_expires_in=_known_lifetime(lookup(document, provider.token_response.refresh_token_expires_in)),
         provider_data=_kept(document, provider.token_response.keep, unspeakable),
     )
 
@@ -127,17 +136,20 @@ def _token(value: object) -> str | None:
 
 
 def _lifetime(value: object) -> int | None:
+    return None if value is None else _known_lifetime(value) or CAUTIOUS_LIFETIME
+
+
+def _known_lifetime(value: object) -> int | None:
+    """Whole seconds, at least one; ``None`` for what is no such number."""
     match value:
-        case None:
-            return None
         case str() if _NUMBER.fullmatch(value.strip()):
             seconds: float = float(value)
         case int() | float() if not isinstance(value, bool):
             seconds = value
         case _:
-            return CAUTIOUS_LIFETIME
+            return None
     # Compared before it is converted: NaN compares false, infinity is too much, an int may exceed any float.
-    return min(int(seconds), _MAX_LIFETIME) if 1 <= seconds < math.inf else CAUTIOUS_LIFETIME
+    return min(int(seconds), _MAX_LIFETIME) if 1 <= seconds < math.inf else None
 
 
 def _scopes(provider: Provider, document: dict[str, object], requested: Sequence[str]) -> tuple[str, ...]:

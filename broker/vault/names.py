@@ -24,6 +24,11 @@ def lease(connection_id: str) -> str:
     return f"{record(connection_id)}:lease"
 
 
+def parked(connection_id: str) -> str:
+    """List: sealed credentials of the connection that came too late, newest first."""
+    return f"{record(connection_id)}:parked"
+
+
 def revocation(connection_id: str) -> str:
     """String: the sealed credential of a disconnected connection, until the provider took it back."""
     return f"{record(connection_id)}:revocation"

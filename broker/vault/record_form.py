@@ -30,7 +30,7 @@ def fields_of(keyring: Keyring, connection: Connection, credential: Credential) 
         "refresh_token": credential.refresh_token,
         "previous_refresh_token": credential.previous_refresh_token,
         # Whoever can write to the store, but has no key, must not redirect what is sealed.
-        "destination": _destination(connection),
+        "destination": destination(connection),
     }
     sealed_rest = json.dumps({k: v for k, v in rest.items() if v is not None}).encode()
     return {
@@ -57,7 +57,7 @@ def credential_of(keyring: Keyring, connection: Connection, sealed_access: bytes
     :raises SealBroken: they don't open, or would be sent elsewhere than they were sealed for.
     """
     rest = json.loads(keyring.open(_place(connection, "secrets"), sealed_rest))
-    if rest.get("destination") != _destination(connection):
+    if rest.get("destination") != destination(connection):
         raise SealBroken(f"where the secrets of {connection.id} may be sent is not what was sealed with them")
     access = keyring.open(_place(connection, "access_token"), sealed_access)
     return Credential(access.decode(), rest.get("refresh_token"), rest.get("previous_refresh_token"))
@@ -101,8 +101,8 @@ def _place(connection: Connection, field: Literal["access_token", "secrets"]) ->
     )
 
 
-def _destination(connection: Connection) -> str:
-    """A digest of what decides where a refresh token is sent."""
+def destination(connection: Connection) -> str:
+    """A digest of what decides where a refresh token is sent; sealed with it."""
     parts = [connection.minted.issuer, connection.minted.client_id, dict(connection.parameters)]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 

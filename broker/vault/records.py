@@ -3,34 +3,38 @@
 What stands in the hash, and how, is in ``record_form``.
 """
 
+import asyncio
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Final
 
 from broker.errors import StoreUnavailable
 from broker.models.connection import Connection, Credential, Ending, Health, Status
 from broker.models.event import Event
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring
+from broker.vault.leases import Lease
 from broker.vault.record_form import SECRET, SHOWN, connection_of, credential_of, fields_of, health_json
 from broker.vault.redis.store import Argument, Store
 from broker.vault.siblings import account_index
 from broker.vault.stored import made_from
 
 _NOT_REFRESHED: Final = frozenset({"st", "l"})
-_LEASE_MILLISECONDS: Final = 15_000
+_HEALED: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
-    """The right to refresh one generation of a connection, until it runs out or is dropped."""
+class Written:
+    """What became of a new credential in the store."""
 
-    connection_id: str
-    owner: str
-    unknown_since: int | None
-    """When an earlier refresh of this generation was begun (ms) of which nobody knows how it ended, or ``None``."""
+    stored: bool
+    """``False``: the record left the generation that was to be replaced; nothing changed."""
+    healed: bool
+    """Somebody had declared the grant over; this write took that back."""
+    confirmed: "asyncio.Future[bool]"
+    """Whether as many replicas have it as ``BROKER_STORE_WAIT_REPLICAS`` asks for; known a moment later."""
 
 
 class Records:
@@ -40,16 +44,22 @@ class Records:
         self._store = store
         self._keyring = keyring
 
-    async def create(self, connection: Connection, credential: Credential, event: Event) -> None:
+    async def create(self, connection: Connection, credential: Credential, event: Event) -> Written:
         """Store a new connection with its event, then list it. Repeating it changes nothing."""
-        await self._store.run(
+        written = await self._store.commit(
             scripts.CREATE,
-            [names.record(connection.id), names.outbox(connection.id)],
-            [event.encode(), *_flat(fields_of(self._keyring, connection, credential))],
+            [names.record(connection.id), names.outbox(connection.id), names.due(connection.id)],
+            [
+                connection.id,
+                connection.health.next_refresh_at or "",
+                event.encode(),
+                *_flat(fields_of(self._keyring, connection, credential)),
+            ],
         )
         # Neither a crash here nor a store whose memory is full loses it: draining the event lists the connection again.
         with suppress(StoreUnavailable):
             await self.index(connection)
+        return Written(stored=True, healed=False, confirmed=written.confirmed)
 
     async def index(self, connection: Connection, *, formerly: Connection | None = None) -> None:
         """List the connection under its tenant, subject and account; repeating it changes nothing.
@@ -77,7 +87,7 @@ class Records:
     async def note_ending(self, connection: Connection, ending: Ending, event: Event | None) -> None:
         """Note what became of an ended connection's credential, as long as its record stays, with ``event``."""
         fields: dict[str, Argument] = {"e": json.dumps(asdict(ending))}
-        await self._write(connection, fields, event, None, drop=())
+        await self._store.run(scripts.WRITE, *self._writing(connection, fields, event, "", drop=()))
 
     async def ending(self, connection_id: str) -> Ending | None:
         """What :meth:`note_ending` noted."""
@@ -103,36 +113,6 @@ class Records:
             return connection, None
         return connection, credential_of(self._keyring, connection, sealed_access, sealed_rest)
 
-    async def lease(self, connection: Connection, owner: str, intent: Mapping[str, Any] | None) -> Lease | str:
-        """Take the lease on refreshing this generation and note the intent, in one step.
-
-        Answers the lease, or ``"busy"``, ``"newer"`` or ``"gone"``. The same owner can repeat it.
-
-        :param intent: with ``owner`` and ``started`` (ms); ``None`` where nothing that could be spent will be sent.
-        """
-        reply = await self._store.run(
-            scripts.LEASE,
-            [names.record(connection.id), names.lease(connection.id)],
-            [owner, _LEASE_MILLISECONDS, connection.generation, json.dumps(intent) if intent else ""],
-        )
-        if reply[0] != b"mine":
-            return str(reply[0].decode())
-        noted = json.loads(reply[1]) if len(reply) > 1 and reply[1] else None
-        # Our own: the answer to our first call was lost, and nothing has been sent since.
-        earlier = noted if noted and noted.get("owner") != owner else None
-        return Lease(connection.id, owner, unknown_since=earlier["started"] if earlier else None)
-
-    async def renew(self, lease: Lease) -> bool:
-        """Prolong the lease; ``False`` if it ran out meanwhile."""
-        reply = await self._store.run(
-            scripts.LEASE_RENEW, [names.lease(lease.connection_id)], [lease.owner, _LEASE_MILLISECONDS]
-        )
-        return bool(reply)
-
-    async def drop(self, lease: Lease) -> None:
-        """Give the lease back, if it is still ours."""
-        await self._store.run(scripts.LEASE_DROP, [names.lease(lease.connection_id)], [lease.owner])
-
     async def replace(
         self,
         before: Connection,
@@ -141,16 +121,22 @@ class Records:
         event: Event,
         *,
         lease: Lease | None = None,
-    ) -> bool:
-        """Commit a new credential; ``False`` if the record left ``before.generation`` meanwhile.
+    ) -> Written:
+        """Commit a new credential, unless the record left ``before.generation`` meanwhile.
 
         A refresh, which comes with its lease, leaves label and metadata as they are: they have other writers, who may
-        have been faster. Of the status it takes only ``reauth_required`` back, which its success disproves.
+        have been faster. Of the status it takes only ``reauth_required`` back, which its success disproves. Repeating
+        it changes nothing.
         """
         fields = fields_of(self._keyring, after, credential)
         if lease is not None:
             fields = {name: value for name, value in fields.items() if name not in _NOT_REFRESHED}
-        return await self._write(before, fields, event, lease, drop=("i",), alive=lease is not None)
+        # Who writes is named, so that a repeat is known for one: a refresh by its lease, a renewal by its new grant.
+        renewal = after.grant_id if after.grant_id != before.grant_id else ""
+        owner = renewal if lease is None else lease.owner
+        command = self._writing(before, fields, event, owner, drop=("i",), renewed=True, health=after.health)
+        written = await self._store.commit(scripts.WRITE, *command)
+        return Written(bool(written.reply), written.reply == _HEALED, written.confirmed)
 
     async def annotate(
         self,
@@ -166,6 +152,8 @@ class Records:
     ) -> bool:
         """Note status or health without touching the credential; ``False`` if the generation has moved on.
 
+        With health it says when the connection is refreshed next.
+
         :param instead_of: the health that ``health`` builds on; ``False`` if somebody noted another one meanwhile.
         :param settles_intent: the refresh that was begun is known not to have had an effect.
         """
@@ -176,31 +164,37 @@ class Records:
             fields["h"] = health_json(health)
         expected = "" if instead_of is None else health_json(instead_of)
         drop = ("i",) if settles_intent else ()
-        return await self._write(connection, fields, event, lease, drop=drop, expected_health=expected)
+        owner = lease.owner if lease else ""
+        command = self._writing(connection, fields, event, owner, drop=drop, expected_health=expected, health=health)
+        return bool(await self._store.run(scripts.WRITE, *command))
 
-    async def _write(
+    def _writing(
         self,
         before: Connection,
         fields: dict[str, Argument],
         event: Event | None,
-        lease: Lease | None,
+        owner: str,
         *,
         drop: Sequence[str],
         expected_health: str = "",
-        alive: bool = False,
-    ) -> bool:
-        arguments = [
+        renewed: bool = False,
+        health: Health | None = None,
+    ) -> tuple[list[str], list[Argument]]:
+        """Keys and arguments of the script; whoever writes health says with it when the connection is due next."""
+        arguments: list[Argument] = [
+            before.id,
             before.generation,
             expected_health,
-            lease.owner if lease else "",
-            "1" if alive else "",
+            owner,
+            "1" if renewed else "",
+            "" if health is None else health.next_refresh_at or "-",
             event.encode() if event else "",
             len(drop),
             *drop,
             *_flat(fields),
         ]
-        keys = [names.record(before.id), names.outbox(before.id), names.lease(before.id)]
-        return bool(await self._store.run(scripts.WRITE, keys, arguments))
+        keys = (names.record, names.outbox, names.lease, names.due, names.parked)
+        return [key(before.id) for key in keys], arguments
 
 
 def _flat(fields: dict[str, Argument]) -> Iterable[Argument]:

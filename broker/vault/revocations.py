@@ -29,6 +29,8 @@ class Job:
     parameters: Mapping[str, str]
     access_token: str = field(repr=False)
     refresh_token: str | None = field(repr=False)
+    parked: tuple[str, ...] = field(default=(), repr=False)
+    """Further refresh tokens of the same grant."""
 
 
 class Revocations:
@@ -51,6 +53,7 @@ class Revocations:
                 names.outbox(connection.id),
                 names.due(connection.id),
                 names.revocation(connection.id),
+                names.parked(connection.id),
             ],
             [
                 connection.generation,
@@ -77,7 +80,9 @@ class Revocations:
         try:
             header = json.loads(head)
             place = Place(header["tenant"], connection_id, header["grant"], "revocation", header["generation"])
-            return made_from(Job, json.loads(self._keyring.open(place, sealed)), connection_id=connection_id)
+            errand = json.loads(self._keyring.open(place, sealed))
+            parked = tuple(errand.pop("parked", ()))
+            return made_from(Job, errand, connection_id=connection_id, parked=parked)
         except (ValueError, LookupError, TypeError, AttributeError):
             raise SealBroken(f"the queued revocation of {connection_id} is damaged") from None
 
@@ -95,5 +100,6 @@ class Revocations:
             "parameters": dict(job.parameters),
             "access_token": job.access_token,
             "refresh_token": job.refresh_token,
+            "parked": job.parked,
         }
         return json.dumps(header).encode() + b"\n" + self._keyring.seal(place, json.dumps(errand).encode())

@@ -27,8 +27,10 @@ RELEASE_UNDO = _load("release_undo")
 CREATE = _load("create")
 WRITE = _load("write")
 LEASE = _load("lease")
+LEASE_INTEND = _load("lease_intend")
 LEASE_RENEW = _load("lease_renew")
 LEASE_DROP = _load("lease_drop")
+PARK = _load("park")
 DISCONNECT = _load("disconnect")
 REFERENCE_ISSUE = _load("reference_issue")
 REFERENCE_REVOKE = _load("reference_revoke")
@@ -43,8 +45,10 @@ ALL = (
     CREATE,
     WRITE,
     LEASE,
+    LEASE_INTEND,
     LEASE_RENEW,
     LEASE_DROP,
+    PARK,
     DISCONNECT,
     REFERENCE_ISSUE,
     REFERENCE_REVOKE,

@@ -9,6 +9,7 @@ import redis
 from broker.app.heart import Heart
 from broker.errors import StoreUnavailable
 from broker.vault import names
+from broker.vault.records import Written
 from tests.journey import MakeClient, exchanges, session_of
 from tests.world import Person, ServiceClient, parameters_of
 
@@ -170,7 +171,7 @@ async def test_a_lost_answer_of_the_store_loses_no_grant(
     replace = type(heart.records).replace
     failures: list[str] = []
 
-    async def failing_once(*args: Any, **options: Any) -> bool:
+    async def failing_once(*args: Any, **options: Any) -> Written:
         if failures:
             return await replace(*args, **options)
         if stored:

@@ -72,7 +72,7 @@ async def test_a_person_who_granted_openid_is_known(
         label=None,
         metadata={},
     )
-    authorizations = Authorizations(heart.records, heart.upstream, heart.clock)
+    authorizations = Authorizations(heart.records, heart.durability, heart.upstream, heart.clock)
     made = await authorizations.store(wanted, TokenSet(token, None, 3600, granted, asked_at=heart.clock()))
     known = "openid" in granted
     assert made.account == (Account("usr_1001", "alice@practice.example") if known else None)

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from broker.app.heart import Heart, build_heart
-from broker.connections.attempt import rotated
+from broker.connections.commits import rotated
 from broker.errors import NotFound, ReauthRequired
 from broker.models.connection import Credential
 from broker.providers import Registry
@@ -167,7 +167,7 @@ async def test_without_a_new_refresh_token_the_old_one_stays(
 )
 def test_which_refresh_token_is_kept(answered: str | None, kept: str, previous: str | None) -> None:
     """The old one, unless another came (RFC 6749 §6); then both, until the new one worked once."""  # P5
-    tokens = TokenSet("access-2", answered, 3600, ("profile",), {})
+    tokens = TokenSet("access-2", answered, 3600, ("profile",))
     assert rotated(Credential("access-1", "old", "older"), tokens) == Credential("access-2", kept, previous)
 
 

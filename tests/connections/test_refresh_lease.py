@@ -4,7 +4,6 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 
 import httpx2
 import pytest
@@ -18,7 +17,7 @@ from broker.models.event import Event
 from broker.providers import Registry
 from broker.settings import Settings
 from broker.vault import names
-from broker.vault.records import Lease
+from broker.vault.leases import Lease
 from broker.vault.redis.embedded import EmbeddedStore
 from tests.connections.practice import behave, refreshes
 from tests.vault.faulty_proxy import FaultyProxy, eventually
@@ -55,20 +54,20 @@ async def commit(heart: Heart, before: Connection, credential: Credential, lease
     """What another replica stores."""
     after = replace(before, generation=before.generation + 1)
     event = Event("credential.refreshed", before.tenant, heart.clock(), before.id)
-    return await heart.records.replace(before, after, credential, event, lease=lease)
+    return (await heart.records.replace(before, after, credential, event, lease=lease)).stored
 
 
 def count_looks(heart: Heart, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Collects what each attempt at taking a lease was answered."""
     answers: list[str] = []
-    take = heart.records.lease
+    take = heart.leases.take
 
-    async def counted(connection: Connection, owner: str, intent: dict[str, Any]) -> Lease | str:
-        answer = await take(connection, owner, intent)
+    async def counted(connection: Connection, owner: str) -> Lease | str:
+        answer = await take(connection, owner)
         answers.append("mine" if isinstance(answer, Lease) else answer)
         return answer
 
-    monkeypatch.setattr(heart.records, "lease", counted)
+    monkeypatch.setattr(heart.leases, "take", counted)
     return answers
 
 
@@ -90,7 +89,7 @@ async def test_who_finds_the_lease_taken_waits_for_the_holders_token(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The provider is not asked a second time; when the holder has stored its token, that one is served."""  # F5
-    lease = await replica.records.lease(stored, "lease_other", {})
+    lease = await replica.leases.take(stored, "lease_other")
     assert isinstance(lease, Lease)
     looks = count_looks(heart, monkeypatch)
     caller = asyncio.create_task(app.fetch(stored.id, stale_generation=1))
@@ -112,7 +111,7 @@ async def test_a_lease_whose_holder_died_is_taken_over(
     clock: FakeClock,
 ) -> None:
     """Once it has run out, whoever waits refreshes: here the token is dead, so there is nothing left to lose."""  # F1
-    assert isinstance(await heart.records.lease(stored, "lease_dead", {}), Lease)
+    assert isinstance(await heart.leases.take(stored, "lease_dead"), Lease)
     clock.advance(seconds=3601)
     looks = count_looks(heart, monkeypatch)
     caller = asyncio.create_task(ServiceClient(app.http, app.client_id, app.secret).fetch(stored.id))
@@ -137,7 +136,7 @@ async def test_a_stale_writer_neither_overwrites_nor_releases(
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     raw_store.delete(names.lease(stored.id))
     assert await commit(replica, stored, Credential("the newer one", "next"))
-    second = await replica.records.lease(replace(stored, generation=2), "lease_other", {})
+    second = await replica.leases.take(replace(stored, generation=2), "lease_other")
     assert isinstance(second, Lease)
 
     assert (await caller).json()["access_token"] == "the newer one"
@@ -279,11 +278,10 @@ async def test_a_lease_is_renewed_while_the_provider_thinks(
     replica: Heart,
     sandbox: httpx2.Client,
     clock: FakeClock,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A provider slower than the lease is asked once all the same."""  # F6
-    monkeypatch.setattr("broker.vault.records._LEASE_MILLISECONDS", 200)
-    monkeypatch.setattr("broker.connections.refresh._LEASE_RENEWED_EVERY", 0.05)
+    for each in (heart, replica):
+        each.leases.milliseconds = 200
     behave(sandbox, token_delay_ms=800)
     clock.advance(seconds=3601)
     await asyncio.gather(*(each.refresher.refresh(stored.id, 1) for each in (heart, replica)))
@@ -333,14 +331,14 @@ async def test_a_lost_answer_to_the_lease_is_no_lost_refresh(
     async with FaultyProxy(store_server.url.removeprefix("unix://")) as proxy:
         url = SecretStr(f"redis://{proxy.address}")
         heart = build_heart(settings.model_copy(update={"redis_url": url}), providers, clock)
-        take = heart.records.lease
+        take = heart.leases.take
 
-        async def unheard(*arguments: Any) -> Lease | str:
+        async def unheard(connection: Connection, owner: str) -> Lease | str:
             proxy.drop_next_answer()
-            monkeypatch.setattr(heart.records, "lease", take)
-            return await take(*arguments)
+            monkeypatch.setattr(heart.leases, "take", take)
+            return await take(connection, owner)
 
-        monkeypatch.setattr(heart.records, "lease", unheard)
+        monkeypatch.setattr(heart.leases, "take", unheard)
         await heart.refresher.refresh(stored.id, 1)
         await heart.aclose(work_ends_within=5)
     assert refreshes(sandbox) == (1, 0)

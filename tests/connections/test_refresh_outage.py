@@ -13,6 +13,7 @@ from broker.app.heart import Heart, build_heart
 from broker.errors import StoreUnavailable
 from broker.providers import Registry
 from broker.settings import Settings
+from broker.vault.records import Written
 from broker.vault.redis.embedded import EmbeddedStore
 from tests.connections.practice import behave, refreshes
 from tests.vault.faulty_proxy import FaultyProxy, eventually
@@ -61,7 +62,7 @@ def count_failures(heart: Heart, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     failures: list[str] = []
     replace = heart.records.replace
 
-    async def counted(*arguments: object, **options: object) -> bool:
+    async def counted(*arguments: object, **options: object) -> Written:
         try:
             return await replace(*arguments, **options)  # type: ignore[arg-type]
         except StoreUnavailable as error:

@@ -105,7 +105,9 @@ async def test_a_refusal_of_a_replaced_token_is_not_believed(
     refreshing = asyncio.create_task(app.call("POST", f"/v1/connections/{connection['id']}/refresh"))
     await eventually(lambda: refreshes(sandbox) == (0, 1))
     event = Event("credential.refreshed", before.tenant, heart.clock(), before.id)
-    assert await heart.records.replace(before, replace(before, generation=2), Credential("newer", "next"), event)
+    assert (
+        await heart.records.replace(before, replace(before, generation=2), Credential("newer", "next"), event)
+    ).stored
     answer = await caller
     assert (answer.status_code, answer.json().get("access_token")) == (200, "newer")
     assert (await refreshing).status_code == 200
@@ -135,7 +137,7 @@ async def test_without_a_refresh_token_an_expired_connection_needs_the_person(
     before = await heart.records.read(connection["id"])
     assert before is not None
     event = Event("x.imported", before.tenant, heart.clock(), before.id)
-    assert await heart.records.replace(before, replace(before, generation=2), Credential("only-access"), event)
+    assert (await heart.records.replace(before, replace(before, generation=2), Credential("only-access"), event)).stored
     assert (await fetch(app, connection["id"])).json()["access_token"] == "only-access"
     clock.advance(seconds=3601)
     assert (await fetch(app, connection["id"])).status_code == 409
@@ -149,7 +151,7 @@ async def without_refresh_token(app: ServiceClient, heart: Heart, connection_id:
     before = await heart.records.read(connection_id)
     assert before is not None
     event = Event("x.imported", before.tenant, heart.clock(), before.id)
-    assert await heart.records.replace(before, replace(before, generation=2), Credential(token), event)
+    assert (await heart.records.replace(before, replace(before, generation=2), Credential(token), event)).stored
     return token
 
 

@@ -150,7 +150,7 @@ async def test_a_refusal_that_quotes_what_the_connection_holds_is_not_repeated(
     assert before is not None
     after = replace(before, generation=2, credential_type=credential_type)
     event = Event("x.imported", before.tenant, heart.clock(), before.id)
-    assert await heart.records.replace(before, after, HELD, event)
+    assert (await heart.records.replace(before, after, HELD, event)).stored
     server.answers["/token"] = json_answer({"error": "slow_down", "error_description": f"too soon for {secret}"}, 400)
     answer = await app.fetch(connection["id"], stale_generation=2)
     assert (answer.status_code, answer.json()["detail"]) == (502, "the provider refused: slow_down")

@@ -188,6 +188,21 @@ async def test_a_refused_connection_was_not_sent(egress: Egress) -> None:
         await egress.send(OutboundRequest("GET", origin), deadline=NEVER, trusted=True)
 
 
+async def test_what_is_not_permitted_any_more_does_not_leave(server: PracticeServer, egress: Egress) -> None:
+    """Asked when the connection stands: the provider sees nothing of the request, and it counts as not sent."""  # F6
+    asked: list[bool] = []
+
+    def permit() -> bool:
+        asked.append(False)
+        return asked[-1]
+
+    request = OutboundRequest("POST", f"{server.origin}/token", {}, b"refresh_token=secret")
+    with pytest.raises(NotSent, match="the right to send"):
+        await egress.send(request, deadline=NEVER, trusted=True, permit=permit)
+    assert asked == [False]
+    assert not server.asked
+
+
 async def test_a_name_without_an_address_was_not_sent(egress: Egress) -> None:
     """Nor was anything where the name does not resolve (RFC 6761 keeps .invalid empty)."""
     with pytest.raises(NotSent):

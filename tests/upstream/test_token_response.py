@@ -103,6 +103,24 @@ def test_a_lifetime_in_another_guise_is_read(value: object, seconds: int) -> Non
     assert parse({"access_token": "x", "expires_in": value}).expires_in == seconds
 
 
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [(15_897_600, 15_897_600), ("3600", 3600), (3600.5, 3600), (10**30, 315_360_000), (0, None), (-1, None)],
+)
+@pytest.mark.parametrize("present", [True, False])
+def test_how_long_the_refresh_token_lives(value: object, seconds: int | None, present: bool) -> None:
+    """Where it is named and makes sense; otherwise nothing is known, for a guess would be an end that isn't one."""
+    tokens = parse({"access_token": "x", **({"refresh_token_expires_in": value} if present else {})})
+    assert tokens.refresh_token_expires_in == (seconds if present else None)
+    assert tokens.refresh_token_expires_at == (seconds * 1000 if present and seconds else None)
+
+
+@pytest.mark.parametrize("value", ["abc", {}, [], None, True, "", "inf"])
+def test_a_senseless_life_of_the_refresh_token_is_none(value: object) -> None:
+    """What is no number says nothing."""  # P4
+    assert parse({"access_token": "x", "refresh_token_expires_in": value}).refresh_token_expires_in is None
+
+
 @pytest.mark.parametrize("absent", [{}, {"expires_in": None}])
 def test_a_missing_lifetime(absent: dict[str, object]) -> None:
     """No end, unless the entry names one for tokens that can be refreshed."""  # P4
@@ -179,7 +197,11 @@ def test_fields_stand_where_the_entry_says() -> None:
     }
     tokens = parse(document, entry=entry)
     assert tokens == TokenSet(
-        "of-the-user", "r", 43200, ("a", "c"), {"team": "T1", "owner": {"type": "user", "ids": [1, 2]}}
+        "of-the-user",
+        "r",
+        43200,
+        ("a", "c"),
+        provider_data={"team": "T1", "owner": {"type": "user", "ids": [1, 2]}},
     )
     del document["authed_user"]
     with pytest.raises(OutcomeUnknown):

@@ -10,8 +10,10 @@ from broker.errors import StoreUnavailable
 from broker.models.connection import Connection, Credential, Fault, Health, Status
 from broker.vault import names
 from broker.vault.keyring import Keyring
+from broker.vault.leases import Lease, Leases
 from broker.vault.opening import open_store
-from broker.vault.records import Lease, Records
+from broker.vault.records import Records
+from broker.vault.redis.store import Store
 from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
 
@@ -26,9 +28,15 @@ async def connection(records: Records) -> Connection:
     return connection
 
 
-async def leased(records: Records, connection: Connection, owner: str) -> Lease:
+@pytest.fixture
+def leases(pipeline: Store) -> Leases:
+    """The leases under test."""
+    return Leases(pipeline)
+
+
+async def leased(leases: Leases, connection: Connection, owner: str) -> Lease:
     """The lease, which must be free."""
-    lease = await records.lease(connection, owner, {"owner": owner, "started": NOW})
+    lease = await leases.take(connection, owner)
     assert isinstance(lease, Lease)
     return lease
 
@@ -37,7 +45,7 @@ async def commit(records: Records, before: Connection, credential: Credential, l
     """Replace the credential of ``before`` with the next generation's."""
     after = replace(before, generation=before.generation + 1)
     event = an_event(before, "credential.refreshed")
-    return await records.replace(before, after, credential, event, lease=lease)
+    return (await records.replace(before, after, credential, event, lease=lease)).stored
 
 
 async def test_of_many_writers_of_one_generation_one_wins(
@@ -53,7 +61,9 @@ async def test_of_many_writers_of_one_generation_one_wins(
     assert raw_store.xlen(names.outbox(connection.id)) == 2
 
 
-async def test_a_late_writer_changes_nothing(records: Records, connection: Connection, raw_store: redis.Redis) -> None:
+async def test_a_late_writer_changes_nothing(
+    records: Records, leases: Leases, connection: Connection, raw_store: redis.Redis
+) -> None:
     """Neither commit nor note nor lease of a writer that read an older generation touches the record."""  # F6
     assert await commit(records, connection, NEXT)
     before = raw_store.dump(names.record(connection.id)), raw_store.xlen(names.outbox(connection.id))
@@ -61,50 +71,52 @@ async def test_a_late_writer_changes_nothing(records: Records, connection: Conne
     assert not await records.annotate(
         connection, status=Status.REAUTH_REQUIRED, updated_at=NOW, event=an_event(connection, "x.y")
     )
-    assert await records.lease(connection, "late", {}) == "newer"
+    assert await leases.take(connection, "late") == "newer"
     assert (raw_store.dump(names.record(connection.id)), raw_store.xlen(names.outbox(connection.id))) == before
     assert not raw_store.exists(names.lease(connection.id))
 
 
-async def test_a_gone_record_stays_gone(records: Records, connection: Connection, raw_store: redis.Redis) -> None:
+async def test_a_gone_record_stays_gone(
+    records: Records, leases: Leases, connection: Connection, raw_store: redis.Redis
+) -> None:
     """A commit after the record was deleted does not bring it back, nor leave a lease."""
-    lease = await leased(records, connection, "mine")
+    lease = await leased(leases, connection, "mine")
     raw_store.delete(names.record(connection.id))
     assert not await commit(records, connection, NEXT, lease)
-    assert await records.lease(connection, "mine", {}) == "gone"
+    assert await leases.take(connection, "mine") == "gone"
     assert not raw_store.exists(names.record(connection.id), names.lease(connection.id))
 
 
-async def test_one_owner_holds_the_lease(records: Records, connection: Connection) -> None:
+async def test_one_owner_holds_the_lease(records: Records, leases: Leases, connection: Connection) -> None:
     """Others are told it is busy until it is dropped."""
-    mine = await leased(records, connection, "mine")
-    assert await records.lease(connection, "yours", {}) == "busy"
-    assert await records.renew(mine)
-    await records.drop(mine)
-    assert isinstance(await records.lease(connection, "yours", {}), Lease)
+    mine = await leased(leases, connection, "mine")
+    assert await leases.take(connection, "yours") == "busy"
+    assert await leases.renew(mine)
+    await leases.drop(mine)
+    assert isinstance(await leases.take(connection, "yours"), Lease)
 
 
 async def test_a_lease_that_was_lost_is_neither_renewed_nor_dropped(
-    records: Records, connection: Connection, raw_store: redis.Redis
+    records: Records, leases: Leases, connection: Connection, raw_store: redis.Redis
 ) -> None:
     """Who was stopped for longer than the lease lasts can't prolong nor release the next owner's."""  # F6
-    mine = await leased(records, connection, "mine")
+    mine = await leased(leases, connection, "mine")
     raw_store.delete(names.lease(connection.id))  # it ran out
-    await leased(records, connection, "yours")
-    assert not await records.renew(mine)
-    await records.drop(mine)
+    await leased(leases, connection, "yours")
+    assert not await leases.renew(mine)
+    await leases.drop(mine)
     assert raw_store.get(names.lease(connection.id)) == b"yours"
 
 
 async def test_a_stale_commit_leaves_the_next_owners_lease(
-    records: Records, connection: Connection, raw_store: redis.Redis
+    records: Records, leases: Leases, connection: Connection, raw_store: redis.Redis
 ) -> None:
     """A commit that comes too late drops only a lease of its own."""  # F6
-    mine = await leased(records, connection, "mine")
+    mine = await leased(leases, connection, "mine")
     raw_store.delete(names.lease(connection.id))
     assert await commit(records, connection, NEXT)
     second = replace(connection, generation=2)
-    await leased(records, second, "yours")
+    await leased(leases, second, "yours")
     assert not await commit(records, connection, Credential("stale"), mine)
     assert raw_store.get(names.lease(connection.id)) == b"yours"
     found = await records.read_with_credential(connection.id)
@@ -112,34 +124,74 @@ async def test_a_stale_commit_leaves_the_next_owners_lease(
     assert found[1] == NEXT
 
 
-async def test_a_lease_ends_by_itself(records: Records, connection: Connection, raw_store: redis.Redis) -> None:
+async def test_a_lease_ends_by_itself(
+    records: Records, leases: Leases, connection: Connection, raw_store: redis.Redis
+) -> None:
     """It has an end from its first moment, so a killed owner blocks nobody for long; renewing prolongs it."""  # F1
-    mine = await leased(records, connection, "mine")
+    mine = await leased(leases, connection, "mine")
     assert 0 < raw_store.pttl(names.lease(connection.id)) <= 15_000
     raw_store.pexpire(names.lease(connection.id), 1_000)
-    await records.renew(mine)
+    await leases.renew(mine)
     assert raw_store.pttl(names.lease(connection.id)) > 10_000
 
 
-async def test_an_intent_outlives_its_owner_until_a_commit(records: Records, connection: Connection) -> None:
+async def test_an_intent_outlives_its_owner_until_a_commit(
+    records: Records, leases: Leases, connection: Connection
+) -> None:
     """The next owner learns that a refresh was begun, and nobody does after one was committed or settled."""  # F1
-    first = await leased(records, connection, "first")
+    first = await leased(leases, connection, "first")
     assert first.unknown_since is None
-    await records.drop(first)
-    second = await leased(records, connection, "second")
+    assert await leases.intend(first, connection, started=NOW)
+    await leases.drop(first)
+    second = await leased(leases, connection, "second")
     assert second.unknown_since == NOW
     assert await records.annotate(connection, updated_at=NOW, lease=second, settles_intent=True)
-    third = await leased(records, connection, "third")
+    third = await leased(leases, connection, "third")
     assert third.unknown_since is None
+    assert await leases.intend(third, connection, started=NOW)
     assert await commit(records, connection, NEXT, third)
-    assert (await leased(records, replace(connection, generation=2), "fourth")).unknown_since is None
+    assert (await leased(leases, replace(connection, generation=2), "fourth")).unknown_since is None
+
+
+async def test_who_lost_the_lease_may_not_send(
+    records: Records, leases: Leases, connection: Connection, raw_store: redis.Redis
+) -> None:
+    """Stopped between lease and request: the intent is refused, be the lease another's or the generation gone."""  # F6
+    stopped = await leased(leases, connection, "stopped")
+    raw_store.delete(names.lease(connection.id))
+    assert not await leases.intend(stopped, connection, started=NOW)
+    second = await leased(leases, connection, "second")
+    assert not await leases.intend(stopped, connection, started=NOW)
+    assert await commit(records, connection, NEXT)
+    assert not await leases.intend(second, connection, started=NOW)
+    assert not raw_store.hexists(names.record(connection.id), "i")
+
+
+async def test_an_intent_prolongs_its_lease(leases: Leases, connection: Connection, raw_store: redis.Redis) -> None:
+    """Who waited for a turn at the provider has the whole time of a lease for the request."""
+    mine = await leased(leases, connection, "mine")
+    raw_store.pexpire(names.lease(connection.id), 1_000)
+    assert await leases.intend(mine, connection, started=NOW)
+    assert raw_store.pttl(names.lease(connection.id)) > 10_000
+
+
+async def test_who_lost_the_lease_leaves_the_next_owners_intent(
+    records: Records, leases: Leases, connection: Connection, raw_store: redis.Redis
+) -> None:
+    """Its request never left, and it says so late: the next owner's is on its way, and must not be forgotten."""  # F6
+    stopped = await leased(leases, connection, "stopped")
+    raw_store.delete(names.lease(connection.id))
+    second = await leased(leases, connection, "second")
+    assert await leases.intend(second, connection, started=NOW)
+    assert await records.annotate(connection, updated_at=NOW, lease=stopped, settles_intent=True)
+    assert raw_store.hexists(names.record(connection.id), "i")
 
 
 async def test_a_commit_drops_its_lease_in_the_same_step(
-    records: Records, connection: Connection, raw_store: redis.Redis
+    records: Records, leases: Leases, connection: Connection, raw_store: redis.Redis
 ) -> None:
     """No moment lies between the new credential and the free lease."""
-    assert await commit(records, connection, NEXT, await leased(records, connection, "mine"))
+    assert await commit(records, connection, NEXT, await leased(leases, connection, "mine"))
     assert not raw_store.exists(names.lease(connection.id))
 
 
@@ -148,9 +200,9 @@ async def test_a_commit_whose_answer_was_lost_is_repeated_without_effect(
 ) -> None:
     """The repeat answers that it is stored; generation, credential and event are there once."""  # R3
     pipeline = open_store(f"redis://{proxy.address}", keyring, wait_replicas=0)
-    records, connection = Records(pipeline, keyring), a_connection()
+    records, leases, connection = Records(pipeline, keyring), Leases(pipeline), a_connection()
     await records.create(connection, CREDENTIAL, an_event(connection, "connection.created"))
-    lease = await leased(records, connection, "mine")
+    lease = await leased(leases, connection, "mine")
     proxy.drop_next_answer()
     with pytest.raises(StoreUnavailable):
         await commit(records, connection, NEXT, lease)
@@ -163,19 +215,51 @@ async def test_a_commit_whose_answer_was_lost_is_repeated_without_effect(
     await pipeline.aclose()
 
 
-async def test_the_first_of_several_intents_stays(records: Records, connection: Connection) -> None:
+async def test_a_repeated_commit_is_a_write(
+    records: Records, leases: Leases, connection: Connection, raw_store: redis.Redis
+) -> None:
+    """It changes nothing, and replicas that are waited for behind it have been sent everything before it."""  # R5
+    mine = await leased(leases, connection, "mine")
+    assert await commit(records, connection, NEXT, mine)
+    record = raw_store.hgetall(names.record(connection.id))
+    written = raw_store.info("persistence")["rdb_changes_since_last_save"]
+    assert await commit(records, connection, NEXT, mine)
+    assert raw_store.info("persistence")["rdb_changes_since_last_save"] > written
+    assert raw_store.hgetall(names.record(connection.id)) == record
+
+
+@pytest.mark.parametrize(("due", "stands"), [(NOW + 5, NOW + 5), (None, None)])
+async def test_what_is_due_follows_the_health(
+    records: Records, connection: Connection, raw_store: redis.Redis, due: int | None, stands: int | None
+) -> None:
+    """Whoever writes when a connection is refreshed next, puts it among the due work in the same step."""  # F7
+    member = f"refresh:{connection.id}"
+    raw_store.zadd(names.due(connection.id), {member: NOW})
+    health = Health(next_refresh_at=due)
+    assert await records.annotate(connection, updated_at=NOW)
+    assert raw_store.zscore(names.due(connection.id), member) == NOW
+    assert await records.annotate(connection, health=health, updated_at=NOW)
+    assert raw_store.zscore(names.due(connection.id), member) == stands
+    raw_store.zadd(names.due(connection.id), {member: NOW})
+    after = replace(connection, generation=2, health=health)
+    assert (await records.replace(connection, after, NEXT, an_event(connection))).stored
+    assert raw_store.zscore(names.due(connection.id), member) == stands
+    made = a_connection(health=health)
+    await records.create(made, CREDENTIAL, an_event(made))
+    assert raw_store.zscore(names.due(made.id), f"refresh:{made.id}") == stands
+
+
+async def test_the_first_of_several_intents_stays(leases: Leases, connection: Connection) -> None:
     """Who comes later adds nothing to when the outcome became unknown, and who sends nothing notes nothing."""  # F1
-    await records.drop(await leased(records, connection, "first"))
-    later = await records.lease(connection, "later", {"owner": "later", "started": NOW + 1})
-    assert isinstance(later, Lease)
-    await records.drop(later)
-    assert (await leased(records, connection, "third")).unknown_since == NOW
-    other = a_connection()
-    await records.create(other, CREDENTIAL, an_event(other, "connection.created"))
-    silent = await records.lease(other, "silent", None)
-    assert isinstance(silent, Lease)
-    await records.drop(silent)
-    assert (await leased(records, other, "next")).unknown_since is None
+    await leases.drop(await leased(leases, connection, "silent"))
+    first = await leased(leases, connection, "first")
+    assert first.unknown_since is None
+    assert await leases.intend(first, connection, started=NOW)
+    await leases.drop(first)
+    later = await leased(leases, connection, "later")
+    assert await leases.intend(later, connection, started=NOW + 1)
+    await leases.drop(later)
+    assert (await leased(leases, connection, "third")).unknown_since == NOW
 
 
 @pytest.mark.parametrize(
@@ -183,10 +267,10 @@ async def test_the_first_of_several_intents_stays(records: Records, connection: 
     [(Status.REAUTH_REQUIRED, Status.ACTIVE), (Status.DISABLED, Status.DISABLED)],
 )
 async def test_a_commit_under_a_lease_disproves_a_refusal(
-    records: Records, connection: Connection, noted: Status, left: Status
+    records: Records, leases: Leases, connection: Connection, noted: Status, left: Status
 ) -> None:
     """A stalled owner's token is usable although the next owner saw the old one refused; a person's no stays."""  # F6
-    stalled = await leased(records, connection, "stalled")
+    stalled = await leased(leases, connection, "stalled")
     assert await records.annotate(connection, status=noted, updated_at=NOW)
     assert await commit(records, connection, NEXT, stalled)
     found = await records.read(connection.id)
@@ -204,18 +288,18 @@ async def test_health_is_noted_only_over_the_health_it_builds_on(records: Record
     assert kept.health == found
 
 
-async def test_a_repeat_by_somebody_else_is_no_repeat(records: Records, connection: Connection) -> None:
+async def test_a_repeat_by_somebody_else_is_no_repeat(records: Records, leases: Leases, connection: Connection) -> None:
     """Only the owner that committed hears True again; another one's commit on the old generation is refused."""  # R3
-    mine = await leased(records, connection, "mine")
+    mine = await leased(leases, connection, "mine")
     assert await commit(records, connection, NEXT, mine)
     assert not await commit(records, connection, NEXT, Lease(connection.id, "yours", unknown_since=None))
 
 
 async def test_a_token_commit_succeeds_although_memory_is_full(
-    records: Records, connection: Connection, raw_store: redis.Redis
+    records: Records, leases: Leases, connection: Connection, raw_store: redis.Redis
 ) -> None:
     """A rotated refresh token, and one just granted, reach a store that has no memory left for anything else."""  # R5
-    lease = await leased(records, connection, "mine")
+    lease = await leased(leases, connection, "mine")
     made = a_connection()
     raw_store.config_set("maxmemory", 1)
     try:
@@ -232,10 +316,10 @@ async def test_a_token_commit_succeeds_although_memory_is_full(
 
 
 async def test_a_refresh_leaves_what_others_write(
-    records: Records, connection: Connection, raw_store: redis.Redis
+    records: Records, leases: Leases, connection: Connection, raw_store: redis.Redis
 ) -> None:
     """Renamed and switched off while the provider answered: the commit brings the credential and undoes neither."""
-    lease = await leased(records, connection, "refresher")
+    lease = await leased(leases, connection, "refresher")
     raw_store.hset(names.record(connection.id), mapping={"l": '{"label":"mine","metadata":{}}', "st": "disabled"})
     assert await commit(records, connection, NEXT, lease)
     found = await records.read_with_credential(connection.id)

@@ -10,7 +10,7 @@ from broker.errors import SealBroken
 from broker.models.connection import Connection, Status
 from broker.vault import names
 from broker.vault.keyring import Keyring
-from broker.vault.records import Lease, Records
+from broker.vault.records import Records
 from broker.vault.redis.store import Store
 from broker.vault.revocations import KEPT, Job, Revocations
 from tests.journey import snapshot
@@ -55,17 +55,19 @@ async def test_a_disconnected_connection_has_no_credential_left(
     revocations: Revocations, records: Records, connection: Connection, raw_store: redis.Redis
 ) -> None:
     """Tokens and intent leave the record, the generation moves on so that no writer in flight fits any more."""
-    assert isinstance(await records.lease(connection, "refreshing", {}), Lease)
+    raw_store.hset(names.record(connection.id), "i", "{}")
+    raw_store.lpush(names.parked(connection.id), "sealed")
     assert await end(revocations, connection, job_of(connection))
     stored = raw_store.hgetall(names.record(connection.id))
     assert not {b"a", b"s", b"i"} & set(stored)
+    assert not raw_store.exists(names.parked(connection.id))
     read = await records.read_with_credential(connection.id)
     assert read is not None
     assert (read[0].status, read[0].generation, read[1]) == (Status.REVOKED, 2, None)
     # A day longer than it is shown: who takes it off the lists reads in it which ones.
     assert STAYS < raw_store.pttl(names.record(connection.id)) <= STAYS + 86_400_000
     late = replace(connection, generation=2)
-    assert not await records.replace(connection, late, CREDENTIAL, an_event(connection))
+    assert not (await records.replace(connection, late, CREDENTIAL, an_event(connection))).stored
 
 
 async def test_the_job_is_sealed_due_and_bounded(

@@ -8,14 +8,17 @@ from importlib.resources import files
 import pytest
 import redis
 
+from broker.models.connection import Status
 from broker.models.session import Completion, ConnectSession, SessionStatus
 from broker.vault import names, scripts
 from broker.vault.documents import Documents
 from broker.vault.journal import Journal
 from broker.vault.keyring import Keyring
 from broker.vault.leadership import Leadership
+from broker.vault.leases import Lease, Leases
 from broker.vault.opening import open_store
-from broker.vault.records import Lease, Records
+from broker.vault.parked import Parked
+from broker.vault.records import Records
 from broker.vault.redis.store import Argument, Store
 from broker.vault.references import StoredReferences
 from broker.vault.release import Release, Releases
@@ -63,16 +66,21 @@ def test_every_script_is_loaded_and_declares_its_engine() -> None:
 
 async def test_a_connections_whole_life_fits_one_slot(cluster: Store, keyring: Keyring) -> None:
     """On a Cluster node each script runs: none mixes slots, which a Cluster would refuse."""
-    records, references = Records(cluster, keyring), StoredReferences(cluster)
+    records, leases, references = Records(cluster, keyring), Leases(cluster), StoredReferences(cluster)
     connection = a_connection()
     await records.create(connection, CREDENTIAL, an_event(connection, "connection.created"))
-    lease = await records.lease(connection, "lease_1", {})
+    lease = await leases.take(connection, "lease_1")
     assert isinstance(lease, Lease)
-    assert await records.renew(lease)
-    await records.drop(lease)
+    assert await leases.intend(lease, connection, started=NOW)
+    assert await leases.renew(lease)
+    await leases.drop(lease)
+    parked = Parked(cluster, keyring)
+    assert await parked.park(connection, parked.sealed(connection, "late")) is Status.ACTIVE
+    assert await parked.candidates(connection) == ["late"]
     assert await records.annotate(connection, updated_at=NOW, event=an_event(connection, "x.noted"))
     after = replace(connection, generation=2)
-    assert await records.replace(connection, after, CREDENTIAL, an_event(connection, "credential.refreshed"))
+    event = an_event(connection, "credential.refreshed")
+    assert (await records.replace(connection, after, CREDENTIAL, event)).stored
 
     for digest in ("d1", "d2"):
         issued = await references.issue(

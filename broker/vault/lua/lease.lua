@@ -1,11 +1,10 @@
 #!lua flags=allow-oom
--- Take the lease on refreshing a connection, re-read the record under it, and note the intent to refresh.
+-- Take the lease on refreshing a connection, and re-read the record under it.
 -- KEYS: record, lease
--- ARGV: owner, lease time (ms), generation the caller wants to replace, intent (JSON; "" = nothing will be sent that
---       could be spent)
+-- ARGV: owner, lease time (ms), generation the caller wants to replace
 -- Answers {"busy"} while another owner holds the lease, {"gone"} if there is no record, {"newer"} if the record
--- has left that generation, or {"mine", earlier intent or false}: then an intent is noted, durably, before anything
--- is sent. An earlier one stays: it says since when the outcome is unknown. "gone" and "newer" leave no lease behind.
+-- has left that generation, or {"mine", intent or false}: an intent says that a refresh of this generation was begun
+-- before, and nobody knows how it ended. "gone" and "newer" leave no lease behind.
 local holder = redis.call('GET', KEYS[2])
 if holder and holder ~= ARGV[1] then
     return {'busy'}
@@ -18,7 +17,4 @@ if not generation or generation ~= ARGV[3] then
     return {generation and 'newer' or 'gone'}
 end
 redis.call('SET', KEYS[2], ARGV[1], 'PX', ARGV[2])
-if not intent and ARGV[4] ~= '' then
-    redis.call('HSET', KEYS[1], 'i', ARGV[4])
-end
 return {'mine', intent}

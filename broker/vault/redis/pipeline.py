@@ -23,7 +23,7 @@ from redis.exceptions import MasterDownError, NoScriptError, ReadOnlyError, Redi
 
 from broker.errors import StoreUnavailable
 from broker.vault.redis.connecting import Connect
-from broker.vault.redis.store import Argument, Reply
+from broker.vault.redis.store import Argument, Commit, Reply
 from broker.vault.scripts import Script
 
 _MAX_BATCH: Final = 512
@@ -89,6 +89,12 @@ class Pipeline:
                 return await self._submit(("EVAL", script.source, *tail))
         except ResponseError as error:
             raise _refused(error) from None
+
+    async def commit(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument] = ()) -> Commit:
+        """Run a script."""
+        confirmed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        confirmed.set_result(True)
+        return Commit(await self.run(script, keys, arguments), confirmed)
 
     async def scan(self, pattern: str) -> AsyncIterator[list[str]]:
         """All keys that match ``pattern``, page by page."""

@@ -1,6 +1,8 @@
 """The store as the rest of the vault sees it: commands and scripts, whatever they travel through to whichever node."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from broker.vault.scripts import Script
@@ -8,6 +10,15 @@ from broker.vault.scripts import Script
 Argument = str | bytes | int | float
 Reply = Any
 """bytes, int, ``None``, or a list of these: the store's RESP2 answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """A write that was carried out."""
+
+    reply: Reply
+    confirmed: "asyncio.Future[bool]"
+    """Whether enough replicas have it; never raises."""
 
 
 class Store(Protocol):
@@ -22,6 +33,9 @@ class Store(Protocol):
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument] = ()) -> Reply:
         """Run a script on ``keys``, which all lie in one slot."""
+
+    async def commit(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument] = ()) -> Commit:
+        """Run a script whose effect must reach replicas, too; they are waited for behind the answer."""
 
     def scan(self, pattern: str) -> AsyncIterator[list[str]]:
         """All keys that match ``pattern``, page by page, of every node. A key can come twice; one that is there from

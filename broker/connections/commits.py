@@ -1,0 +1,209 @@
+"""What a provider granted, on its way into the record: committed before anything about it is judged.
+
+The new refresh token exists only here until it is stored, so the commit is repeated until the store has it. Whoever
+finds that somebody else was faster keeps what it has beside the record, for the case that it is needed.
+"""
+
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from broker.clock import Clock
+from broker.connections import schedule
+from broker.connections.durability import Durability
+from broker.connections.persistence import until_stored
+from broker.connections.verdict import GrantOver, fault_of, grants_crossed, scopes_gone, scopes_lost
+from broker.errors import BrokerError, ProviderRefused, ReauthRequired
+from broker.models.connection import Connection, Credential, Health, Status
+from broker.models.event import Event
+from broker.observe import steps
+from broker.providers import Provider
+from broker.upstream.facade import Upstream
+from broker.upstream.token_response import TokenSet
+from broker.vault.leases import Lease
+from broker.vault.parked import Parked
+from broker.vault.records import Records, Written
+
+_ATTEMPTS_TO_NOTE: Final = 5
+
+log = structlog.get_logger(__name__)
+
+
+class Commits:
+    """Stores what refreshes obtained."""
+
+    def __init__(
+        self, records: Records, parked: Parked, durability: Durability, upstream: Upstream, clock: Clock
+    ) -> None:
+        self._records = records
+        self._parked = parked
+        self._durability = durability
+        self._upstream = upstream
+        self._clock = clock
+
+    async def commit(
+        self,
+        before: Connection,
+        replaced: Credential,
+        tokens: TokenSet,
+        *,
+        provider: Provider,
+        lease: Lease,
+        request_id: str | None,
+    ) -> None:
+        """Put ``tokens`` in the place of the credential ``replaced``; returns when callers can be served.
+
+        :raises ReauthRequired: it is stored, and turned out to be of no use.
+        """
+        credential = rotated(replaced, tokens)
+        after = self._renewed(before, credential, tokens, provider)
+        if not await self._store(before, after, credential, provider, lease, request_id):
+            await self._superseded(before, after, credential, provider, lease, request_id)
+            return
+        await steps.reached("refresh.committed")
+        if scopes_gone(before.scopes, after.scopes):
+            await self._end(after, scopes_lost(before.scopes), request_id)
+
+    async def _store(
+        self,
+        before: Connection,
+        after: Connection,
+        credential: Credential,
+        provider: Provider,
+        lease: Lease,
+        request_id: str | None,
+    ) -> bool:
+        event = self._event("credential.refreshed", before, request_id, generation=after.generation)
+
+        async def write() -> Written:
+            # Fenced and marked as this attempt's, so repeating one whose answer was lost changes nothing.
+            return await self._records.replace(before, after, credential, event, lease=lease)
+
+        written = await until_stored(write, what=f"refreshed credential of {before.id}")
+        if not written.stored:
+            return False
+        self._durability.follow(after, written, write)
+        if written.healed:
+            await self._verify(after, credential, provider, request_id)
+        return True
+
+    async def _superseded(
+        self,
+        before: Connection,
+        after: Connection,
+        credential: Credential,
+        provider: Provider,
+        lease: Lease,
+        request_id: str | None,
+    ) -> None:
+        """Somebody else's credential stands in the record. Keep this one beside it, or give it back."""
+        log.warning("refresh.superseded", connection_id=before.id)
+        refresh_token = credential.refresh_token
+        if refresh_token is None or credential.previous_refresh_token is None:
+            # Nothing new but an access token, which nobody will miss.
+            current = await until_stored(lambda: self._records.read(before.id), what=f"record of {before.id}")
+            status = current.status if current is not None and current.grant_id == before.grant_id else None
+        else:
+            sealed = self._parked.sealed(before, refresh_token)
+            status = await until_stored(lambda: self._parked.park(before, sealed), what=f"parked for {before.id}")
+            await steps.reached("refresh.parked")
+        if status is None or status is Status.REVOKED:
+            await self._give_back(before, credential, provider)
+        elif status is Status.REAUTH_REQUIRED:
+            # Given up while this was on its way. It is of the same grant, so it may be what was missing.
+            current = await until_stored(lambda: self._records.read(before.id), what=f"record of {before.id}")
+            if current is not None and current.grant_id == before.grant_id:
+                later = replace(after, generation=current.generation + 1)
+                await self._store(current, later, credential, provider, lease, request_id)
+
+    async def _give_back(self, connection: Connection, credential: Credential, provider: Provider) -> None:
+        """Disconnected or authorized anew meanwhile: what the provider just issued is nobody's."""
+        if provider.revoking_ends_grant:
+            # Whoever disconnected has revoked the whole grant already, or spared it for another connection.
+            return
+        await self._upstream.revoke(
+            provider,
+            connection.parameters,
+            access_token=credential.access_token,
+            refresh_token=credential.refresh_token,
+        )
+
+    async def _verify(
+        self, connection: Connection, credential: Credential, provider: Provider, request_id: str | None
+    ) -> None:
+        """Ask whether a grant that had been given up lives: who gave it up may have ended it by asking twice."""
+        try:
+            await self._upstream.identify(
+                provider,
+                connection.parameters,
+                access_token=credential.access_token,
+                credential_type=connection.credential_type,
+                scopes=connection.scopes,
+                secrets=credential.secrets,
+            )
+        except ProviderRefused as error:
+            if error.error == "invalid_token":
+                await self._end(connection, grants_crossed(), request_id)
+        except BrokerError as error:
+            log.info("refresh.not_verified", connection_id=connection.id, reason=error.detail)
+
+    async def _end(self, connection: Connection, verdict: GrantOver, request_id: str | None) -> None:
+        now = self._clock()
+        fault = fault_of(verdict, at=now)
+        health = replace(connection.health, last_error=fault, consecutive_failures=1, next_refresh_at=None)
+        event = self._event("connection.reauth_required", connection, request_id, reason=fault.code)
+        noted = await until_stored(
+            lambda: self._records.annotate(
+                connection, status=Status.REAUTH_REQUIRED, health=health, updated_at=now, event=event
+            ),
+            what=f"end of {connection.id}",
+            attempts=_ATTEMPTS_TO_NOTE,
+        )
+        if noted:
+            raise ReauthRequired("the connection has to be authorized again")
+
+    def _renewed(self, before: Connection, credential: Credential, tokens: TokenSet, provider: Provider) -> Connection:
+        """The connection as it is with the new tokens."""
+        now = self._clock()
+        # RFC 6749 §5.1 knows no empty scope; who sends one in the answer to a refresh says nothing.
+        scopes = tokens.scopes or before.scopes
+        lost = [scope for scope in before.scopes if scope not in scopes]
+        rotates = credential.previous_refresh_token is not None
+        kept_end = None if rotates else before.refresh_token_expires_at
+        after = replace(
+            before,
+            generation=before.generation + 1,
+            scopes=scopes,
+            provider_data={**before.provider_data, **tokens.provider_data},
+            access_token_expires_at=tokens.expires_at,
+            refresh_token_expires_at=tokens.refresh_token_expires_at or kept_end,
+            updated_at=now,
+            health=Health(
+                last_checked_at=before.health.last_checked_at,
+                last_refreshed_at=now,
+                last_error=fault_of(scopes_lost(lost), at=now) if lost else None,
+            ),
+        )
+        due = schedule.after_success(after, provider, now=now, has_refresh_token=credential.refresh_token is not None)
+        return replace(after, health=replace(after.health, next_refresh_at=due))
+
+    def _event(self, event_type: str, connection: Connection, request_id: str | None, **data: object) -> Event:
+        return Event(
+            type=event_type,
+            tenant=connection.tenant,
+            at=self._clock(),
+            connection_id=connection.id,
+            request_id=request_id,
+            data={"provider": connection.provider, **data},
+        )
+
+
+def rotated(before: Credential, tokens: TokenSet) -> Credential:
+    """The credential after a refresh: the old refresh token stays when none came (RFC 6749 §6).
+
+    The replaced one is kept beside the new one until that has worked once.
+    """
+    if tokens.refresh_token is None or tokens.refresh_token == before.refresh_token:
+        return Credential(tokens.access_token, before.refresh_token)
+    return Credential(tokens.access_token, tokens.refresh_token, before.refresh_token)

@@ -1,0 +1,75 @@
+"""Who may refresh a connection now, and what is known of refreshes that were begun before.
+
+A lease is a name with an end: only its owner can renew or drop it. An intent is what stays of a refresh until its
+outcome is known: it is noted, durably, as the last step before anything is sent, and only by who still holds the lease.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from broker.models.connection import Connection
+from broker.vault import names, scripts
+from broker.vault.redis.store import Store
+
+_MILLISECONDS: Final = 15_000
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The right to refresh one generation of a connection, until it runs out or is dropped."""
+
+    connection_id: str
+    owner: str
+    unknown_since: int | None
+    """When an earlier refresh of this generation was begun (ms) of which nobody knows how it ended, or ``None``."""
+
+
+class Leases:
+    """Leases on connections."""
+
+    def __init__(self, store: Store, *, milliseconds: int = _MILLISECONDS) -> None:
+        """:param milliseconds: how long a lease lasts, from when it is taken, renewed or an intent is noted."""
+        self._store = store
+        self.milliseconds = milliseconds
+
+    async def take(self, connection: Connection, owner: str) -> Lease | str:
+        """Take the lease on refreshing this generation; the same owner can repeat it.
+
+        Answers the lease, or ``"busy"``, ``"newer"`` or ``"gone"``.
+        """
+        reply = await self._store.run(
+            scripts.LEASE,
+            [names.record(connection.id), names.lease(connection.id)],
+            [owner, self.milliseconds, connection.generation],
+        )
+        if reply[0] != b"mine":
+            return str(reply[0].decode())
+        noted = json.loads(reply[1]) if len(reply) > 1 and reply[1] else None
+        return Lease(connection.id, owner, unknown_since=noted["started"] if noted else None)
+
+    async def intend(self, lease: Lease, connection: Connection, *, started: int) -> bool:
+        """Note that a refresh of this generation is begun at ``started`` (ms), and prolong the lease.
+
+        An earlier intent stays: it says since when the outcome is unknown. ``False``: the lease or the generation is
+        lost, and nothing may be sent.
+        """
+        intent: Mapping[str, Any] = {"generation": connection.generation, "owner": lease.owner, "started": started}
+        reply = await self._store.run(
+            scripts.LEASE_INTEND,
+            [names.record(connection.id), names.lease(connection.id)],
+            [lease.owner, self.milliseconds, connection.generation, json.dumps(intent)],
+        )
+        return bool(reply)
+
+    async def renew(self, lease: Lease) -> bool:
+        """Prolong the lease; ``False`` if it ran out meanwhile."""
+        reply = await self._store.run(
+            scripts.LEASE_RENEW, [names.lease(lease.connection_id)], [lease.owner, self.milliseconds]
+        )
+        return bool(reply)
+
+    async def drop(self, lease: Lease) -> None:
+        """Give the lease back, if it is still ours."""
+        await self._store.run(scripts.LEASE_DROP, [names.lease(lease.connection_id)], [lease.owner])

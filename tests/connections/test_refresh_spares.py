@@ -1,0 +1,241 @@
+"""A refused refresh token is not the end: whatever else the grant holds is tried, and what comes late is kept."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import httpx2
+import pytest
+import redis
+
+from broker.app.heart import Heart, build_heart
+from broker.errors import OutcomeUnknown, ProviderRefused, ReauthRequired
+from broker.models.connection import Connection, Credential, Status
+from broker.models.event import Event
+from broker.providers import Registry
+from broker.settings import Settings
+from broker.vault import names
+from tests.connections.practice import behave, refreshes, revocations
+from tests.vault.faulty_proxy import eventually
+from tests.world import FakeClock, Person, ServiceClient
+
+MakeClient = Callable[..., Awaitable[ServiceClient]]
+
+
+@pytest.fixture
+async def app(make_client: MakeClient) -> ServiceClient:
+    """A client with every scope."""
+    return await make_client()
+
+
+@pytest.fixture
+async def replica(heart: Heart, settings: Settings, providers: Registry, clock: FakeClock) -> AsyncIterator[Heart]:
+    """A second process of the same broker."""
+    replica = build_heart(settings, providers, clock)
+    yield replica
+    await replica.aclose(work_ends_within=5)
+
+
+async def connected(app: ServiceClient, http: httpx2.AsyncClient, heart: Heart, **body: Any) -> Connection:
+    """A new connection."""
+    made = await app.connect(Person(http), **body)
+    found = await heart.records.read(made["id"])
+    assert found is not None
+    return found
+
+
+async def commit(heart: Heart, before: Connection, credential: Credential) -> Connection:
+    """What another replica stores meanwhile."""
+    after = replace(before, generation=before.generation + 1)
+    event = Event("credential.refreshed", before.tenant, heart.clock(), before.id)
+    assert (await heart.records.replace(before, after, credential, event)).stored
+    return after
+
+
+async def held(heart: Heart, connection_id: str) -> tuple[Connection, Credential]:
+    """The connection and its credential now."""
+    found = await heart.records.read_with_credential(connection_id)
+    assert found is not None
+    assert found[1] is not None
+    return found[0], found[1]
+
+
+async def test_the_previous_token_is_tried_before_the_connection_is_given_up(
+    app: ServiceClient, http: httpx2.AsyncClient, heart: Heart, sandbox: httpx2.Client
+) -> None:
+    """A provider forgot the token it issued last, and still takes the one before: the person notices nothing."""  # P10
+    behave(sandbox, rotation="strict")
+    connection = await connected(app, http, heart)
+    _, credential = await held(heart, connection.id)
+    forgotten = Credential(credential.access_token, "forgotten-by-the-provider", credential.refresh_token)
+    await commit(heart, connection, forgotten)
+    await heart.refresher.refresh(connection.id, 2)
+    current, renewed = await held(heart, connection.id)
+    assert (current.status, current.generation) == (Status.ACTIVE, 3)
+    assert renewed.previous_refresh_token == credential.refresh_token
+    assert refreshes(sandbox) == (1, 1)
+
+
+async def test_a_parked_token_is_promoted_before_the_connection_is_given_up(
+    app: ServiceClient, http: httpx2.AsyncClient, heart: Heart, sandbox: httpx2.Client
+) -> None:
+    """The token in the record is refused; the one that came too late works, and nobody has to authorize again."""  # P7
+    behave(sandbox, rotation="strict")
+    connection = await connected(app, http, heart)
+    _, credential = await held(heart, connection.id)
+    await heart.parked.park(connection, heart.parked.sealed(connection, credential.refresh_token or ""))
+    later = await commit(heart, connection, Credential("access", "refused", "refused-too"))
+    # The commit cleared it, as one that worked does; this one did not.
+    await heart.parked.park(later, heart.parked.sealed(later, credential.refresh_token or ""))
+    await heart.refresher.refresh(connection.id, 2)
+    current, _ = await held(heart, connection.id)
+    assert (current.status, current.generation) == (Status.ACTIVE, 3)
+    assert refreshes(sandbox) == (1, 1)
+
+
+async def test_a_spare_that_can_not_be_judged_now_leaves_everything_open(
+    app: ServiceClient,
+    http: httpx2.AsyncClient,
+    heart: Heart,
+    sandbox: httpx2.Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first token is refused, the spare one meets an outage: temporary, active, and the spare is still there."""
+    behave(sandbox, rotation="strict")
+    connection = await connected(app, http, heart)
+    _, credential = await held(heart, connection.id)
+    await commit(heart, connection, Credential(credential.access_token, "refused", credential.refresh_token))
+    sent: list[str] = []
+
+    async def refresh(*_: object, refresh_token: str, **__: object) -> None:
+        sent.append(refresh_token)
+        if refresh_token == "refused":
+            raise ProviderRefused("invalid_grant", "no", http_status=400)
+        raise OutcomeUnknown("silence")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(heart.upstream, "refresh", refresh)
+        with pytest.raises(OutcomeUnknown):
+            await heart.refresher.refresh(connection.id, 2)
+    assert sent == ["refused", credential.refresh_token]
+    current, kept = await held(heart, connection.id)
+    assert (current.status, kept.previous_refresh_token) == (Status.ACTIVE, credential.refresh_token)
+    assert current.health.last_error is not None
+    assert current.health.last_error.code == "provider_unavailable"
+
+
+async def test_who_comes_too_late_parks_what_it_obtained(
+    app: ServiceClient, http: httpx2.AsyncClient, heart: Heart, sandbox: httpx2.Client
+) -> None:
+    """Another replica's commit was faster: the record keeps that one, and this one is beside it, within the grant."""
+    # F6
+    behave(sandbox, rotation="grace", token_delay_ms=300)
+    connection = await connected(app, http, heart, provider="practice-grace")
+    caller = asyncio.create_task(heart.refresher.refresh(connection.id, 1))
+    await eventually(lambda: refreshes(sandbox) == (1, 0))
+    later = await commit(heart, connection, Credential("faster", "of-the-faster-one"))
+    await caller
+    _, credential = await held(heart, connection.id)
+    assert credential == Credential("faster", "of-the-faster-one")
+    (candidate,) = await heart.parked.candidates(later)
+    behave(sandbox, token_delay_ms=0)
+    # And it works: the record's own token is none that the provider knows.
+    await heart.refresher.refresh(connection.id, 2)
+    _, renewed = await held(heart, connection.id)
+    assert renewed.previous_refresh_token == candidate
+
+
+async def test_who_comes_too_late_brings_back_what_was_given_up_meanwhile(
+    app: ServiceClient, http: httpx2.AsyncClient, heart: Heart, sandbox: httpx2.Client
+) -> None:
+    """A faster commit, then a refusal of it: the late token is the one that works, so it becomes the credential."""
+    # F1
+    behave(sandbox, rotation="strict", token_delay_ms=300)
+    connection = await connected(app, http, heart)
+    caller = asyncio.create_task(heart.refresher.refresh(connection.id, 1))
+    await eventually(lambda: refreshes(sandbox) == (1, 0))
+    later = await commit(heart, connection, Credential("faster", "refused"))
+    assert await heart.records.annotate(later, status=Status.REAUTH_REQUIRED, updated_at=heart.clock())
+    await caller
+    current, _ = await held(heart, connection.id)
+    assert (current.status, current.generation) == (Status.ACTIVE, 3)
+    assert (await app.fetch(connection.id)).status_code == 200
+
+
+@pytest.mark.parametrize(("provider", "given_back"), [("practice", 1), ("practice-shared", 0)])
+async def test_what_comes_after_a_new_authorization_is_given_back(
+    app: ServiceClient,
+    http: httpx2.AsyncClient,
+    heart: Heart,
+    sandbox: httpx2.Client,
+    provider: str,
+    given_back: int,
+) -> None:
+    """It is of a grant that nobody lives from any more; unless revoking it would end the new one as well."""  # P9
+    connection = await connected(app, http, heart, provider=provider)
+    behave(sandbox, rotation="strict", token_delay_ms=300)
+    caller = asyncio.create_task(heart.refresher.refresh(connection.id, 1))
+    await eventually(lambda: refreshes(sandbox) == (1, 0))
+    renewed = replace(connection, generation=2, grant_id="grant_of_today")
+    event = Event("connection.renewed", connection.tenant, heart.clock(), connection.id)
+    assert (await heart.records.replace(connection, renewed, Credential("new", "new"), event)).stored
+    await caller
+    assert await heart.parked.candidates(connection) == []
+    assert await heart.parked.candidates(renewed) == []
+    assert revocations(sandbox) == given_back
+
+
+async def test_what_is_parked_goes_with_the_connection(
+    app: ServiceClient, http: httpx2.AsyncClient, heart: Heart, sandbox: httpx2.Client, raw_store: redis.Redis
+) -> None:
+    """Disconnecting gives back the parked tokens, too, and leaves none behind."""
+    connection = await connected(app, http, heart)
+    await heart.parked.park(connection, heart.parked.sealed(connection, "late"))
+    ended = await app.call("DELETE", f"/v1/connections/{connection.id}")
+    assert ended.json()["upstream"]["outcome"] == "revoked"
+    assert revocations(sandbox) == 2
+    assert not raw_store.exists(names.parked(connection.id))
+
+
+@pytest.mark.parametrize(
+    ("rotation", "works"),
+    [("strict", True), ("revoke_on_reuse", False)],
+)
+async def test_a_late_token_over_a_refusal_is_verified(
+    app: ServiceClient,
+    http: httpx2.AsyncClient,
+    heart: Heart,
+    replica: Heart,
+    sandbox: httpx2.Client,
+    raw_store: redis.Redis,
+    clock: FakeClock,
+    rotation: str,
+    works: bool,
+) -> None:
+    """A stalled holder's token comes after another replica saw the old one refused and gave up: where the grant still
+    lives the connection is back; where the second request ended it, it says so, and no dead token is served."""
+    # F1, F6, P10
+    behave(sandbox, rotation=rotation, token_delay_ms=1000)
+    connection = await connected(app, http, heart)
+    clock.advance(seconds=3601)
+    stalled = asyncio.create_task(heart.refresher.refresh(connection.id, 1))
+    await eventually(lambda: refreshes(sandbox) == (1, 0))
+    raw_store.delete(names.lease(connection.id))  # as its time does
+    behave(sandbox, token_delay_ms=0)
+    with pytest.raises(ReauthRequired):
+        await replica.refresher.refresh(connection.id, 1)
+    given_up = await heart.records.read(connection.id)
+    assert given_up is not None
+    assert given_up.health.last_error is not None
+    assert (given_up.status, given_up.health.last_error.code) == (Status.REAUTH_REQUIRED, "refresh_outcome_unknown")
+
+    outcome = (await asyncio.gather(stalled, return_exceptions=True))[0]
+    assert (outcome is None) is works
+    current, _ = await held(heart, connection.id)
+    assert current.status is (Status.ACTIVE if works else Status.REAUTH_REQUIRED)
+    if not works:
+        assert isinstance(outcome, ReauthRequired)
+        assert current.health.last_error is not None
+        assert current.health.last_error.code == "refresh_outcome_unknown"
+        assert current.health.next_refresh_at is None
