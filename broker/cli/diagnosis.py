@@ -16,6 +16,7 @@ from broker.cli.session import heart_for_command
 from broker.errors import BrokerError, ConfigurationError
 from broker.providers import Registry, load_providers
 from broker.settings import Settings
+from broker.settings.store_address import parse_store_address
 from broker.upstream.endpoints import needs_discovery
 from broker.vault.opening import reasons_not_ready
 from broker.vault.redis.data_dir import holds_store, is_private, socket_path
@@ -23,7 +24,6 @@ from broker.vault.redis.data_dir import holds_store, is_private, socket_path
 _ANSWERS_WITHIN: Final = 3.0
 _CLOCKS_APART_AT_MOST: Final = 2.0
 """Seconds; expiry and leases are judged by the clocks of several machines."""
-_REDIS_PORT: Final = 6379
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -192,9 +192,12 @@ def _untouched(settings: Settings, providers: Registry) -> frozenset[str]:
 def _store_advice(settings: Settings) -> str:
     if settings.redis_url is None:
         return f"expected at {socket_path(settings.data_dir)}; its log is {settings.data_dir / 'store.log'}"
-    # Neither user nor password, which the URL's other parts may hold.
-    address = urlsplit(settings.redis_url.get_secret_value())
-    place = address.path if address.scheme == "unix" else f"{address.hostname}:{address.port or _REDIS_PORT}"
+    address = parse_store_address(settings.redis_url.get_secret_value())
+    if address.kind == "sentinel":
+        return (
+            f"found through {address.place}: see which primary they name for {address.service}, and whether it is fit"
+        )
+    place = address.place
     return f"expected at {place}: start it there, or see that BROKER_REDIS_URL and BROKER_ENCRYPTION_KEYS belong to it"
 
 

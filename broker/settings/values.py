@@ -12,6 +12,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import SecretStr
 
+from broker.settings.store_address import parse_store_address
+
 Network = IPv4Network | IPv6Network
 
 _LABEL = r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
@@ -69,14 +71,8 @@ def web_address(value: str) -> str:
 
 
 def store_address(value: SecretStr) -> SecretStr:
-    """The store's address; the schemes of a later version are refused by name."""
-    parts = _split_url(value.get_secret_value())
-    if parts.scheme in {"redis+sentinel", "redis+cluster"}:
-        raise ValueError(f"{parts.scheme}:// is not supported by this version (redis://, rediss:// and unix:// are)")
-    if parts.scheme not in {"redis", "rediss", "unix"}:
-        raise ValueError("must start with redis://, rediss:// or unix://")
-    if not (parts.path.startswith("/") if parts.scheme == "unix" else parts.hostname):
-        raise ValueError("lacks the path of the socket" if parts.scheme == "unix" else "lacks a host")
+    """The store's address, of any kind."""
+    parse_store_address(value.get_secret_value())
     return value
 
 

@@ -78,17 +78,20 @@ def test_a_public_url_that_is_unsafe_or_ambiguous_is_refused(url: str) -> None:
     assert refusal(PUBLIC_URL=url).startswith("BROKER_PUBLIC_URL: ")
 
 
-@pytest.mark.parametrize("url", ["redis://h:6379/0", "rediss://u:p@h", "unix:///run/valkey.sock"])
-def test_single_stores_are_accepted(url: str) -> None:
-    """Plain, TLS and unix socket."""
+@pytest.mark.parametrize(
+    "url",
+    ["redis://h:6379/0", "rediss://u:p@h", "unix:///run/valkey.sock", "redis+sentinel://h,i/s", "redis+cluster://h,i"],
+)
+def test_stores_of_every_kind_are_accepted(url: str) -> None:
+    """Plain, TLS and unix socket, sentinels and Cluster."""
     assert load(REDIS_URL=url, ENCRYPTION_KEYS=f"a:{KEY}").redis_url is not None
 
 
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("redis+sentinel://h", "redis+sentinel:// is not supported by this version"),
-        ("redis+cluster://h", "redis+cluster:// is not supported by this version"),
+        ("redis+sentinel://h", "lacks the name of the service"),
+        ("redis+cluster://", "lacks a host"),
         ("http://h", "must start with redis://"),
         ("redis://", "lacks a host"),
         ("unix://", "lacks the path"),
@@ -96,7 +99,7 @@ def test_single_stores_are_accepted(url: str) -> None:
     ],
 )
 def test_other_stores_are_refused_with_the_reason(url: str, message: str) -> None:
-    """Sentinel and Cluster are named as what a later version brings."""
+    """Each fault names the variable and says what is missing or wrong."""
     assert message in refusal(REDIS_URL=url, ENCRYPTION_KEYS=f"a:{KEY}")
 
 

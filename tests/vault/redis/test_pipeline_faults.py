@@ -137,7 +137,7 @@ async def test_a_fault_within_a_batch_fails_it_and_what_waits_behind(
     """Nobody knows what of the batch ran; the connection is given up, and the next command has a new one."""  # R2
     pipeline = through(proxy, deadline=5)
     await pipeline.execute("PING")
-    connection = pipeline._connection
+    connection = pipeline._stream._connection
     assert connection is not None
 
     async def dies(*_: object, **__: object) -> None:

@@ -1,0 +1,145 @@
+"""One store server as a process of a test's own: started, killed, stopped, asked."""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, cast
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from broker.vault.redis.server import find_program
+
+SERVICE = "tokens"
+"""The name that sentinels watch a primary under."""
+
+
+class TestServer:
+    """A server process that listens on a TCP port of loopback."""
+
+    __test__ = False
+
+    def __init__(self, folder: Path, port: int, *options: str) -> None:
+        self.port = port
+        self.folder = folder
+        self._options = options
+        self.process: subprocess.Popen[bytes]
+
+    @property
+    def url(self) -> str:
+        """Its address as a single store."""
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        """Start the process, also again after :meth:`kill`; its data stays."""
+        self.folder.mkdir(exist_ok=True)
+        places = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "")
+        command = [find_program(), *places, "--appendonly", "yes", "--repl-diskless-sync-delay", "0", *self._options]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        until(lambda: answers(self.port))
+
+    def client(self) -> redis.Redis:
+        """A client of its own, to look and to turn things."""
+        return redis.Redis(port=self.port, socket_timeout=5)
+
+    def info(self) -> dict[str, Any]:
+        """What INFO says."""
+        with self.client() as client:
+            return cast("dict[str, Any]", client.info())
+
+    def kill(self) -> None:
+        """``kill -9``; also where the process is stopped or gone."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> None:
+        """Let the process answer nothing until :meth:`go_on`."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """End :meth:`stop`."""
+        os.kill(self.process.pid, signal.SIGCONT)
+
+
+class Sentinel(TestServer):
+    """A sentinel that watches one server."""
+
+    def __init__(self, folder: Path, port: int, *, watched: TestServer) -> None:
+        super().__init__(folder, port)
+        self._watched = watched.port
+
+    def start(self) -> None:
+        """Start it with a configuration of its own, which it rewrites."""
+        self.folder.mkdir(exist_ok=True)
+        config = self.folder / "sentinel.conf"
+        if not config.exists():
+            lines = (
+                f"port {self.port}",
+                "bind 127.0.0.1",
+                f"dir {self.folder}",
+                f"sentinel monitor {SERVICE} 127.0.0.1 {self._watched} 1",
+                f"sentinel down-after-milliseconds {SERVICE} 500",
+                f"sentinel failover-timeout {SERVICE} 2000",
+            )
+            config.write_text("\n".join(lines) + "\n")
+        command = [find_program(), str(config), "--sentinel"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        until(lambda: answers(self.port))
+
+
+Start = Callable[..., TestServer]
+
+
+@contextmanager
+def servers() -> Iterator[Start]:
+    """Starts servers that end with the block."""
+    with tempfile.TemporaryDirectory(prefix="valkey-", ignore_cleanup_errors=True) as folder:
+        started: list[TestServer] = []
+
+        def start(*options: str, port: int = 0, sentinel_of: TestServer | None = None) -> TestServer:
+            port = port or free_ports(1)[0]
+            place = Path(folder) / str(port)
+            server = (
+                TestServer(place, port, *options) if sentinel_of is None else Sentinel(place, port, watched=sentinel_of)
+            )
+            started.append(server)
+            server.start()
+            return server
+
+        try:
+            yield start
+        finally:
+            for server in started:
+                server.kill()
+
+
+def until(holds: Callable[[], object], seconds: float = 20) -> None:
+    """Return when ``holds``."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > deadline:
+            raise TimeoutError("what was waited for did not come about")
+        time.sleep(0.01)
+
+
+def answers(port: int) -> bool:
+    """Whether a server answers at ``port`` and is ready."""
+    try:
+        with redis.Redis(port=port, socket_timeout=5, retry=Retry(NoBackoff(), 0)) as client:
+            return bool(client.ping())
+    except (redis.ConnectionError, redis.TimeoutError):
+        return False
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of loopback that nothing listens on."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [taken.getsockname()[1] for taken in sockets]
