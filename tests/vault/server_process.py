@@ -19,6 +19,8 @@ from broker.vault.redis.server import find_program
 
 SERVICE = "tokens"
 """The name that sentinels watch a primary under."""
+_SENTINEL_PERIODS = ("INFO-PERIOD", 100, "PING-PERIOD", 100, "ASK-PERIOD", 100, "PUBLISH-PERIOD", 100)
+"""Milliseconds."""
 
 
 class TestServer:
@@ -92,6 +94,9 @@ class Sentinel(TestServer):
         command = [find_program(), str(config), "--sentinel"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
         until(lambda: answers(self.port))
+        with self.client() as client:
+            # It looks around every ten seconds by default, and a test can't wait for that.
+            client.execute_command("SENTINEL", "DEBUG", *_SENTINEL_PERIODS)
 
 
 Start = Callable[..., TestServer]
