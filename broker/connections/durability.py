@@ -41,7 +41,7 @@ class Durability:
 
         :param again: the same write; a repeat must change nothing where the first one is still there.
         """
-        if written.confirmed.done() and written.confirmed.result():
+        if written.confirmed.immediate:
             return
         key = (connection.id, connection.generation)
         self._following.start(key, lambda: self._follow(connection, written, again))

@@ -3,7 +3,6 @@
 What stands in the hash, and how, is in ``record_form``.
 """
 
-import asyncio
 import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from broker.vault import names, scripts
 from broker.vault.keyring import Keyring
 from broker.vault.leases import Lease
 from broker.vault.record_form import SECRET, SHOWN, connection_of, credential_of, fields_of, health_json
-from broker.vault.redis.store import Argument, Store
+from broker.vault.redis.store import Argument, Confirmation, Store
 from broker.vault.siblings import account_index
 from broker.vault.stored import made_from
 
@@ -33,7 +32,7 @@ class Written:
     """``False``: the record left the generation that was to be replaced; nothing changed."""
     healed: bool
     """Somebody had declared the grant over; this write took that back."""
-    confirmed: "asyncio.Future[bool]"
+    confirmed: Confirmation
     """Whether as many replicas have it as ``BROKER_STORE_WAIT_REPLICAS`` asks for; known a moment later."""
 
 

@@ -10,7 +10,7 @@ import redis
 
 from broker.app.heart import Heart
 from broker.vault import names, scripts
-from broker.vault.redis.store import Argument, Commit
+from broker.vault.redis.store import Argument, Commit, Confirmation
 from broker.vault.scripts import Script
 from tests.connections.practice import behave, refreshes
 from tests.vault.faulty_proxy import eventually
@@ -35,7 +35,7 @@ class Replicas:
         self.commits += 1
         confirmed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         confirmed.set_result(self.confirm)
-        return Commit((await self._commit(script, keys, arguments)).reply, confirmed)
+        return Commit((await self._commit(script, keys, arguments)).reply, Confirmation(confirmed))
 
 
 @pytest.fixture

@@ -26,6 +26,11 @@ class Confirmation:
         """``None``: no replica is asked, so the commit counts as confirmed."""
         self._known = known
 
+    @property
+    def immediate(self) -> bool:
+        """Whether there is nothing to wait for."""
+        return self._known is None
+
     def __await__(self) -> Generator[Any, None, bool]:
         if self._known is None:
             return True
@@ -38,7 +43,7 @@ class Commit:
     """A write that the store has carried out."""
 
     reply: Reply
-    confirmed: Awaitable[bool]
+    confirmed: Confirmation
     """Whether as many replicas as ``BROKER_STORE_WAIT_REPLICAS`` hold the write. False on any doubt: the write is still
     there, but a failover may lose it."""
 
