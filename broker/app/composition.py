@@ -67,7 +67,11 @@ def app_of(heart: Heart) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
-        tasks = [asyncio.create_task(_revalidate(heart.authenticator), name="revalidate broker tokens")]
+        tasks = [
+            # First, so that it is the first command on the connection: who serves is counted.
+            asyncio.create_task(heart.replicas.beat_on(), name="beat"),
+            asyncio.create_task(_revalidate(heart.authenticator), name="revalidate broker tokens"),
+        ]
         leadership = Leadership(heart.store)
         if heart.settings.background_enabled:
             due = WhatIsDue(heart.due, heart.revocations, heart.giving_back, heart.directory, heart.clock)

@@ -46,6 +46,7 @@ from broker.vault.redis.data_dir import ensure_keys, store_url
 from broker.vault.redis.store import Store
 from broker.vault.references import StoredReferences
 from broker.vault.release import Releases
+from broker.vault.replicas import Replicas
 from broker.vault.revocations import Revocations
 from broker.vault.sessions import Sessions
 from broker.vault.siblings import Siblings
@@ -61,6 +62,7 @@ class Heart:
     clock: Clock
     store: Store
     keyring: Keyring
+    replicas: Replicas
     providers: Registry
     upstream: Upstream
     records: Records
@@ -100,6 +102,8 @@ class Heart:
                 seconds=work_ends_within,
             )
         await self.upstream.aclose()
+        # Not before: a refresh that was under way has sealed with the key that this process said it writes with.
+        await self.replicas.sign_off()
         await self.store.aclose()
 
 
@@ -131,6 +135,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         clock=clock,
         store=store,
         keyring=keyring,
+        replicas=Replicas(store, keyring),
         providers=providers,
         upstream=upstream,
         records=records,

@@ -73,7 +73,7 @@ def try_out(connection_id: ConnectionId, as_json: Json = False) -> None:
             account = await heart.lifecycle.test(connection, request_id=None)
         return TestedView.of(connection, account)
 
-    tested = with_heart(work)
+    tested = with_heart(work, seals=True)
     if as_json:
         print_json(tested)
     else:
@@ -96,7 +96,7 @@ def refresh(connection_id: ConnectionId, as_json: Json = False) -> None:
         with _advising(connection):
             return ConnectionView.of(await heart.lifecycle.refresh(connection, request_id=None))
 
-    _print_connection(with_heart(work), as_json=as_json)
+    _print_connection(with_heart(work, seals=True), as_json=as_json)
 
 
 @commands.command()
@@ -109,7 +109,7 @@ def delete(connection_id: ConnectionId, yes: Yes = False, as_json: Json = False)
         ending = await heart.lifecycle.disconnect(connection, client_id=None, request_id=None)
         return DisconnectedView.of(connection.id, ending)
 
-    ended = with_heart(work)
+    ended = with_heart(work, seals=True)
     if as_json:
         print_json(ended)
         return

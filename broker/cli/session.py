@@ -25,12 +25,18 @@ def configured_providers(settings: Settings) -> Registry:
     return load_providers(settings.providers_file, read_environment())
 
 
-def with_heart(work: Callable[[Heart], Awaitable[Result]]) -> Result:
-    """What ``work`` answers when it is given the configured broker's parts."""
+def with_heart(work: Callable[[Heart], Awaitable[Result]], *, seals: bool = False) -> Result:
+    """What ``work`` answers when it is given the configured broker's parts.
+
+    :param seals: it may store secrets: a rotation of the keys waits for it, as for a worker.
+    """
 
     async def run() -> Result:
         settings = load_settings()
-        async with heart_for_command(settings, configured_providers(settings)) as heart:
+        async with (
+            heart_for_command(settings, configured_providers(settings)) as heart,
+            heart.replicas.counted() if seals else nullcontext(),
+        ):
             return await work(heart)
 
     return asyncio.run(run())

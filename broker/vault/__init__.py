@@ -1,6 +1,8 @@
 """Everything that is kept: sealed, versioned, and in one slot per connection.
 
 * ``keyring`` – the keys: seals and opens secrets, signs cookies and cursors. The only place that orders keys.
+* ``replicas`` – who lives and can read with which keys; ``rotation`` – another key writes, everything is rewrapped;
+  ``envelopes`` – where sealed secrets lie; ``key_file`` – a new key for the embedded store.
 * ``names`` – the layout of keys in the store.
 * ``opening`` – opening the store: fit for tokens, and known to the keyring, before the first command.
 * ``redis/`` – reaching the store: ``pipeline`` (concurrent commands as one batch), ``embedded`` (our own Valkey),

@@ -65,6 +65,7 @@ class Keyring:
         self._writer = keys[0][0]
         # One cipher per (key, owner): deriving costs several times what sealing costs.
         self._cipher = lru_cache(_DERIVED_KEYS_CACHED)(self._make_cipher)
+        self._serializers: dict[str, URLSafeTimedSerializer] = {}
 
     def __repr__(self) -> str:
         return f"Keyring({', '.join(self._keys)}; writes {self._writer})"
@@ -74,6 +75,11 @@ class Keyring:
         """The key id that new envelopes carry."""
         return self._writer
 
+    @property
+    def first(self) -> str:
+        """The key id that stands first: the one that whoever wrote the ring wants to write."""
+        return next(iter(self._keys))
+
     def write_with(self, kid: str) -> None:
         """Seal with ``kid`` from now on.
 
@@ -82,6 +88,10 @@ class Keyring:
         if kid not in self._keys:
             raise ConfigurationError([f"the store's writing key {kid!r} is not in BROKER_ENCRYPTION_KEYS"])
         self._writer = kid
+        for purpose, serializer in self._serializers.items():
+            # In place: they were handed out. Signed with the old key, a value would mean nothing to a replica that was
+            # started without it, as all may be once a rotation is over.
+            serializer.secret_keys[:] = self._signing_keys(purpose)
 
     def fingerprints(self) -> Mapping[str, str]:
         """Key id → a value that tells whether two rings hold the same key under it, and nothing else of the key."""
@@ -90,7 +100,9 @@ class Keyring:
 
     def seal(self, place: Place, plaintext: bytes) -> bytes:
         """``plaintext`` sealed for exactly this place."""
-        kid = self._writer
+        return self._seal(self._writer, place, plaintext)
+
+    def _seal(self, kid: str, place: Place, plaintext: bytes) -> bytes:
         # Random 96-bit nonces are safe below 2^32 messages per key; a key here seals for one owner only.
         nonce = os.urandom(_NONCE_BYTES)
         sealed = self._cipher(kid, place.owner).encrypt(nonce, plaintext, _additional_data(place, kid))
@@ -101,30 +113,54 @@ class Keyring:
 
         :raises SealBroken: another format, an unknown key id, a changed byte, or another place.
         """
-        if len(envelope) < 2 or envelope[0] != _VERSION:
-            raise SealBroken("a stored secret has an unknown format")
-        kid_end = 2 + envelope[1]
-        kid = envelope[2:kid_end].decode("ascii", "replace")
+        kid = key_of(envelope)
         if kid not in self._keys:
             raise SealBroken("a stored secret is sealed with a key that is not in BROKER_ENCRYPTION_KEYS")
+        kid_end = 2 + envelope[1]
         nonce, sealed = envelope[kid_end : kid_end + _NONCE_BYTES], envelope[kid_end + _NONCE_BYTES :]
         try:
             return self._cipher(kid, place.owner).decrypt(nonce, sealed, _additional_data(place, kid))
         except (InvalidTag, ValueError):
             raise SealBroken(f"the stored {place.field} of {place.owner} fails authentication") from None
 
+    def rewrap(self, place: Place, envelope: bytes, kid: str) -> bytes:
+        """The secret of an envelope, sealed anew for the same place with the key ``kid``.
+
+        :raises SealBroken: as :meth:`open`.
+        """
+        return self._seal(kid, place, self.open(place, envelope))
+
     def serializer(self, purpose: str) -> URLSafeTimedSerializer:
-        """A signer for values that pass through a browser or a caller, one key per purpose."""
-        # itsdangerous signs with the last key and accepts all; its default digest is SHA-1, so ours is named.
+        """A signer for values that pass through a browser or a caller, one key per purpose.
+
+        It signs with the key that writes at the time, and accepts what any key of the ring signed.
+        """
+        if purpose not in self._serializers:
+            # The library's default digest is SHA-1, so ours is named.
+            self._serializers[purpose] = URLSafeTimedSerializer(
+                self._signing_keys(purpose),
+                salt=purpose,
+                signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
+            )
+        return self._serializers[purpose]
+
+    def _signing_keys(self, purpose: str) -> list[bytes]:
+        # itsdangerous signs with the last key and accepts all.
         writer_last = sorted(self._keys, key=lambda kid: kid == self._writer)
-        return URLSafeTimedSerializer(
-            [_derive(self._keys[kid], "sign", purpose) for kid in writer_last],
-            salt=purpose,
-            signer_kwargs={"digest_method": hashlib.sha256, "key_derivation": "hmac"},
-        )
+        return [_derive(self._keys[kid], "sign", purpose) for kid in writer_last]
 
     def _make_cipher(self, kid: str, owner: str) -> AESGCM:
         return AESGCM(_derive(self._keys[kid], "seal", owner))
+
+
+def key_of(envelope: bytes) -> str:
+    """The id of the key that an envelope says it is sealed with.
+
+    :raises SealBroken: it is none, or of another format.
+    """
+    if len(envelope) < 2 or envelope[0] != _VERSION:
+        raise SealBroken("a stored secret has an unknown format")
+    return envelope[2 : 2 + envelope[1]].decode("ascii", "replace")
 
 
 def _additional_data(place: Place, kid: str) -> bytes:

@@ -11,6 +11,8 @@ from broker.models.ids import BUCKETS, bucket_of
 
 PREFIX = "broker:"
 KEYRING = f"{PREFIX}keyring"
+REPLICAS = f"{PREFIX}{{{KEYRING}}}:replicas"
+"""Hash: the processes that live. Its hash tag is the keyring's whole name: one slot, so one script sees both."""
 CLIENTS = f"{PREFIX}clients"
 
 

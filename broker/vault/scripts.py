@@ -37,6 +37,11 @@ REFERENCE_REVOKE = _load("reference_revoke")
 SESSION_CREATE = _load("session_create")
 SESSION_STEP = _load("session_step")
 KEYRING_ADOPT = _load("keyring_adopt")
+KEYRING_BEAT = _load("keyring_beat")
+KEYRING_STATE = _load("keyring_state")
+KEYRING_MOVE = _load("keyring_move")
+KEYRING_RETIRE = _load("keyring_retire")
+REWRAP = _load("rewrap")
 COUNT = _load("count")
 
 ALL = (
@@ -55,5 +60,10 @@ ALL = (
     SESSION_CREATE,
     SESSION_STEP,
     KEYRING_ADOPT,
+    KEYRING_BEAT,
+    KEYRING_STATE,
+    KEYRING_MOVE,
+    KEYRING_RETIRE,
+    REWRAP,
     COUNT,
 )
