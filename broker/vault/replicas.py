@@ -62,7 +62,7 @@ class Replicas:
     def __init__(self, store: Store, keyring: Keyring) -> None:
         self._store = store
         self._keyring = keyring
-        self._id = new_id("replica")
+        self.id: Final = new_id("replica")
         self._may_be_listed = False
 
     async def beat(self, role: Role = "worker") -> None:
@@ -111,7 +111,7 @@ class Replicas:
         if not self._may_be_listed:
             return
         try:
-            await self._store.execute("HDEL", names.REPLICAS, self._id)
+            await self._store.execute("HDEL", names.REPLICAS, self.id)
         except StoreUnavailable:
             log.info("replica.not_signed_off", reason="the store is gone; the entry runs out by itself")
 
@@ -120,7 +120,7 @@ class Replicas:
         before, self._may_be_listed = self._keyring.writer, True
         said = {"role": role, "writes": before, "keys": dict(self._keyring.fingerprints())}
         kid = await self._store.run(
-            scripts.KEYRING_BEAT, [names.KEYRING, names.REPLICAS], [self._id, LIVES, json.dumps(said)]
+            scripts.KEYRING_BEAT, [names.KEYRING, names.REPLICAS], [self.id, LIVES, json.dumps(said)]
         )
         if kid is None or kid.decode() == self._keyring.writer:
             return self._keyring.writer != before

@@ -123,8 +123,9 @@ class Rotation:
         :raises StoreUnavailable: the store can't be reached; run it again.
         """
         await self.move(target, tell)
-        await self.all_write(target, tell)
-        arrived = asyncio.get_running_loop().time() + self._in_flight
+        others = await self.all_write(target, tell)
+        # Who signed off had its last answer before.
+        arrived = asyncio.get_running_loop().time() + (self._in_flight if others else 0)
         tally = await self.rewrap(target, tell)
         while True:
             pause = arrived - asyncio.get_running_loop().time()
@@ -174,8 +175,8 @@ class Rotation:
             tell(f"waiting for {len(lacking)} processes that lack the key and may have ended")
             await asyncio.sleep(_LOOKS_EVERY)
 
-    async def all_write(self, target: str, tell: Tell) -> None:
-        """Wait until every process that lives says that it writes with ``target``.
+    async def all_write(self, target: str, tell: Tell) -> int:
+        """Wait until every process that lives says that it writes with ``target``; how many others there are.
 
         :raises Conflict: one of them goes on writing with another key, or another key is to write by now.
         """
@@ -185,7 +186,7 @@ class Rotation:
             _still(target, state.writer)
             behind = [replica for replica in state.living if replica.writes != target]
             if not behind:
-                return
+                return sum(replica.id != self._replicas.id for replica in state.living)
             if asyncio.get_running_loop().time() >= deadline:
                 raise Conflict(f"{len(behind)} running broker processes don't write with {target!r}; run this again")
             tell(f"waiting for {len(behind)} processes to write with {target}")

@@ -11,6 +11,7 @@ from broker.vault.records import Records
 from broker.vault.redis.embedded import EmbeddedStore
 from broker.vault.redis.store import Store
 from tests.vault.faulty_proxy import FaultyProxy
+from tests.vault.rotating import Filled, Open, old_ring
 
 
 @pytest.fixture
@@ -38,3 +39,25 @@ async def proxy(raw_store: redis.Redis, store_server: EmbeddedStore) -> AsyncIte
     """A proxy before the empty store."""
     async with FaultyProxy(store_server.url.removeprefix("unix://")) as proxy:
         yield proxy
+
+
+@pytest.fixture
+async def open_(raw_store: redis.Redis, store_server: EmbeddedStore) -> AsyncIterator[Open]:
+    """``await open_(ring)``: the store, opened by a process with this ring, and closed at the end."""
+    stores: list[Store] = []
+
+    async def make(ring: Keyring) -> Store:
+        stores.append(open_store(store_server.url, ring, wait_replicas=0))
+        await stores[-1].execute("PING")
+        return stores[-1]
+
+    yield make
+    for store in stores:
+        await store.aclose()
+
+
+@pytest.fixture
+async def filled(open_: Open) -> Filled:
+    """A store with a few of every kind, under the old key."""
+    ring = old_ring()
+    return await Filled(await open_(ring), ring).add(connections=5, ended=2, parked=3, sessions=4)

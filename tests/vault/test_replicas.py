@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import cast
 
 import pytest
 import redis
@@ -17,6 +16,7 @@ from broker.vault.redis.store import Store
 from broker.vault.replicas import LIVES, Replica, Replicas
 from broker.vault.rotation import Rotation
 from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.rotating import age
 
 KEY_1, KEY_2 = bytes(range(32)), bytes(range(32, 64))
 
@@ -45,13 +45,6 @@ async def join(raw_store: redis.Redis, store_server: EmbeddedStore) -> AsyncIter
 async def living(store: Store, keyring: Keyring) -> tuple[Replica, ...]:
     """Who lives, by the store."""
     return (await Rotation(store, keyring, Replicas(store, keyring)).state()).living
-
-
-def age(raw_store: redis.Redis, milliseconds: int) -> None:
-    """Let the last beats of all be so much longer ago."""
-    for name, said in cast("dict[bytes, bytes]", raw_store.hgetall(names.REPLICAS)).items():
-        until, _, rest = said.partition(b" ")
-        raw_store.hset(names.REPLICAS, name.decode(), b"%d %s" % (int(until) - milliseconds, rest))
 
 
 def one_ring() -> Keyring:
@@ -138,8 +131,11 @@ async def test_who_never_beat_has_nothing_to_sign_off(join: Join, raw_store: red
     assert not raw_store.exists(names.REPLICAS)
 
 
-async def test_beats_go_on_after_the_store_was_away(proxy: FaultyProxy, raw_store: redis.Redis) -> None:
+async def test_beats_go_on_after_the_store_was_away(
+    proxy: FaultyProxy, raw_store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A beat that fails is tried again soon; it ends neither the beats nor the process."""  # R1
+    monkeypatch.setattr("broker.vault.replicas.BEAT_EVERY", 0.05)
     ring = one_ring()
     store = open_store(f"redis://{proxy.address}", ring, wait_replicas=0, deadline=0.5)
     beating = asyncio.create_task(Replicas(store, ring).beat_on())
