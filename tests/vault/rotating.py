@@ -142,12 +142,14 @@ def naming(raw_store: redis.Redis, kid: str) -> list[bytes]:
     """The keys in whose serialized value an envelope's head with this key id stands, found without our own readers."""
     head = bytes((1, len(kid))) + kid.encode()
     readers: dict[bytes, Callable[[bytes], Any]] = {
-        b"string": lambda key: [raw_store.get(key)],
+        b"string": lambda key: [raw_store.get(key) or b""],
         b"hash": raw_store.hvals,
         b"list": lambda key: raw_store.lrange(key.decode(), 0, -1),
         b"stream": lambda key: [text for _, fields in raw_store.xrange(key) for text in fields.values()],  # type: ignore[union-attr]
         b"zset": lambda key: raw_store.zrange(key, 0, -1),
         b"set": raw_store.smembers,
+        # A lease that ended meanwhile.
+        b"none": lambda _: [],
     }
     keys = cast("list[bytes]", raw_store.keys("*"))
     return [key for key in keys if any(head in text for text in readers[cast("bytes", raw_store.type(key))](key))]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import ConfigurationError, SealBroken
-from broker.vault.keyring import Keyring, Place
+from broker.vault.keyring import Keyring, Place, key_of
 
 KEY_1, KEY_2 = bytes(range(32)), bytes(range(32, 64))
 PLACE = Place("acme", "con_1", "grant_1", "access_token", 7)
@@ -121,6 +121,30 @@ def test_a_writer_that_the_ring_lacks_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="k2"):
         ring.write_with("k2")
     assert ring.writer == "k1"
+
+
+def test_a_rewrapped_secret_is_sealed_for_the_same_place_only() -> None:
+    """It opens where it did before, with the new key alone; a broken one is never sealed anew."""  # K2, K3
+    ring = Keyring([("k2", KEY_2), ("k1", KEY_1)])
+    envelope = Keyring([("k1", KEY_1)]).seal(PLACE, b"secret")
+    rewrapped = ring.rewrap(PLACE, envelope, "k2")
+    assert (key_of(envelope), key_of(rewrapped)) == ("k1", "k2")
+    assert Keyring([("k2", KEY_2)]).open(PLACE, rewrapped) == b"secret"
+    for moved in (replace(PLACE, generation=8), replace(PLACE, owner="con_2")):
+        with pytest.raises(SealBroken):
+            ring.rewrap(moved, envelope, "k2")
+        with pytest.raises(SealBroken):
+            ring.open(moved, rewrapped)
+    for garbage in (b"", b"\1", b"\2" + envelope[1:]):
+        with pytest.raises(SealBroken):
+            key_of(garbage)
+
+
+def test_the_first_key_is_what_the_rings_owner_wants_to_write() -> None:
+    """Whichever the store says writes."""
+    ring = Keyring([("k2", KEY_2), ("k1", KEY_1)])
+    ring.write_with("k1")
+    assert (ring.first, ring.writer) == ("k2", "k1")
 
 
 def test_the_same_secret_sealed_twice_has_nothing_in_common() -> None:

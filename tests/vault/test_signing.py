@@ -23,6 +23,21 @@ def test_the_writer_signs_and_every_key_is_accepted() -> None:
     assert ring.serializer("cookie").loads(old.serializer("cookie").dumps("before")) == "before"
 
 
+def test_a_signer_that_was_handed_out_changes_over_too() -> None:
+    """Made before the move, it signs with the new key after it: replicas without the old one accept that."""  # K4
+    ring = Keyring([("k1", KEY_1), ("k2", KEY_2)])
+    signer, other = ring.serializer("cookie"), ring.serializer("cursor")
+    before = signer.dumps("x")
+    ring.write_with("k2")
+    alone = Keyring([("k2", KEY_2)])
+    assert alone.serializer("cookie").loads(signer.dumps("y")) == "y"
+    assert alone.serializer("cursor").loads(other.dumps("z")) == "z"
+    # A browser that left before comes back after.
+    assert signer.loads(before) == "x"
+    ring.write_with("k1")
+    assert Keyring([("k1", KEY_1)]).serializer("cookie").loads(signer.dumps("back")) == "back"
+
+
 def test_the_first_key_signs_by_default() -> None:
     """Of a ring that nobody told which key writes, the first one signs, whatever the library's own order."""
     signed = Keyring([("k1", KEY_1), ("k2", KEY_2)]).serializer("cookie").dumps("x")
