@@ -1,7 +1,7 @@
 """What happens in the middle of a rotation: its process is killed, tokens are refreshed, another rotation starts."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import cast
@@ -9,13 +9,14 @@ from typing import cast
 import pytest
 import redis
 
-from broker.errors import Conflict
+from broker.errors import Conflict, StoreUnavailable
 from broker.models.connection import Credential
 from broker.vault import names
+from broker.vault.leases import Lease, Leases
 from broker.vault.opening import open_store
-from broker.vault.records import Lease, Records
+from broker.vault.records import Records
 from broker.vault.redis.embedded import EmbeddedStore
-from broker.vault.redis.store import Argument, Reply, Store
+from broker.vault.redis.store import Argument, Commit, Confirmation, Reply, Store
 from broker.vault.replicas import LIVES
 from broker.vault.scripts import Script
 from tests.vault.rotating import (
@@ -30,18 +31,43 @@ from tests.vault.rotating import (
     rotation_of,
     silent,
 )
-from tests.vault.samples import NOW, an_event
+from tests.vault.samples import an_event
 
 
 class Killed(Exception):
     """The process is gone."""
 
 
-class Dying:
+class Through:
+    """A store that passes on what it is asked."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def execute(self, *parts: Argument) -> Reply:
+        return await self._store.execute(*parts)
+
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument] = ()) -> Reply:
+        return await self._store.run(script, keys, arguments)
+
+    async def commit(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument] = ()) -> Commit:
+        return Commit(await self.run(script, keys, arguments), Confirmation(None))
+
+    def scan(self, pattern: str) -> AsyncIterator[list[str]]:
+        return self._store.scan(pattern)
+
+    async def infos(self) -> Mapping[str, Reply | StoreUnavailable]:
+        return await self._store.infos()
+
+    async def aclose(self) -> None:
+        """The store belongs to the test."""
+
+
+class Dying(Through):
     """A store whose user is killed at its n-th command, before or after the store has carried it out."""
 
     def __init__(self, store: Store, *, at: int, carried_out: bool) -> None:
-        self._store = store
+        super().__init__(store)
         self._left = at
         self._carried_out = carried_out
 
@@ -50,12 +76,6 @@ class Dying:
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument] = ()) -> Reply:
         return await self._unless_dead(lambda: self._store.run(script, keys, arguments))
-
-    def scan(self, pattern: str) -> AsyncIterator[list[str]]:
-        return self._store.scan(pattern)
-
-    async def aclose(self) -> None:
-        """The store belongs to the test."""
 
     async def _unless_dead(self, command: Callable[[], Awaitable[Reply]]) -> Reply:
         self._left -= 1
@@ -95,27 +115,18 @@ async def test_killed_at_any_step_it_goes_on(store_server: EmbeddedStore, raw_st
     assert at > 15
 
 
-class Interrupted:
+class Interrupted(Through):
     """A store in whose use something happens before the first rewrap reaches it."""
 
     def __init__(self, store: Store, meanwhile: Callable[[], Awaitable[None]]) -> None:
-        self._store = store
+        super().__init__(store)
         self._meanwhile: Callable[[], Awaitable[None]] | None = meanwhile
-
-    async def execute(self, *parts: Argument) -> Reply:
-        return await self._store.execute(*parts)
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument] = ()) -> Reply:
         if script.name == "rewrap" and self._meanwhile is not None:
             meanwhile, self._meanwhile = self._meanwhile, None
             await meanwhile()
         return await self._store.run(script, keys, arguments)
-
-    def scan(self, pattern: str) -> AsyncIterator[list[str]]:
-        return self._store.scan(pattern)
-
-    async def aclose(self) -> None:
-        """The store belongs to the test."""
 
 
 async def test_a_refresh_that_commits_meanwhile_wins(open_: Open, raw_store: redis.Redis) -> None:
@@ -129,9 +140,9 @@ async def test_a_refresh_that_commits_meanwhile_wins(open_: Open, raw_store: red
 
     async def refresh() -> None:
         records = Records(store, ring)
-        lease = await records.lease(connection, "owner", {"owner": "owner", "started": NOW})
+        lease = await Leases(store).take(connection, "owner")
         assert isinstance(lease, Lease)
-        assert await records.replace(connection, after, renewed, an_event(connection), lease=lease)
+        assert (await records.replace(connection, after, renewed, an_event(connection), lease=lease)).stored
 
     outcome = await rotation_of(Interrupted(store, refresh), ring).run("k2", silent)
     assert outcome.tally.overtaken == 2
