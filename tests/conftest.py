@@ -79,18 +79,7 @@ def sandbox_url() -> Iterator[str]:
 def sandbox(sandbox_url: str) -> Iterator[httpx2.Client]:
     """The practice provider with its behaviour and counters as at the start."""
     with httpx2.Client(base_url=sandbox_url, trust_env=False) as client:
-        client.post(
-            "/control",
-            json={
-                "rotation": "none",
-                "access_token_ttl": 3600,
-                "grace": 60,
-                "code_ttl": 600,
-                "auto_consent": False,
-                "token_delay_ms": 0,
-                "reset_counters": True,
-            },
-        ).raise_for_status()
+        client.post("/control", json={"reset": True}).raise_for_status()
         yield client
 
 

@@ -1,7 +1,8 @@
 """A practice provider: a small, real authorization server that runs as a process of its own.
 
 ``python -m broker.sandbox`` starts it on loopback. It shares no code with the broker, keeps everything in
-memory, and behaves the way providers do: consent page, PKCE, rotating refresh tokens, revocation, an API.
+memory, and behaves the way providers do: consent page, PKCE, rotating refresh tokens, revocation, an API. And it
+misbehaves the way they do, when told: it hangs, loses answers, talks nonsense, forgets refresh tokens.
 
 A request's way: ``app`` (routes, host guard) → one endpoint → ``grants`` (what was allowed, and the tokens).
 
@@ -9,7 +10,8 @@ A request's way: ``app`` (routes, host guard) → one endpoint → ``grants`` (w
 ``__main__``             arguments, listening, ending
 ``app``                  the routes; errors become answers here
 ``provider``             what the running provider knows, handed to every endpoint
-``behaviour``            the knobs that flags and ``/control`` turn: life times, rotation, delay
+``behaviour``            the knobs that flags and ``/control`` turn: life times, rotation, delay, faults
+``faults``               what each fault looks like on the wire
 ``clients``              the registered apps and how they authenticate
 ``accounts``             the invented people, their messages, the scopes in plain words
 ``grants``               codes, grants and tokens: redeem, refresh, revoke; no HTTP in it

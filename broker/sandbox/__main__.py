@@ -10,11 +10,26 @@ from types import FrameType
 import uvicorn
 
 from broker.sandbox.app import create_app
-from broker.sandbox.behaviour import Behaviour, Rotation, SettingError
+from broker.sandbox.behaviour import Behaviour, Fault, FaultWhen, RefreshTokenForm, Rotation, SettingError
 from broker.sandbox.clients import Client, is_loopback
 from broker.sandbox.provider import Provider
 
-_BEHAVIOUR_FLAGS = ("rotation", "access_token_ttl", "grace", "code_ttl", "auto_consent")
+_BEHAVIOUR_FLAGS = (
+    "rotation",
+    "access_token_ttl",
+    "grace",
+    "code_ttl",
+    "auto_consent",
+    "refresh_token_expires_in",
+    "idle_expiry",
+    "token_delay_ms",
+    "token_fault",
+    "api_fault",
+    "fault_when",
+    "faults_left",
+    "retry_after",
+    "refresh_token_form",
+)
 _BACKLOG = 2048
 _PATIENCE = 5
 """Seconds that running requests get to finish when the process is told to end."""
@@ -26,6 +41,12 @@ class _AnnouncingServer(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, base_url: str) -> None:
         super().__init__(config)
         self._base_url = base_url
+
+    def hang_up(self, client: tuple[str, int]) -> None:
+        """Close the connection that comes from ``client``, with nothing more said on it."""
+        for connection in self.server_state.connections:
+            if getattr(connection, "client", None) == client:
+                connection.transport.abort()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -70,7 +91,9 @@ def _serve(host: str, port: int, client: Client, behaviour: Behaviour) -> None:
             backlog=_BACKLOG,
             timeout_graceful_shutdown=_PATIENCE,
         )
-        _AnnouncingServer(config, base_url).run(sockets=[listening])
+        server = _AnnouncingServer(config, base_url)
+        provider.hang_up = server.hang_up
+        server.run(sockets=[listening])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -87,6 +110,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--access-token-ttl", type=int, default=defaults.access_token_ttl, help="seconds")
     parser.add_argument("--grace", type=int, default=defaults.grace, help="seconds, for --rotation grace")
     parser.add_argument("--code-ttl", type=int, default=defaults.code_ttl, help="seconds")
+    parser.add_argument("--refresh-token-expires-in", type=int, help="seconds, anew from each refresh; else never")
+    parser.add_argument("--idle-expiry", type=int, help="seconds a refresh token may go unused; else for ever")
+    _add_fault_flags(parser, defaults)
     parser.add_argument("--client-id", default="practice-client", help="the registered app")
     parser.add_argument("--client-secret", default="practice-secret", help="its secret")
     parser.add_argument(
@@ -97,6 +123,18 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--auto-consent", action="store_true", help="allow at once, without the page")
     return parser
+
+
+def _add_fault_flags(parser: argparse.ArgumentParser, defaults: Behaviour) -> None:
+    faults = [str(fault) for fault in Fault]
+    whens, forms = [str(when) for when in FaultWhen], [str(form) for form in RefreshTokenForm]
+    parser.add_argument("--token-delay-ms", type=int, default=defaults.token_delay_ms, help="after the work")
+    parser.add_argument("--token-fault", choices=faults, default=str(defaults.token_fault), help="at /token")
+    parser.add_argument("--api-fault", choices=faults, default=str(defaults.api_fault), help="at /whoami and /api")
+    parser.add_argument("--fault-when", choices=whens, default=str(defaults.fault_when), help="the work of /token")
+    parser.add_argument("--faults-left", type=int, help="how many requests are hit; else all")
+    parser.add_argument("--retry-after", type=int, help="seconds, for status_503 and busy; else not said")
+    parser.add_argument("--refresh-token-form", choices=forms, default=str(defaults.refresh_token_form))
 
 
 def _exit(_number: int, _frame: FrameType | None) -> None:

@@ -40,6 +40,7 @@ def create_app(provider: Provider) -> Starlette:
             Route("/api/messages", resources.send_message, methods=["POST"]),
             Route("/counters", control.counters, methods=["GET"]),
             Route("/control", control.change, methods=["POST"]),
+            Route("/control/grants", control.mint, methods=["POST"]),
         ],
         middleware=[Middleware(LoopbackHostOnly)],
         exception_handlers={OAuthError: _oauth_error, PageError: _page_error},

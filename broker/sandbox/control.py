@@ -11,10 +11,14 @@ from dataclasses import asdict
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from broker.sandbox.accounts import PEOPLE, SCOPES
 from broker.sandbox.behaviour import SettingError
 from broker.sandbox.errors import NO_STORE, OAuthError
+from broker.sandbox.grants import Grant
 from broker.sandbox.parameters import read_body
 from broker.sandbox.provider import Provider
+
+_MOST_GRANTS = 100_000
 
 
 class Control:
@@ -23,6 +27,7 @@ class Control:
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
         self._actions: dict[str, Callable[[], None]] = {
+            "reset": provider.counters.reset,
             "reset_counters": provider.counters.reset,
             "expire_access_tokens": provider.grants.expire_access_tokens,
             "revoke_grants": provider.grants.revoke_grants,
@@ -35,6 +40,7 @@ class Control:
     async def change(self, request: Request) -> Response:
         """Set the given knobs, then do the actions that are ``true``; all or, with a 400, nothing.
 
+        With ``"reset": true`` all other knobs are as at the start again, and the counters at zero.
         Answers the behaviour now in force.
         """
         asked = _json_object(request.headers.get("content-type", ""), await read_body(request))
@@ -42,14 +48,31 @@ class Control:
         for name, value in actions.items():
             if not isinstance(value, bool):
                 raise OAuthError("invalid_request", f"{name}: must be true or false")
+        now = self._provider.at_the_start if actions.get("reset") else self._provider.behaviour
         try:
-            self._provider.behaviour = self._provider.behaviour.changed(asked)
+            self._provider.change(now.changed(asked))
         except SettingError as error:
             raise OAuthError("invalid_request", str(error)) from None
         for name, wanted in actions.items():
             if wanted:
                 self._actions[name]()
         return JSONResponse(asdict(self._provider.behaviour), headers=NO_STORE)
+
+    async def mint(self, request: Request) -> Response:
+        """Make ``{"count": n}`` grants of the first account to the first client, each with all scopes.
+
+        Answers a list of ``access_token`` and ``refresh_token``: connections by the thousand for measurements, without
+        as many consents.
+        """
+        asked = _json_object(request.headers.get("content-type", ""), await read_body(request))
+        count = asked.get("count")
+        if not isinstance(count, int) or isinstance(count, bool) or not 0 <= count <= _MOST_GRANTS:
+            raise OAuthError("invalid_request", f"count: must be a whole number, 0 to {_MOST_GRANTS}")
+        provider, client_id = self._provider, next(iter(self._provider.clients))
+        grants = (Grant(client_id, PEOPLE[0], tuple(SCOPES)) for _ in range(count))
+        issued = (provider.grants.mint(grant, provider.behaviour) for grant in grants)
+        tokens = [{"access_token": each.access_token, "refresh_token": each.refresh_token} for each in issued]
+        return JSONResponse(tokens, headers=NO_STORE)
 
 
 def _json_object(content_type: str, body: bytes) -> dict[str, object]:

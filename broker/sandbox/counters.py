@@ -1,24 +1,28 @@
 """What the provider was asked: tests compare these counts with what they expect the broker to have sent."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 _ENDPOINTS = ("metadata", "authorize", "revoke", "introspect", "whoami", "api")
 _OTHER = "other"
 
 
 class Counters:
-    """Requests by endpoint, token requests by grant type and outcome, and reuses that were noticed."""
+    """Requests by endpoint, token requests by grant type, outcome and how many at once, and noticed reuses."""
 
     def __init__(self, grant_types: Iterable[str]) -> None:
         self._grant_types = (*grant_types, _OTHER)
+        self._token_now = 0
+        self._token_waiting = 0
         self.reset()
 
     def reset(self) -> None:
-        """Start again from zero."""
+        """Start again from zero; what is being handled stays so."""
         self._requests: Counter[str] = Counter()
         self._token: dict[str, Counter[str]] = {name: Counter() for name in self._grant_types}
         self._reuse_detected = 0
+        self._token_most_at_once = self._token_now
 
     def asked(self, endpoint: str) -> None:
         """One more request to ``endpoint``, whatever comes of it."""
@@ -27,7 +31,10 @@ class Counters:
         self._requests[endpoint] += 1
 
     def token_answered(self, grant_type: str | None, *, ok: bool) -> None:
-        """One more token request; a missing or unknown grant type counts under ``other``."""
+        """One more token request; a missing or unknown grant type counts under ``other``.
+
+        ``ok``: tokens were issued, whatever the caller then gets to see of them.
+        """
         name = grant_type if grant_type in self._token else _OTHER
         self._token[name or _OTHER]["ok" if ok else "error"] += 1
 
@@ -35,10 +42,31 @@ class Counters:
         """One more code or refresh token that came again and was refused for it."""
         self._reuse_detected += 1
 
+    @contextmanager
+    def handling_token(self) -> Iterator[None]:
+        """A token request is being handled inside: read, held, worked on, delayed. Sending the answer is not."""
+        self._token_now += 1
+        self._token_most_at_once = max(self._token_most_at_once, self._token_now)
+        try:
+            yield
+        finally:
+            self._token_now -= 1
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """A token request may be held inside."""
+        self._token_waiting += 1
+        try:
+            yield
+        finally:
+            self._token_waiting -= 1
+
     def as_json(self) -> dict[str, object]:
         """All counts; what never happened is 0, never left out."""
         return {
             **{name: self._requests[name] for name in _ENDPOINTS},
             "token": {name: {"ok": counts["ok"], "error": counts["error"]} for name, counts in self._token.items()},
+            "token_most_at_once": self._token_most_at_once,
+            "token_waiting": self._token_waiting,
             "reuse_detected": self._reuse_detected,
         }

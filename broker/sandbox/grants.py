@@ -6,7 +6,7 @@ import hmac
 import re
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from broker.sandbox.accounts import Account
 from broker.sandbox.behaviour import Behaviour, Rotation
@@ -51,9 +51,12 @@ class AccessToken:
 
 @dataclass(slots=True)
 class RefreshToken:
-    """A refresh token, and since when a successor has taken its place."""
+    """A refresh token, when it was issued or last used, and since when a successor has taken its place."""
 
     grant: Grant
+    used_at: float
+    expires_at: float | None
+    """``None``: never."""
     superseded_at: float | None = None
 
 
@@ -65,6 +68,8 @@ class Issued:
     refresh_token: str | None
     expires_in: int
     scopes: tuple[str, ...]
+    refresh_token_expires_in: int | None = None
+    """``None``: never, or there is none."""
 
     def __repr__(self) -> str:
         return f"Issued(expires_in={self.expires_in}, scopes={self.scopes})"
@@ -107,7 +112,11 @@ class Grants:
         if not verifier_fits(verifier, code.challenge):
             raise OAuthError("invalid_grant", "code_verifier does not fit the challenge")
         code.redeemed = True
-        return self._issue(code.grant, code.grant.scopes, behaviour, refresh_token=self._new_refresh(code.grant))
+        return self._issue_first(code.grant, behaviour)
+
+    def mint(self, grant: Grant, behaviour: Behaviour) -> Issued:
+        """What redeeming a code gives, without one."""
+        return self._issue_first(grant, behaviour)
 
     def refresh(self, value: str, *, client_id: str, scopes: tuple[str, ...] | None, behaviour: Behaviour) -> Issued:
         """Issue a further access token and rotate as ``behaviour`` says (RFC 6749 §6).
@@ -125,14 +134,18 @@ class Grants:
                 token.grant.revoked = True
                 raise ReuseError("the refresh token was used before; the grant is revoked")
             raise ReuseError("the refresh token was used before")
+        if self._has_ended(token, behaviour):
+            raise OAuthError("invalid_grant", "the refresh token has expired")
         if scopes is not None and not set(scopes) <= set(token.grant.scopes):
             raise OAuthError("invalid_scope", "more than what was granted")
+        token.used_at, token.expires_at = self._clock(), self._end_of_refresh(behaviour)
         successor = None
         if behaviour.rotation is not Rotation.NONE:
             if token.superseded_at is None:  # using it again within the grace period doesn't prolong that
                 token.superseded_at = self._clock()
-            successor = self._new_refresh(token.grant)
-        return self._issue(token.grant, scopes or token.grant.scopes, behaviour, refresh_token=successor)
+            successor = self._new_refresh(token.grant, behaviour)
+        issued = self._issue(token.grant, scopes or token.grant.scopes, behaviour, refresh_token=successor)
+        return replace(issued, refresh_token_expires_in=behaviour.refresh_token_expires_in)
 
     def issue_to_client(self, client_id: str, scopes: tuple[str, ...], behaviour: Behaviour) -> Issued:
         """An access token for the client itself; no refresh token (RFC 6749 §4.4.3)."""
@@ -150,6 +163,8 @@ class Grants:
         """The refresh token with this value, if a refresh with it would work now."""
         token = self._refresh.get(value)
         if token is None or token.grant.revoked or not self._still_works(token, behaviour):
+            return None
+        if self._has_ended(token, behaviour):
             return None
         return token
 
@@ -175,6 +190,8 @@ class Grants:
         """Take back what people allowed until now: their codes, refresh and access tokens stop working."""
         for code in self._codes.values():
             code.grant.revoked = True
+        for token in self._refresh.values():
+            token.grant.revoked = True
 
     def _still_works(self, token: RefreshToken, behaviour: Behaviour) -> bool:
         if token.superseded_at is None:
@@ -182,15 +199,32 @@ class Grants:
         in_grace = self._clock() < token.superseded_at + behaviour.grace
         return behaviour.rotation is Rotation.GRACE and in_grace
 
-    def _new_refresh(self, grant: Grant) -> str:
+    def _has_ended(self, token: RefreshToken, behaviour: Behaviour) -> bool:
+        now, idle = self._clock(), behaviour.idle_expiry
+        if token.expires_at is not None and now >= token.expires_at:
+            return True
+        return idle is not None and now >= token.used_at + idle
+
+    def _end_of_refresh(self, behaviour: Behaviour) -> float | None:
+        lives = behaviour.refresh_token_expires_in
+        return None if lives is None else self._clock() + lives
+
+    def _new_refresh(self, grant: Grant, behaviour: Behaviour) -> str:
         value = _secret("prt")
-        self._refresh[value] = RefreshToken(grant)
+        self._refresh[value] = RefreshToken(grant, self._clock(), self._end_of_refresh(behaviour))
         return value
+
+    def _issue_first(self, grant: Grant, behaviour: Behaviour) -> Issued:
+        refresh_token = self._new_refresh(grant, behaviour)
+        issued = self._issue(grant, grant.scopes, behaviour, refresh_token=refresh_token)
+        return replace(issued, refresh_token_expires_in=behaviour.refresh_token_expires_in)
 
     def _issue(
         self, grant: Grant, scopes: tuple[str, ...], behaviour: Behaviour, *, refresh_token: str | None
     ) -> Issued:
         value, now = _secret("pat"), self._clock()
+        if behaviour.granted_scopes is not None:
+            scopes = behaviour.granted_scopes
         self._access[value] = AccessToken(grant, scopes, now, now + behaviour.access_token_ttl)
         return Issued(value, refresh_token, behaviour.access_token_ttl, scopes)
 

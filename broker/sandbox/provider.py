@@ -1,7 +1,8 @@
 """What the running practice provider knows; every endpoint is handed one of these."""
 
+import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from broker.sandbox.accounts import Mailboxes
 from broker.sandbox.behaviour import Behaviour
@@ -22,7 +23,30 @@ class Provider:
         self.issuer = issuer
         self.clients: Clients = {client.client_id: client for client in clients}
         self.behaviour = behaviour
-        self.clock = clock
-        self.grants = Grants(clock)
+        self.at_the_start = behaviour
+        self.grants = Grants(self.clock)
         self.mailboxes = Mailboxes()
         self.counters = Counters(GRANT_TYPES)
+        self.hang_up: Callable[[tuple[str, int]], None] = _nobody
+        """Closes the connection that comes from this address and port; whoever listens sets it."""
+        self._machine_clock = clock
+        self._changed = asyncio.Event()
+
+    def clock(self) -> float:
+        """Seconds since the epoch, as the provider sees it."""
+        return self._machine_clock() + self.behaviour.clock_ahead
+
+    def change(self, behaviour: Behaviour) -> None:
+        """Behave so from now on."""
+        self.behaviour = behaviour
+        changed, self._changed = self._changed, asyncio.Event()
+        changed.set()
+
+    async def until(self, fits: Callable[[Behaviour], bool]) -> None:
+        """Wait for a behaviour that ``fits``."""
+        while not fits(self.behaviour):
+            await self._changed.wait()
+
+
+def _nobody(_client: tuple[str, int]) -> None:
+    raise RuntimeError("nobody listens who could hang up")

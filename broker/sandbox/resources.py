@@ -6,7 +6,10 @@ from dataclasses import asdict
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from broker.sandbox.accounts import PEOPLE
+from broker.sandbox.behaviour import Fault
 from broker.sandbox.errors import NO_STORE, OAuthError
+from broker.sandbox.faults import claim_fault, faulty
 from broker.sandbox.grants import AccessToken
 from broker.sandbox.parameters import read_body
 from broker.sandbox.provider import Provider
@@ -16,7 +19,7 @@ _CHALLENGE = 'Bearer realm="practice provider"'
 
 
 class Resources:
-    """The token comes in the ``Authorization`` header only."""
+    """The token comes in the ``Authorization`` header only. ``api_fault`` comes before everything else."""
 
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
@@ -24,6 +27,8 @@ class Resources:
     async def whoami(self, request: Request) -> Response:
         """Whom the token speaks for; for a client's own token that is the client."""
         self._provider.counters.asked("whoami")
+        if (fault := claim_fault(self._provider, "api_fault")) is not Fault.NONE:
+            return faulty(self._provider, fault, asdict(PEOPLE[0]))
         account = self._access_token(request).grant.account
         known = {name: value for name, value in asdict(account).items() if value is not None}
         return JSONResponse(known, headers=NO_STORE)
@@ -31,6 +36,8 @@ class Resources:
     async def list_messages(self, request: Request) -> Response:
         """The account's messages; needs ``messages.read``."""
         self._provider.counters.asked("api")
+        if (fault := claim_fault(self._provider, "api_fault")) is not Fault.NONE:
+            return faulty(self._provider, fault, {"messages": []})
         account = self._access_token(request, scope="messages.read").grant.account
         messages = [asdict(message) for message in self._provider.mailboxes.of(account.sub)]
         return JSONResponse({"messages": messages}, headers=NO_STORE)
@@ -38,6 +45,8 @@ class Resources:
     async def send_message(self, request: Request) -> Response:
         """Store ``{"text": …}`` as a message; needs ``messages.write``."""
         self._provider.counters.asked("api")
+        if (fault := claim_fault(self._provider, "api_fault")) is not Fault.NONE:
+            return faulty(self._provider, fault, {})
         account = self._access_token(request, scope="messages.write").grant.account
         text = _text(await read_body(request))
         message = self._provider.mailboxes.add(account.sub, sender=account.email or account.sub, text=text)

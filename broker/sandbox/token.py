@@ -1,17 +1,25 @@
-"""``POST /token``: the endpoint owns the phases, each grant type fills in its difference (RFC 6749 §3.2)."""
+"""``POST /token``: the endpoint owns the phases, each grant type fills in its difference (RFC 6749 §3.2).
+
+read → held? → fault before the work? → authenticate, grant, count → held? → delay → answer, or fault after the work
+"""
 
 import asyncio
 from collections.abc import Callable, Mapping
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from broker.sandbox.accounts import DEFAULT_SCOPES, unknown_scopes
+from broker.sandbox.behaviour import Behaviour, Fault, FaultWhen, RefreshTokenForm
 from broker.sandbox.clients import Client, authenticate
-from broker.sandbox.errors import NO_STORE, OAuthError, ReuseError, error_answer
+from broker.sandbox.errors import OAuthError, ReuseError, error_answer
+from broker.sandbox.faults import claim_fault, faulty, with_lifetime
 from broker.sandbox.grants import Issued
 from broker.sandbox.parameters import Parameters, read_form
 from broker.sandbox.provider import Provider
+
+_INVENTED = Issued("pat_of-no-grant", "prt_of-no-grant", 3600, DEFAULT_SCOPES)
+"""What a fault shows of tokens where none were issued; nothing accepts them."""
 
 
 class TokenEndpoint:
@@ -21,27 +29,46 @@ class TokenEndpoint:
         self._provider = provider
 
     async def post(self, request: Request) -> Response:
-        """Answer RFC 6749 §5.1 or §5.2.
+        """Answer RFC 6749 §5.1 or §5.2, or what ``token_fault`` says.
 
-        The delay comes after the work, as on a slow network: a caller that gives up meanwhile has still used
-        its code or rotated its refresh token, and the counters say so at once.
+        Delay and held answers come after the work, as on a slow network: a caller that gives up meanwhile has still
+        used its code or rotated its refresh token, and the counters say so at once. What is held goes on when it is
+        let go, whether or not its caller still waits.
         """
-        provider, grant_type = self._provider, None
-        try:
-            form = await read_form(request)
-            form.refuse_repeated()
-            grant_type = form.require("grant_type")
-            issued = self._grant(grant_type, request.headers.get("authorization"), form)
-        except OAuthError as error:
+        counters = self._provider.counters
+        with counters.handling_token():
+            try:
+                form = await read_form(request)
+                form.refuse_repeated()
+                grant_type = form.require("grant_type")
+            except OAuthError as error:
+                counters.token_answered(None, ok=False)
+                return error_answer(error)
+            with counters.waiting():
+                await self._provider.until(lambda behaviour: not behaviour.hold_token_requests)
+            return await self._answer(grant_type, request.headers.get("authorization"), form)
+
+    async def _answer(self, grant_type: str, authorization: str | None, form: Parameters) -> Response:
+        provider = self._provider
+        behaviour = provider.behaviour
+        fault = claim_fault(provider, "token_fault")
+        if fault is not Fault.NONE and behaviour.fault_when is FaultWhen.BEFORE:
             provider.counters.token_answered(grant_type, ok=False)
+            return faulty(provider, fault, _members(_INVENTED, behaviour))
+        refusal, issued = None, _INVENTED
+        try:
+            issued = self._grant(grant_type, authorization, form)
+        except OAuthError as error:
+            refusal = error_answer(error)
             if isinstance(error, ReuseError):
                 provider.counters.reuse_detected()
-            answer = error_answer(error)
-        else:
-            provider.counters.token_answered(grant_type, ok=True)
-            answer = _success(issued)
+        provider.counters.token_answered(grant_type, ok=refusal is None)
+        with provider.counters.waiting():
+            await provider.until(lambda behaviour: not behaviour.hold_token_answers)
         await asyncio.sleep(provider.behaviour.token_delay_ms / 1000)
-        return answer
+        if refusal is not None and fault is Fault.NONE:
+            return refusal
+        return faulty(provider, fault, _members(issued, behaviour))
 
     def _grant(self, grant_type: str, authorization: str | None, form: Parameters) -> Issued:
         client = authenticate(self._provider.clients, authorization, form)
@@ -89,13 +116,21 @@ def _scopes(form: Parameters) -> tuple[str, ...] | None:
     return asked or None
 
 
-def _success(issued: Issued) -> JSONResponse:
+def _members(issued: Issued, behaviour: Behaviour) -> dict[str, object]:
+    """The members of the answer, as the knobs want them shown."""
     body: dict[str, object] = {
         "access_token": issued.access_token,
         "token_type": "Bearer",
         "expires_in": issued.expires_in,
         "scope": " ".join(issued.scopes),
     }
-    if issued.refresh_token is not None:
-        body["refresh_token"] = issued.refresh_token
-    return JSONResponse(body, headers=NO_STORE)
+    match behaviour.refresh_token_form:
+        case RefreshTokenForm.NORMAL if issued.refresh_token is not None:
+            body["refresh_token"] = issued.refresh_token
+        case RefreshTokenForm.EMPTY:
+            body["refresh_token"] = ""
+        case RefreshTokenForm.NULL:
+            body["refresh_token"] = None
+    if issued.refresh_token_expires_in is not None:
+        body["refresh_token_expires_in"] = issued.refresh_token_expires_in
+    return with_lifetime(body, behaviour.expires_in)

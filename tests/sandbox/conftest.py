@@ -1,12 +1,10 @@
 """One practice provider per test module, as a real process; every test begins with its defaults."""
 
 from collections.abc import Iterator
-from dataclasses import asdict
 
 import httpx2
 import pytest
 
-from broker.sandbox.behaviour import Behaviour
 from tests.processes import sandbox_process
 from tests.sandbox.app import App
 
@@ -26,5 +24,5 @@ def http(base_url: str) -> Iterator[httpx2.Client]:
 @pytest.fixture
 def app(http: httpx2.Client) -> App:
     app = App(http)
-    app.control(**asdict(Behaviour()), reset_counters=True)
+    app.control(reset=True)
     return app

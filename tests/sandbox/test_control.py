@@ -1,8 +1,11 @@
 """Counters and control: what tests and the demo see and change."""
 
+from dataclasses import asdict
+
 import httpx2
 import pytest
 
+from broker.sandbox.behaviour import Behaviour
 from tests.sandbox.app import CREDENTIALS, App
 
 
@@ -30,6 +33,8 @@ def test_counters_say_what_was_asked(app: App) -> None:
             "client_credentials": {"ok": 0, "error": 0},
             "other": {"ok": 0, "error": 1},
         },
+        "token_most_at_once": 1,
+        "token_waiting": 0,
         "reuse_detected": 0,
     }
 
@@ -61,14 +66,7 @@ def test_grants_are_revoked_on_command(app: App) -> None:
 def test_the_life_time_changes_for_what_comes(app: App) -> None:
     """A new access_token_ttl is in the next answer, and control tells all knobs."""
     response = app.http.post("/control", json={"access_token_ttl": 7, "rotation": "grace", "grace": 3})
-    assert response.json() == {
-        "rotation": "grace",
-        "access_token_ttl": 7,
-        "grace": 3,
-        "code_ttl": 600,
-        "auto_consent": False,
-        "token_delay_ms": 0,
-    }
+    assert response.json() == {**asdict(Behaviour()), "access_token_ttl": 7, "rotation": "grace", "grace": 3}
     assert app.token({"grant_type": "client_credentials"}).json()["expires_in"] == 7
 
 
@@ -85,6 +83,16 @@ def test_the_life_time_changes_for_what_comes(app: App) -> None:
         ({"token_delay_ms": "10"}, "token_delay_ms"),
         ({"auto_consent": "yes"}, "auto_consent"),
         ({"revoke_grants": 1}, "revoke_grants"),
+        ({"reset": "yes"}, "reset"),
+        ({"token_fault": "sulk"}, "token_fault"),
+        ({"fault_when": "during"}, "fault_when"),
+        ({"faults_left": -1}, "faults_left"),
+        ({"granted_scopes": "profile"}, "granted_scopes"),
+        ({"granted_scopes": ["everything"]}, "granted_scopes"),
+        ({"granted_scopes": [["profile"]]}, "granted_scopes"),
+        ({"expires_in": {"json": 5}}, "expires_in"),
+        ({"hold_token_answers": 1}, "hold_token_answers"),
+        ({"idle_expiry": 0}, "idle_expiry"),
     ],
 )
 def test_a_bad_change_names_the_key_and_changes_nothing(app: App, changes: dict[str, object], named: str) -> None:
@@ -111,3 +119,13 @@ def test_a_web_page_cannot_send_a_control_request(app: App) -> None:
     response = app.http.post("/control", content=body, headers={"Content-Type": "text/plain"})
     assert response.status_code == 415
     assert app.whoami(tokens["access_token"]).status_code == 200
+
+
+def test_time_passes_when_told(app: App) -> None:
+    """The provider's clock goes ahead: access tokens and idle refresh tokens end without anybody waiting."""
+    app.control(idle_expiry=7200)
+    tokens = app.connect()
+    app.control(clock_ahead=3600)
+    assert app.whoami(tokens["access_token"]).status_code == 401
+    app.control(clock_ahead=7200)
+    assert app.refresh(tokens["refresh_token"]).json()["error"] == "invalid_grant"

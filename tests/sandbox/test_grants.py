@@ -197,3 +197,34 @@ def test_nothing_issued_shows_its_tokens() -> None:
     """The ``repr`` of an answer can be logged without giving the tokens away."""
     issued = Issued("pat_canary", "prt_canary", 60, SCOPES)
     assert "canary" not in repr(issued)
+
+
+def test_a_refresh_token_ends_when_its_time_is_over(grants: Grants, clock: Clock) -> None:
+    """Each refresh counts it anew, with rotation or without; the answers say how long."""
+    for rotation in (Rotation.NONE, Rotation.STRICT):
+        behaviour = Behaviour(rotation=rotation, refresh_token_expires_in=100)
+        first = redeem(grants, new_code(grants, behaviour), behaviour)
+        assert first.refresh_token_expires_in == 100
+        clock.now += 99
+        second = refresh(grants, first.refresh_token, behaviour)
+        assert second.refresh_token_expires_in == 100
+        clock.now += 99
+        third = refresh(grants, second.refresh_token or first.refresh_token, behaviour)
+        clock.now += 100
+        last = third.refresh_token or first.refresh_token
+        assert last is not None
+        assert grants.live_refresh_token(last, behaviour) is None
+        with pytest.raises(OAuthError, match="expired"):
+            refresh(grants, last, behaviour)
+
+
+def test_an_idle_refresh_token_ends_without_a_word(grants: Grants, clock: Clock) -> None:
+    """Unused for so long it is refused; used in time it goes on, and no answer speaks of it."""
+    behaviour = Behaviour(idle_expiry=50)
+    issued = redeem(grants, new_code(grants, behaviour), behaviour)
+    for _ in range(3):
+        clock.now += 49
+        assert refresh(grants, issued.refresh_token, behaviour).refresh_token_expires_in is None
+    clock.now += 50
+    with pytest.raises(OAuthError, match="expired"):
+        refresh(grants, issued.refresh_token, behaviour)

@@ -68,14 +68,19 @@ def test_flags_set_client_and_behaviour() -> None:
     """The given client authenticates, the default one doesn't; life time and rotation are as told."""
     flags = ("--client-id", "my app", "--client-secret", "s:e c%r+t", "--access-token-ttl", "9")
     with (
-        sandbox_process(*flags, "--rotation", "strict") as url,
+        sandbox_process(*flags, "--rotation", "strict", "--token-fault", "busy", "--faults-left", "1") as url,
         httpx2.Client(base_url=url, trust_env=False) as http,
     ):
         app, form = App(http), {"grant_type": "client_credentials"}
+        assert app.token(form).status_code == 429
         # RFC 6749 §2.3.1: id and secret are form-encoded inside the Basic header.
         assert app.token(form, auth=("my+app", "s%3Ae+c%25r%2Bt")).json()["expires_in"] == 9
         assert app.token(form, auth=CREDENTIALS).status_code == 401
         assert http.post("/control", json={}).json()["rotation"] == "strict"
+        # What it started with comes back, the used-up fault too.
+        assert http.post("/control", json={"rotation": "none", "reset": True}).json()["rotation"] == "none"
+        assert http.post("/control", json={"reset": True}).json()["rotation"] == "strict"
+        assert app.token(form).status_code == 429
 
 
 def test_a_port_that_is_taken_is_said_plainly() -> None:
