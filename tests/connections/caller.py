@@ -1,0 +1,69 @@
+"""A service that fetches one connection while its provider misbehaves and time passes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.journey import MakeClient
+from tests.world import FakeClock, Person, ServiceClient
+
+
+class Caller:
+    """A service that fetches one connection, with a broker token of the moment."""
+
+    def __init__(self, app: ServiceClient, person: Person, connection_id: str, clock: FakeClock) -> None:
+        self._app = app
+        self._person = person
+        self.connection_id = connection_id
+        self._clock = clock
+
+    async def fetch(self, **body: Any) -> httpx2.Response:
+        """``POST …/token``."""
+        return await self._now().fetch(self.connection_id, **body)
+
+    async def shown(self) -> dict[str, Any]:
+        """The connection as the API shows it."""
+        answer = await self._now().call("GET", f"/v1/connections/{self.connection_id}")
+        shown: dict[str, Any] = answer.raise_for_status().json()
+        return shown
+
+    async def reconnect(self) -> None:
+        """The person authorizes the connection anew."""
+        entry = (await self.shown())["provider"]
+        await self._now().connect(self._person, connection_id=self.connection_id, provider=entry)
+
+    async def recovered(self) -> dict[str, Any]:
+        """What is served once the broker asks a provider again that is well; time passes meanwhile."""
+        for _ in range(200):
+            answer = await self.fetch()
+            if answer.status_code not in (502, 503):
+                break
+            self._clock.advance(seconds=1)
+            await asyncio.sleep(0.01)
+        served: dict[str, Any] = answer.raise_for_status().json()
+        return served
+
+    def _now(self) -> ServiceClient:
+        return ServiceClient(self._app.http, self._app.client_id, self._app.secret)
+
+
+Connect = Callable[..., Awaitable[Caller]]
+"""The ``connect`` fixture."""
+
+
+@pytest.fixture
+async def connect(
+    make_client: MakeClient, http: httpx2.AsyncClient, sandbox: httpx2.Client, clock: FakeClock
+) -> Connect:
+    """Connects the account at an entry, and answers who fetches it."""
+    app = await make_client()
+
+    async def connected(provider: str = "practice") -> Caller:
+        person = Person(http)
+        connection = await app.connect(person, provider=provider)
+        return Caller(app, person, connection["id"], clock)
+
+    return connected
