@@ -1,4 +1,4 @@
-"""A service that fetches one connection while its provider misbehaves and time passes."""
+"""A service that fetches one connection while its provider misbehaves and time passes; and the faults by kind."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,6 +9,18 @@ import pytest
 
 from tests.journey import MakeClient
 from tests.world import FakeClock, Person, ServiceClient
+
+UNKNOWN = (
+    *("hang", "trickle", "cut"),  # P1
+    *("status_500", "status_503", "html", "array", "huge", "gzip_bomb"),  # P2
+    "no_access_token",  # P3
+)
+"""After these nobody knows whether the refresh token was used up."""
+REFUSED = (
+    *("ok_false", "token_with_400"),  # P3
+    "invalid_client",  # P8
+)
+"""A clear no, that says nothing about the grant."""
 
 
 class Caller:
@@ -37,12 +49,12 @@ class Caller:
 
     async def recovered(self) -> dict[str, Any]:
         """What is served once the broker asks a provider again that is well; time passes meanwhile."""
-        for _ in range(200):
+        for _ in range(20):
             answer = await self.fetch()
             if answer.status_code not in (502, 503):
                 break
-            self._clock.advance(seconds=1)
-            await asyncio.sleep(0.01)
+            self._clock.advance(seconds=5)
+            await asyncio.sleep(0.05)
         served: dict[str, Any] = answer.raise_for_status().json()
         return served
 

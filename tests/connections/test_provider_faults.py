@@ -8,24 +8,13 @@ import httpx2
 import pytest
 
 from broker.providers import Registry
-from tests.connections.caller import Connect, connect
+from tests.connections.caller import REFUSED, UNKNOWN, Connect, connect
 from tests.connections.practice import behave, refreshes
 from tests.world import FakeClock
 
 __all__ = ["connect"]
 
-UNKNOWN = (
-    *("hang", "trickle", "cut"),  # P1
-    *("status_500", "status_503", "html", "array", "huge", "gzip_bomb"),  # P2
-    "no_access_token",  # P3
-)
-"""After these nobody knows whether the refresh token was used up."""
 UNAVAILABLE = (*UNKNOWN, "busy")  # P8
-REFUSED = (
-    *("ok_false", "token_with_400"),  # P3
-    "invalid_client",  # P8
-)
-"""A clear no, that says nothing about the grant."""
 
 
 @pytest.fixture
