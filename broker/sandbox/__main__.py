@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import sys
+from dataclasses import replace
 from types import FrameType
 
 import uvicorn
@@ -38,9 +39,10 @@ _PATIENCE = 5
 class _AnnouncingServer(uvicorn.Server):
     """Prints where it listens as one JSON line, once it does: whoever started it waits for that line."""
 
-    def __init__(self, config: uvicorn.Config, base_url: str) -> None:
+    def __init__(self, config: uvicorn.Config, provider: Provider) -> None:
         super().__init__(config)
-        self._base_url = base_url
+        self._provider = provider
+        provider.hang_up = self.hang_up
 
     def hang_up(self, client: tuple[str, int]) -> None:
         """Close the connection that comes from ``client``, with nothing more said on it."""
@@ -50,7 +52,13 @@ class _AnnouncingServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
-        print(json.dumps({"base_url": self._base_url, "issuer": self._base_url}), flush=True)
+        base_url = self._provider.issuer
+        print(json.dumps({"base_url": base_url, "issuer": base_url}), flush=True)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # What is held would be waited for, and nobody can let it go any more.
+        self._provider.change(replace(self._provider.behaviour, hold_token_requests=False, hold_token_answers=False))
+        await super().shutdown(sockets)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -91,9 +99,7 @@ def _serve(host: str, port: int, client: Client, behaviour: Behaviour) -> None:
             backlog=_BACKLOG,
             timeout_graceful_shutdown=_PATIENCE,
         )
-        server = _AnnouncingServer(config, base_url)
-        provider.hang_up = server.hang_up
-        server.run(sockets=[listening])
+        _AnnouncingServer(config, provider).run(sockets=[listening])
 
 
 def _parser() -> argparse.ArgumentParser:

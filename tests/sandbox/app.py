@@ -3,7 +3,8 @@
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -20,6 +21,7 @@ def challenge_of(verifier: str) -> str:
 
 CHALLENGE = challenge_of(VERIFIER)
 CREDENTIALS = ("practice-client", "practice-secret")
+_PATIENCE = 10
 ALL_SCOPES = "profile messages.read messages.write offline_access"
 
 
@@ -87,6 +89,14 @@ class App:
 
     def counters(self) -> Any:
         return self.http.get("/counters").raise_for_status().json()
+
+
+def until(said: Callable[[], bool]) -> None:
+    """Wait for something that is about to happen."""
+    deadline = time.monotonic() + _PATIENCE
+    while not said():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def answer(response: httpx2.Response) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import gzip
 import json
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ import httpx2
 import pytest
 
 from broker.sandbox.behaviour import Fault
-from tests.sandbox.app import CREDENTIALS, App
+from tests.sandbox.app import CREDENTIALS, App, until
 
 MACHINE = {"grant_type": "client_credentials"}
 PATIENCE = 10
@@ -23,14 +22,6 @@ def refreshed(app: App) -> tuple[int, int]:
     """Refreshes that issued tokens, and others."""
     counted = app.counters()["token"]["refresh_token"]
     return counted["ok"], counted["error"]
-
-
-def until(said: Callable[[], bool]) -> None:
-    """Wait for something that is about to happen."""
-    deadline = time.monotonic() + PATIENCE
-    while not said():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 @contextmanager

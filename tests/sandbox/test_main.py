@@ -4,13 +4,14 @@ import json
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
 import pytest
 
 from tests.processes import sandbox_process
-from tests.sandbox.app import CREDENTIALS, App, answer
+from tests.sandbox.app import CREDENTIALS, App, answer, until
 
 COMMAND = [sys.executable, "-m", "broker.sandbox"]
 ROOT = Path(__file__).parents[2]
@@ -62,6 +63,19 @@ def test_it_announces_itself_once_and_ends_cleanly(number: signal.Signals) -> No
         finally:
             process.kill()
     assert said == ("", "")  # K1
+
+
+def test_what_is_held_is_let_go_at_the_end() -> None:
+    """A provider that is told to end answers who waits, then ends cleanly."""
+    with ThreadPoolExecutor(1) as pool, httpx2.Client(trust_env=False) as http:
+        with sandbox_process() as url:
+            http.base_url = httpx2.URL(url)
+            app = App(http)
+            app.control(hold_token_answers=True)
+            waiting = pool.submit(app.token, {"grant_type": "client_credentials"})
+            until(lambda: app.counters()["token_waiting"] == 1)
+        # It has ended by now, and what was held was not dropped for it.
+        assert waiting.result().status_code == 200
 
 
 def test_flags_set_client_and_behaviour() -> None:
