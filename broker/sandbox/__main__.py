@@ -11,7 +11,15 @@ from types import FrameType
 import uvicorn
 
 from broker.sandbox.app import create_app
-from broker.sandbox.behaviour import Behaviour, Fault, FaultWhen, RefreshTokenForm, Rotation, SettingError
+from broker.sandbox.behaviour import (
+    Behaviour,
+    Fault,
+    FaultWhen,
+    RefreshTokenForm,
+    RevocationEnds,
+    Rotation,
+    SettingError,
+)
 from broker.sandbox.clients import Client, is_loopback
 from broker.sandbox.provider import Provider
 
@@ -23,6 +31,7 @@ _BEHAVIOUR_FLAGS = (
     "auto_consent",
     "refresh_token_expires_in",
     "idle_expiry",
+    "revocation_ends",
     "token_delay_ms",
     "token_fault",
     "api_fault",
@@ -118,6 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--code-ttl", type=int, default=defaults.code_ttl, help="seconds")
     parser.add_argument("--refresh-token-expires-in", type=int, help="seconds, anew from each refresh; else never")
     parser.add_argument("--idle-expiry", type=int, help="seconds a refresh token may go unused; else for ever")
+    ends = [str(each) for each in RevocationEnds]
+    parser.add_argument("--revocation-ends", choices=ends, default=str(defaults.revocation_ends), help="at /revoke")
     _add_fault_flags(parser, defaults)
     parser.add_argument("--client-id", default="practice-client", help="the registered app")
     parser.add_argument("--client-secret", default="practice-secret", help="its secret")

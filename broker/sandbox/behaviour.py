@@ -29,6 +29,15 @@ class Rotation(StrEnum):
     """A new one each time; the old one coming again ends the whole grant (RFC 9700 §4.14.2)."""
 
 
+class RevocationEnds(StrEnum):
+    """What ``/revoke`` of a token takes along."""
+
+    GRANT = "grant"
+    """A refresh token its grant, an access token only itself (RFC 7009 §2.1)."""
+    ACCOUNT = "account"
+    """Either of them all that its account ever allowed the app."""
+
+
 class Fault(StrEnum):
     """What comes instead of the right answer."""
 
@@ -102,6 +111,7 @@ class Behaviour:
     never."""
     idle_expiry: int | None = None
     """Seconds without a refresh after which a refresh token ends; no answer says so. ``None``: never."""
+    revocation_ends: RevocationEnds = RevocationEnds.GRANT
     clock_ahead: int = 0
     """Seconds that the provider's clock is ahead of the machine's: time that passes without anybody waiting."""
     granted_scopes: tuple[str, ...] | None = None
@@ -207,6 +217,7 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     "auto_consent": _switch,
     "refresh_token_expires_in": _or_null(_whole(1)),
     "idle_expiry": _or_null(_whole(1)),
+    "revocation_ends": _one_of(RevocationEnds),
     "clock_ahead": _whole(0),
     "granted_scopes": _or_null(_scopes),
     "token_delay_ms": _whole(0),

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from broker.sandbox.accounts import Account
-from broker.sandbox.behaviour import Behaviour, Rotation
+from broker.sandbox.behaviour import Behaviour, RevocationEnds, Rotation
 from broker.sandbox.errors import OAuthError, ReuseError
 
 Clock = Callable[[], float]
@@ -168,17 +168,25 @@ class Grants:
             return None
         return token
 
-    def revoke(self, value: str, *, client_id: str) -> None:
-        """RFC 7009: a refresh token takes its whole grant along, an access token only itself.
+    def revoke(self, value: str, *, client_id: str, behaviour: Behaviour) -> None:
+        """RFC 7009: a refresh token takes its whole grant along, an access token only itself; or more, as told.
 
         What is unknown or another client's stays as it is, without a word.
         """
+        token = self._refresh.get(value) or self._access.get(value)
+        if behaviour.revocation_ends is RevocationEnds.ACCOUNT and token and token.grant.client_id == client_id:
+            self._revoke_account(client_id, token.grant.account)
         refresh = self._refresh.get(value)
         if refresh is not None and refresh.grant.client_id == client_id:
             refresh.grant.revoked = True
         access = self._access.get(value)
         if access is not None and access.grant.client_id == client_id:
             del self._access[value]
+
+    def _revoke_account(self, client_id: str, account: Account) -> None:
+        grants = (token.grant for tokens in (self._access, self._refresh) for token in tokens.values())
+        for grant in grants:
+            grant.revoked = grant.revoked or (grant.client_id, grant.account) == (client_id, account)
 
     def expire_access_tokens(self) -> None:
         """End the life of every access token issued until now; refresh tokens go on working."""

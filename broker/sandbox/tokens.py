@@ -26,7 +26,8 @@ class TokensEndpoints:
         """End a token; 200 also when there is no such token. It is found without a hint."""
         self._provider.counters.asked("revoke")
         client, form = await self._authenticated(request)
-        self._provider.grants.revoke(form.require("token"), client_id=client.client_id)
+        behaviour = self._provider.behaviour
+        self._provider.grants.revoke(form.require("token"), client_id=client.client_id, behaviour=behaviour)
         return Response(headers=NO_STORE)
 
     async def _authenticated(self, request: Request) -> tuple[Client, Parameters]:

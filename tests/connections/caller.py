@@ -47,6 +47,12 @@ class Caller:
         entry = (await self.shown())["provider"]
         await self._now().connect(self._person, connection_id=self.connection_id, provider=entry)
 
+    async def disconnect(self) -> dict[str, Any]:
+        """End the connection; answers what became of it at the provider."""
+        answer = await self._now().call("DELETE", f"/v1/connections/{self.connection_id}")
+        upstream: dict[str, Any] = answer.raise_for_status().json()["upstream"]
+        return upstream
+
     async def recovered(self) -> dict[str, Any]:
         """What is served once the broker asks a provider again that is well; time passes meanwhile."""
         for _ in range(20):

@@ -165,3 +165,18 @@ async def test_fewer_scopes_are_recorded_and_come_back(
     behave(sandbox, granted_scopes=None)
     assert (await caller.fetch(stale_generation=2)).json()["scope"] == "profile messages.read"
     assert (await caller.shown())["scopes"] == ["profile", "messages.read"]
+
+
+async def test_a_revocation_that_would_end_a_siblings_grant_is_not_sent(
+    connect: Connect, sandbox: httpx2.Client
+) -> None:
+    """Where a revocation ends all that the account allowed: the sibling works on, and the last one takes it along."""
+    # P9
+    first, second = [await connect("practice-shared") for _ in range(2)]
+    behave(sandbox, revocation_ends="account")
+    assert (await first.disconnect())["outcome"] == "skipped_shared"
+    assert (await second.fetch(stale_generation=1)).json()["generation"] == 2
+    token = (await second.fetch()).json()["access_token"]
+    assert (await second.disconnect())["outcome"] == "revoked"
+    headers = {"Authorization": f"Bearer {token}"}
+    assert sandbox.get("/whoami", headers=headers).status_code == 401

@@ -85,6 +85,7 @@ def test_the_life_time_changes_for_what_comes(app: App) -> None:
         ({"revoke_grants": 1}, "revoke_grants"),
         ({"reset": "yes"}, "reset"),
         ({"token_fault": "sulk"}, "token_fault"),
+        ({"revocation_ends": "everything"}, "revocation_ends"),
         ({"fault_when": "during"}, "fault_when"),
         ({"faults_left": -1}, "faults_left"),
         ({"granted_scopes": "profile"}, "granted_scopes"),

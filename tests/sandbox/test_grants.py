@@ -3,7 +3,7 @@
 import pytest
 
 from broker.sandbox.accounts import PEOPLE
-from broker.sandbox.behaviour import Behaviour, Rotation
+from broker.sandbox.behaviour import Behaviour, RevocationEnds, Rotation
 from broker.sandbox.errors import OAuthError, ReuseError
 from broker.sandbox.grants import Grant, Grants, Issued, verifier_fits
 from tests.sandbox.app import CHALLENGE, REDIRECT_URI, VERIFIER, challenge_of
@@ -162,8 +162,8 @@ def test_only_the_owner_revokes(grants: Grants) -> None:
     behaviour = Behaviour()
     issued = connected(grants, behaviour)
     assert issued.refresh_token is not None
-    grants.revoke(issued.refresh_token, client_id="client-b")
-    grants.revoke(issued.access_token, client_id="client-b")
+    grants.revoke(issued.refresh_token, client_id="client-b", behaviour=behaviour)
+    grants.revoke(issued.access_token, client_id="client-b", behaviour=behaviour)
     assert grants.live_access_token(issued.access_token)
     assert grants.live_refresh_token(issued.refresh_token, behaviour)
 
@@ -228,3 +228,20 @@ def test_an_idle_refresh_token_ends_without_a_word(grants: Grants, clock: Clock)
     clock.now += 50
     with pytest.raises(OAuthError, match="expired"):
         refresh(grants, issued.refresh_token, behaviour)
+
+
+@pytest.mark.parametrize("which", ["access_token", "refresh_token"])
+def test_a_revocation_can_end_all_of_an_account(grants: Grants, which: str) -> None:
+    """Every grant of that account to that app, whichever token was revoked; another client's order changes nothing."""
+    # P9
+    behaviour = Behaviour(revocation_ends=RevocationEnds.ACCOUNT)
+    first, second = (redeem(grants, new_code(grants, behaviour), behaviour) for _ in range(2))
+    others = grants.mint(Grant("client-b", PEOPLE[0], SCOPES), behaviour)
+    bobs = grants.mint(Grant("client-a", PEOPLE[1], SCOPES), behaviour)
+    grants.revoke(getattr(first, which), client_id="client-b", behaviour=behaviour)
+    assert grants.live_access_token(second.access_token)
+    grants.revoke(getattr(first, which), client_id="client-a", behaviour=behaviour)
+    assert [bool(grants.live_access_token(each.access_token)) for each in (first, second, others, bobs)] == [
+        *(False, False),
+        *(True, True),
+    ]
