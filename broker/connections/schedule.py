@@ -4,8 +4,8 @@
     failure → back off
 
 What comes out is ``health.next_refresh_at``: the write that stores it puts it among the due work, too. Every time is
-spread at random over an eighth of what it measures, always towards early: connections that were made in one minute don't
-come due in one, and no two replicas agree on a moment.
+spread at random over an eighth of what it measures, always towards early: connections that were made in one minute
+don't come due in one, and no two replicas agree on a moment.
 """
 
 import random
@@ -40,9 +40,9 @@ def after_success(
 ) -> int | None:
     """When a connection whose credential was stored at ``now`` (ms) is refreshed next, or ``None``: never by itself.
 
-    That is ``refresh.ahead`` before the access token's end, or a quarter of its life where that is less, so never in the
-    first half of it. The refresh token mustn't lie unused until the provider expires it, however long the access token
-    lives. Without a refresh token only the app's own tokens (client credentials) can be renewed.
+    That is ``refresh.ahead`` before the access token's end, or a quarter of its life where that is less, so never in
+    the first half of it. The refresh token mustn't lie unused until the provider expires it, however long the access
+    token lives. Without a refresh token only the app's own tokens (client credentials) can be renewed.
 
     :param connection: as it was just stored.
     """
@@ -66,8 +66,8 @@ def when_idle(
 ) -> int | None:
     """When a connection that nobody uses is refreshed next, so that the provider doesn't expire its refresh token.
 
-    ``refresh.keepalive`` after its last refresh, and a day before the refresh token's end where that is known. ``None``:
-    there is nothing to keep alive. A time that is not after ``now`` (ms): at once.
+    ``refresh.keepalive`` after its last refresh, and a day before the refresh token's end where that is known.
+    ``None``: there is nothing to keep alive. A time that is not after ``now`` (ms): at once.
     """
     refreshed = connection.health.last_refreshed_at
     since = min(connection.created_at if refreshed is None else refreshed, now)
@@ -101,9 +101,9 @@ def after_failure(
 ) -> int | None:
     """When a refresh that ended in ``error`` is tried again by itself, or ``None``: only when somebody asks.
 
-    The more failures in a row, the later: 5 seconds, doubling up to 15 minutes, half of it at random, and not before the
-    time that the provider named. Where the refresh token may be used up and sending it again could end the grant, not
-    before the access token's end: then nothing is left to lose.
+    The more failures in a row, the later: 5 seconds, doubling up to 15 minutes, half of it at random, and not before
+    the time that the provider named. Where the refresh token may be used up and sending it again could end the grant,
+    not before the access token's end: then nothing is left to lose.
 
     :param failures: in a row, this one included; at least 1.
     :param has_refresh_token: without one, trying again is in vain, except with client credentials.
@@ -113,12 +113,10 @@ def after_failure(
     delay = min(_BACK_OFF_FROM << min(failures - 1, _DOUBLINGS), _BACK_OFF_TO)
     spread = int(delay / 2 * chance())
     due = now + max(delay // 2, (error.retry_after or 0) * 1000) + spread
-    if isinstance(error, _SPENT_PERHAPS) and has_refresh_token:
-        if connection.credential_type == "client_credentials":
-            return due
-        if not provider.refresh.may_repeat(since=(due - now) / 1000):
-            ends = connection.access_token_expires_at
-            return None if ends is None else max(due, ends + spread)
+    spendable = connection.credential_type != "client_credentials"
+    if spendable and isinstance(error, _SPENT_PERHAPS) and not provider.refresh.may_repeat(since=(due - now) / 1000):
+        ends = connection.access_token_expires_at
+        return None if ends is None else max(due, ends + spread)
     return due
 
 

@@ -38,6 +38,31 @@ commits_unconfirmed: Final = Counter(
     "Credentials that too few replicas of the store had in time; repeated until they have them.",
     registry=_registry,
 )
+provider_pauses: Final = Counter(
+    "broker_provider_pauses_total",
+    "Pauses that began at a provider's token endpoint: it refused us, or failed.",
+    ["provider", "because"],
+    registry=_registry,
+)
+provider_paused_until: Final = Gauge(
+    "broker_provider_paused_until_timestamp_seconds",
+    "Until when the latest pause at the provider lasts, in seconds since the epoch; a time that is past: none.",
+    ["provider"],
+    registry=_registry,
+    multiprocess_mode="max",
+)
+refreshes_ahead: Final = Counter(
+    "broker_refreshes_ahead_total",
+    "Connections that came due to be refreshed by themselves, by what was done.",
+    ["provider", "outcome"],
+    registry=_registry,
+)
+work_due: Final = Gauge(
+    "broker_work_due",
+    "Work that is due and that nobody has begun, at the last look: refreshes ahead for the most part.",
+    registry=_registry,
+    multiprocess_mode="mostrecent",
+)
 connections_made: Final = Counter(
     "broker_connections_made_total", "Connections made or renewed.", ["provider"], registry=_registry
 )

@@ -1,15 +1,21 @@
 """What has to happen to connections without a request, by time: a sorted set per bucket, claimed for a while.
 
-A member is ``kind:connection id``. Whoever claims one hides it from the others for some time; if it isn't done by then,
-it is due again. Scripts put members in together with the change that makes them due.
+A member is ``kind:connection id``. Whoever claims one hides it from the others for some time, in one step, so that no
+two get the same; if it isn't done by then, it is due again. Scripts put members in together with the change that makes
+them due. A bucket is looked into only where something is due; that is the cost of having many.
 """
 
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from broker.vault import names
-from broker.vault.redis.store import Store
+from broker.vault import names, scripts
+from broker.vault.redis.store import Argument, Store
+
+_LOOKED_INTO_AT_ONCE: Final = 64
+"""Buckets. Looks are many and in no hurry: requests get between them."""
 
 
 class Kind(StrEnum):
@@ -19,9 +25,8 @@ class Kind(StrEnum):
     """Give an ended connection's credential back to the provider."""
     UNLIST = "unlist"
     """Take an ended connection off every list, and erase its record."""
-
-
-_KINDS: Final = frozenset(kind.value for kind in Kind)
+    REFRESH = "refresh"
+    """Renew a connection's credential before somebody needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +35,8 @@ class Entry:
 
     kind: Kind
     connection_id: str
+    hidden_until: int = field(default=0, compare=False)
+    """When its claim runs out (ms)."""
 
     @property
     def member(self) -> str:
@@ -38,29 +45,48 @@ class Entry:
 
 
 class DueWork:
-    """Claims due work and strikes off what is done."""
+    """Claims due work, and strikes off what is done."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def claim(self, bucket: int, *, now: int, hidden_for: int, count: int) -> list[Entry]:
-        """Up to ``count`` pieces of the bucket's work that are due at ``now`` (ms).
+    async def waiting(self, *, now: int) -> dict[int, int]:
+        """How much is due at ``now`` (ms), of any kind, in each bucket that has some."""
+        found: dict[int, int] = {}
+        buckets = names.buckets()
+        for first in range(0, len(buckets), _LOOKED_INTO_AT_ONCE):
+            some = buckets[first : first + _LOOKED_INTO_AT_ONCE]
+            counts = await asyncio.gather(
+                *(self._store.execute("ZCOUNT", names.bucket_due(bucket), "-inf", now) for bucket in some)
+            )
+            found.update((bucket, count) for bucket, count in zip(some, counts, strict=True) if count)
+        return found
+
+    async def claim(
+        self, bucket: int, *, now: int, hidden_for: int, count: int, kinds: Collection[Kind] = tuple(Kind)
+    ) -> list[Entry]:
+        """Up to ``count`` pieces of the bucket's work of these kinds that are due at ``now`` (ms), longest due first.
 
         :param hidden_for: milliseconds after which they are due again, unless they are done by then.
         """
-        key = names.bucket_due(bucket)
-        reply = await self._store.execute("ZRANGE", key, "-inf", now, "BYSCORE", "LIMIT", 0, count)
-        members = [member.decode() for member in reply]
-        for member in members:
-            # Of a kind that only a newer replica knows, too: it must not stand before the others for ever.
-            await self._store.execute("ZADD", key, "XX", now + hidden_for, member)
-        return [entry for entry in map(_entry, members) if entry]
+        hidden_until = now + hidden_for
+        wanted = f",{','.join(kinds)},"
+        members = await self._store.run(scripts.CLAIM, [names.bucket_due(bucket)], [now, hidden_until, count, wanted])
+        return [_entry(member.decode(), hidden_until) for member in members]
 
     async def done(self, entry: Entry) -> None:
         """Strike off what is done."""
         await self._store.execute("ZREM", names.due(entry.connection_id), entry.member)
 
+    async def settle(self, entry: Entry, *, due: int | None) -> bool:
+        """Give claimed work another time (ms), or strike it off with ``None``.
 
-def _entry(member: str) -> Entry | None:
+        ``False``: somebody gave it another time since it was claimed, or its claim has run out; that stays.
+        """
+        arguments: list[Argument] = [entry.member, entry.hidden_until, "" if due is None else due]
+        return bool(await self._store.run(scripts.CLAIM_SETTLE, [names.due(entry.connection_id)], arguments))
+
+
+def _entry(member: str, hidden_until: int) -> Entry:
     kind, _, connection_id = member.partition(":")
-    return Entry(Kind(kind), connection_id) if kind in _KINDS else None
+    return Entry(Kind(kind), connection_id, hidden_until)

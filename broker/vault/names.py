@@ -1,8 +1,9 @@
 """The names of keys in the store. The layout is a contract with data at rest: it can be added to, not changed.
 
 Everything of a connection shares the hash tag ``{bucket}``: one Cluster slot, so one script can read the record,
-spend a reference and write the audit event together. A connect session is a slot of its own. What belongs to no
-connection (clients, broker tokens, indexes, the journal) lives wherever its key hashes to.
+spend a reference and write the audit event together. A connect session is a slot of its own, and so is the gate of a
+provider's endpoint. What belongs to no connection (clients, broker tokens, indexes, the journal) lives wherever its key
+hashes to.
 """
 
 import hashlib
@@ -111,6 +112,17 @@ def journal(tenant: str) -> str:
 def connection_journal(connection_id: str) -> str:
     """Sorted set: the times (ms) at which the connection's events stand in its tenant's journal."""
     return f"{record(connection_id)}:events"
+
+
+def gate(provider: str, where: str) -> str:
+    """Sorted set: the requests under way at one endpoint of one provider, by when their slots run out (ms)."""
+    digest = hashlib.sha256("\n".join((provider, where)).encode()).hexdigest()[:32]
+    return f"{PREFIX}{{gate:{digest}}}"
+
+
+def gate_state(provider: str, where: str) -> str:
+    """Hash: how that endpoint fared lately, and until when nobody asks it."""
+    return f"{gate(provider, where)}:state"
 
 
 def failures(kind: str, who: str) -> str:

@@ -43,6 +43,10 @@ KEYRING_MOVE = _load("keyring_move")
 KEYRING_RETIRE = _load("keyring_retire")
 REWRAP = _load("rewrap")
 COUNT = _load("count")
+CLAIM = _load("claim")
+CLAIM_SETTLE = _load("claim_settle")
+ADMIT = _load("admit")
+ADMIT_SETTLE = _load("admit_settle")
 
 ALL = (
     RELEASE,
@@ -66,4 +70,8 @@ ALL = (
     KEYRING_RETIRE,
     REWRAP,
     COUNT,
+    CLAIM,
+    CLAIM_SETTLE,
+    ADMIT,
+    ADMIT_SETTLE,
 )

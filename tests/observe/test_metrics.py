@@ -18,6 +18,10 @@ def test_every_metric_is_exposed_and_parses() -> None:
         "broker_request_seconds",
         "broker_tokens_released",
         "broker_refreshes",
+        "broker_provider_pauses",
+        "broker_provider_paused_until_timestamp_seconds",
+        "broker_refreshes_ahead",
+        "broker_work_due",
         "broker_connections_made",
         "broker_connections_ended",
         "broker_seals_broken",
@@ -30,4 +34,4 @@ def test_labels_hold_only_what_code_and_configuration_name() -> None:
     metrics.requests.labels("/v1/connections", "200").inc()
     metrics.refreshes.labels("practice", "ok").inc()
     labels = set[str]().union(*families().values())
-    assert labels <= {"route", "status", "provider", "outcome", "le"}
+    assert labels <= {"route", "status", "provider", "outcome", "because", "le"}

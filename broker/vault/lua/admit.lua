@@ -1,0 +1,20 @@
+#!lua flags=allow-oom
+-- Take one of an endpoint's slots, unless there is a pause. After a pause, until a request ends well, there is but one.
+-- KEYS: slots, state   ARGV: holder, number of slots, how long the slot is kept at most (ms)
+-- Answers {"in", now (ms)}, {"full"}, or {"paused", milliseconds left}. Time is the store's, on which all replicas agree.
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local ends, strikes = unpack(redis.call('HMGET', KEYS[2], 'ends', 'strikes'))
+if ends and now < tonumber(ends) then
+    return {'paused', tonumber(ends) - now}
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local slots = strikes and 1 or tonumber(ARGV[2])
+if redis.call('ZCARD', KEYS[1]) >= slots then
+    return {'full'}
+end
+redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[3]) then
+    redis.call('PEXPIRE', KEYS[1], ARGV[3])
+end
+return {'in', now}
