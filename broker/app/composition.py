@@ -19,6 +19,7 @@ from broker.app.operations import operations_routes
 from broker.app.static import ImmutableFiles
 from broker.background.chores import WhatIsDue, chores
 from broker.background.loop import repeat
+from broker.background.refreshing import RefreshAhead
 from broker.downstream.api.clients import ClientRoutes
 from broker.downstream.api.connect_sessions import ConnectSessionRoutes
 from broker.downstream.api.connections import ConnectionRoutes
@@ -73,11 +74,12 @@ def app_of(heart: Heart) -> Starlette:
             asyncio.create_task(_revalidate(heart.authenticator), name="revalidate broker tokens"),
         ]
         leadership = Leadership(heart.store)
+        ahead = RefreshAhead(heart.due, heart.records, heart.refresher, heart.providers, heart.clock)
         if heart.settings.background_enabled:
             due = WhatIsDue(heart.due, heart.revocations, heart.giving_back, heart.directory, heart.clock)
             tasks += [
                 asyncio.create_task(repeat(chore, leadership), name=chore.name)
-                for chore in chores(heart.bookkeeping, due)
+                for chore in chores(heart.bookkeeping, due, ahead)
             ]
         try:
             yield
@@ -85,6 +87,7 @@ def app_of(heart: Heart) -> Starlette:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await ahead.aclose()
             await _resign(leadership)
             await heart.aclose(work_ends_within=_WORK_ENDS_WITHIN)
 

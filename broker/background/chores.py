@@ -1,4 +1,4 @@
-"""The chores: settling the audit record, and what falls due for ended connections."""
+"""The chores: settling the audit record, what falls due for ended connections, and refreshing the others ahead."""
 
 import asyncio
 from typing import Final
@@ -6,11 +6,11 @@ from typing import Final
 import structlog
 
 from broker.background.loop import Chore
+from broker.background.refreshing import RefreshAhead
 from broker.clock import Clock
 from broker.connections.bookkeeping import Bookkeeping
 from broker.connections.giving_back import GivingBack
 from broker.errors import BrokerError
-from broker.vault import names
 from broker.vault.directory import Directory
 from broker.vault.due import DueWork, Entry, Kind
 from broker.vault.revocations import Revocations
@@ -19,15 +19,17 @@ _AGAIN_AFTER: Final = 120_000
 """Milliseconds until what could not be done is tried again."""
 _AT_ONCE: Final = 20
 """How much of one bucket is done in one step."""
+_KINDS: Final = (Kind.REVOKE, Kind.UNLIST)
 
 log = structlog.get_logger(__name__)
 
 
-def chores(bookkeeping: Bookkeeping, due: "WhatIsDue") -> list[Chore]:
-    """All of them."""
+def chores(bookkeeping: Bookkeeping, due: "WhatIsDue", ahead: RefreshAhead) -> list[Chore]:
+    """All of them. Providers that are slow with refreshes hold up no revocation: those are a chore of their own."""
     return [
         Chore("settle events", bookkeeping.settle_all, rest_when_busy=0.25, rest_when_idle=2.0),
         Chore("do what is due", due.step, rest_when_busy=1.0, rest_when_idle=10.0),
+        Chore("refresh ahead", ahead.step, rest_when_busy=0.1, rest_when_idle=5.0),
     ]
 
 
@@ -47,7 +49,10 @@ class WhatIsDue:
         """Do what is due; answers how much was tried."""
         now = self._clock()
         claims = await asyncio.gather(
-            *(self._due.claim(bucket, now=now, hidden_for=_AGAIN_AFTER, count=_AT_ONCE) for bucket in names.buckets())
+            *(
+                self._due.claim(bucket, now=now, hidden_for=_AGAIN_AFTER, count=_AT_ONCE, kinds=_KINDS)
+                for bucket in await self._due.waiting(now=now)
+            )
         )
         entries = [entry for claimed in claims for entry in claimed]
         for entry in entries:
@@ -68,6 +73,8 @@ class WhatIsDue:
             case Kind.UNLIST:
                 await self._directory.forget(entry.connection_id)
                 await self._due.done(entry)
+            case Kind.REFRESH:
+                raise ValueError("refreshes are not claimed here")
 
     async def _revoke(self, connection_id: str) -> None:
         job = await self._revocations.read(connection_id)

@@ -6,7 +6,8 @@
 * ``authorization`` – from an authorization code to a stored connection: exchange, identity, account check.
 * ``tokens`` – fetching an access token: release it, or refresh first.
 * ``refresh`` – the one refresh, whoever asks and however many replicas: who gets the lease; ``attempt`` – what happens
-  under it; ``verdict`` – what a failure means.
+  under it; ``verdict`` – what a failure means; ``turns`` – so many at once at a provider, and none while it is down.
+* ``schedule`` – when a connection is refreshed next without anybody asking.
 * ``bookkeeping`` – the audit record moves from the outboxes to the journal, and indexes follow the records.
 * ``lifecycle`` – connections without a browser, testing, disconnecting; ``giving_back`` – what they held goes back
   to the provider, now or later.

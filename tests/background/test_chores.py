@@ -10,6 +10,7 @@ import redis
 
 from broker.app.heart import Heart, build_heart
 from broker.background.chores import WhatIsDue, chores
+from broker.background.refreshing import RefreshAhead
 from broker.models.ids import bucket_of
 from broker.providers import Registry, load_providers
 from broker.vault import names
@@ -211,11 +212,12 @@ async def test_one_job_that_cannot_be_opened_does_not_keep_the_others_waiting(
     assert raw_store.exists(key) == 1
 
 
-async def test_the_chores_are_settling_and_doing_what_is_due(
+async def test_the_chores_are_settling_doing_what_is_due_and_refreshing(
     heart: Heart, due: WhatIsDue, http: httpx2.AsyncClient
 ) -> None:
     """Each rests longer when there was nothing to do; one round of each works on an empty store."""
-    for chore in chores(heart.bookkeeping, due):
+    ahead = RefreshAhead(heart.due, heart.records, heart.refresher, heart.providers, heart.clock)
+    for chore in chores(heart.bookkeeping, due, ahead):
         assert chore.rest_when_busy < chore.rest_when_idle
         assert await chore.step() == 0
 
