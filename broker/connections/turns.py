@@ -15,7 +15,15 @@ from typing import Any, Final
 import structlog
 
 from broker.clock import Clock
-from broker.errors import NotSent, OutcomeUnknown, ProviderBusy, ProviderRefused, ReauthRequired, StoreUnavailable
+from broker.errors import (
+    NotSent,
+    OutcomeUnknown,
+    ProviderBusy,
+    ProviderPaused,
+    ProviderRefused,
+    ReauthRequired,
+    StoreUnavailable,
+)
 from broker.models.ids import new_id
 from broker.observe import metrics
 from broker.providers import Provider
@@ -71,7 +79,7 @@ class Turns:
 
         :param where: the token endpoint's URL; what one does is not held against the others of the same entry.
         :param patience: seconds to wait for a turn at most.
-        :raises ProviderBusy: on entering: there is a pause, or no turn came. Nothing was sent.
+        :raises ProviderPaused: on entering: there is a pause, or no turn came. Nothing was sent.
         :raises StoreUnavailable: on entering: the store can't be asked. Nothing was sent.
         """
         return self._turn(provider, where, patience)
@@ -160,14 +168,14 @@ class Turns:
 def _refuse_while_paused(line: _Line) -> None:
     left = line.paused_until - asyncio.get_running_loop().time()
     if left > 0:
-        raise ProviderBusy(
+        raise ProviderPaused(
             "the provider is left alone for a while, for it asked for that or is down",
             retry_after=max(1, round(left + 0.5)),
         )
 
 
-def _no_turn(provider: Provider) -> ProviderBusy:
-    return ProviderBusy(
+def _no_turn(provider: Provider) -> ProviderPaused:
+    return ProviderPaused(
         f"{provider.refresh.max_concurrent} requests are under way at the provider, and no turn came", retry_after=1
     )
 
@@ -177,6 +185,8 @@ def _verdict(error: BaseException | None) -> tuple[How, int | None]:
     match error:
         case None | ReauthRequired():
             return "well", None
+        case ProviderPaused():
+            return "", None
         case ProviderRefused(error=code) if code in _APP_REFUSED:
             return "refused", None
         case ProviderRefused(error=code) if code in _DOWN:

@@ -14,6 +14,7 @@ from broker.errors import (
     OutcomeUnknown,
     ProviderBusy,
     ProviderError,
+    ProviderPaused,
     ProviderRefused,
     ReauthRequired,
     StoreUnavailable,
@@ -84,7 +85,7 @@ async def paused_for(turns: Turns, *, where: str = WHERE) -> int | None:
     try:
         async with turns.turn(PROVIDER, where=where, patience=AGES):
             return None
-    except ProviderBusy as error:
+    except ProviderPaused as error:
         return error.retry_after
 
 
@@ -161,7 +162,7 @@ async def test_who_waits_too_long_is_told_that_nothing_was_sent(turns: Turns) ->
             raise AssertionError("there was no turn")
 
     outcomes = await asyncio.gather(*(impatient() for _ in range(5)), return_exceptions=True)
-    assert [type(outcome) for outcome in outcomes] == [ProviderBusy] * 5
+    assert [type(outcome) for outcome in outcomes] == [ProviderPaused] * 5
     crowd.go.set()
     await holding
     assert await paused_for(turns) is None
