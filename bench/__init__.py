@@ -7,5 +7,8 @@
 * round trips and commands at the store per fetch of a fresh token,
 * refreshes at the provider for 300 concurrent fetches of a token that was refused, with four workers.
 
+``python -m bench expiring`` measures what happens when ten thousand connections expire in the same minute (a thousand
+with ``quick``): see ``expiring``.
+
 Figures in the README and the docs come from here.
 """

@@ -12,6 +12,8 @@ from typing import Any
 import httpx2
 import redis
 
+from bench import expiring
+from bench.calls import authorization, connection_of_app, connection_of_person
 from bench.world import World, world
 from broker.vault.redis.data_dir import socket_path
 
@@ -21,7 +23,10 @@ _AT_ONCE = 300
 
 
 def main() -> None:
-    """Measure, and print one JSON document."""
+    """Measure, and print one JSON document; with ``expiring`` that scenario alone."""
+    if "expiring" in sys.argv[1:]:
+        expiring.main(quick="quick" in sys.argv[1:])
+        return
     report: dict[str, Any] = {
         "machine": f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}",
         "cold_start": _cold_start(3 if "quick" in sys.argv[1:] else _STARTS),
@@ -53,8 +58,8 @@ def _resident(pid: int) -> float:
 def _fetch_cost() -> dict[str, Any]:
     """Commands at the store for fetches one after the other, without what background work adds."""
     with world() as running, httpx2.Client(base_url=running.broker_url, trust_env=False) as http:
-        headers = _authorization(running, http)
-        path = f"/v1/connections/{_connection_of_app(http, headers)}/token"
+        headers = authorization(running, http)
+        path = f"/v1/connections/{connection_of_app(http, headers)}/token"
         http.post(path, headers=headers, json={})
         with redis.Redis(unix_socket_path=str(socket_path(running.data_dir))) as store:
             before = _calls(store)
@@ -72,8 +77,8 @@ def _calls(store: redis.Redis) -> int:
 def _herd() -> dict[str, Any]:
     """Many fetches at once, on four workers, of a token that the provider is said to have refused."""
     with world(workers=4) as running, httpx2.Client(base_url=running.broker_url, trust_env=False) as http:
-        headers = _authorization(running, http)
-        connection_id = _connection_of_person(http, headers)
+        headers = authorization(running, http)
+        connection_id = connection_of_person(http, headers)
         httpx2.post(f"{running.provider_url}/control", json={"token_delay_ms": 300}, trust_env=False)
         answers = asyncio.run(_fetch_at_once(running, f"/v1/connections/{connection_id}/token", headers))
         counters = httpx2.get(f"{running.provider_url}/counters", trust_env=False).json()
@@ -92,31 +97,6 @@ async def _fetch_at_once(running: World, path: str, headers: dict[str, str]) -> 
     async with httpx2.AsyncClient(base_url=running.broker_url, trust_env=False, limits=limits, timeout=30) as http:
         body = {"stale_generation": 1}
         return await asyncio.gather(*(http.post(path, headers=headers, json=body) for _ in range(_AT_ONCE)))
-
-
-def _authorization(running: World, http: httpx2.Client) -> dict[str, str]:
-    answer = http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=running.client())
-    return {"Authorization": f"Bearer {answer.raise_for_status().json()['access_token']}"}
-
-
-def _connection_of_app(http: httpx2.Client, headers: dict[str, str]) -> str:
-    body = {"provider": "practice", "subject": "bench", "credentials": {}}
-    answer = http.post("/v1/connections", headers=headers, json=body).raise_for_status()
-    return str(answer.json()["id"])
-
-
-def _connection_of_person(http: httpx2.Client, headers: dict[str, str]) -> str:
-    """The browser flow, with the provider consenting by itself."""
-    body = {"provider": "practice", "subject": "bench"}
-    opened = http.post("/v1/connect-sessions", headers=headers, json=body).raise_for_status().json()
-    with httpx2.Client(trust_env=False) as browser:
-        left = browser.post(opened["connect_url"], data={"decision": "continue"})
-        consented = browser.get(left.headers["location"])
-        arrived = browser.get(consented.headers["location"])
-    code = httpx2.URL(arrived.headers["location"]).params["completion_code"]
-    proof = {"completion_code": code, "subject": "bench"}
-    completed = http.post(f"/v1/connect-sessions/{opened['id']}/complete", headers=headers, json=proof)
-    return str(completed.raise_for_status().json()["connection"]["id"])
 
 
 if __name__ == "__main__":

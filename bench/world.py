@@ -25,7 +25,7 @@ providers:
     grant_types: [authorization_code, refresh_token, client_credentials]
     scopes: {{profile: See your name}}
     default_scopes: [profile]
-    refresh: {{rotation: revoke_on_reuse}}
+    refresh: {{rotation: {rotation}}}
 """
 
 
@@ -61,11 +61,11 @@ class World:
 
 
 @contextmanager
-def world(*, workers: int = 1) -> Iterator[World]:
-    """Start everything, and end it again."""
-    with TemporaryDirectory() as folder, _sandbox() as provider_url:
+def world(*, workers: int = 1, rotation: str = "revoke_on_reuse") -> Iterator[World]:
+    """Start everything, and end it again. ``rotation``: how the practice provider treats refresh tokens."""
+    with TemporaryDirectory() as folder, _sandbox(rotation) as provider_url:
         providers = Path(folder) / "providers.yaml"
-        providers.write_text(_PROVIDERS.format(issuer=provider_url))
+        providers.write_text(_PROVIDERS.format(issuer=provider_url, rotation=rotation))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
@@ -103,9 +103,9 @@ def _until_ready(url: str, began: float) -> float:
 
 
 @contextmanager
-def _sandbox() -> Iterator[str]:
+def _sandbox(rotation: str) -> Iterator[str]:
     with subprocess.Popen(
-        [sys.executable, "-m", "broker.sandbox", "--rotation", "revoke_on_reuse", "--auto-consent"],
+        [sys.executable, "-m", "broker.sandbox", "--rotation", rotation, "--auto-consent"],
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
