@@ -33,7 +33,7 @@ _WORKED_OFF_WITHIN: Final = 120.0
 _AT_LEAST: Final = 4
 """Connections per step, however little is due."""
 _LOOKS_EVERY: Final = 5.0
-"""Seconds after which a look at what is due is too old to go by."""
+"""Seconds between looks at what is due: each asks for every bucket, however little there is to do."""
 _NOT_USABLE_FOR: Final = 3_600_000
 """Milliseconds until a connection is looked at again whose provider is not configured, or with another OAuth app."""
 _AGAIN_AFTER: Final = 30
@@ -45,7 +45,16 @@ log = structlog.get_logger(__name__)
 class RefreshAhead:
     """Does what is due of refreshes. :meth:`step` begins work; it goes on after the step."""
 
-    def __init__(self, due: DueWork, records: Records, refresher: Refresher, providers: Registry, clock: Clock) -> None:
+    def __init__(
+        self,
+        due: DueWork,
+        records: Records,
+        refresher: Refresher,
+        providers: Registry,
+        clock: Clock,
+        *,
+        looks_every: float = _LOOKS_EVERY,
+    ) -> None:
         self._due = due
         self._records = records
         self._refresher = refresher
@@ -53,8 +62,10 @@ class RefreshAhead:
         self._clock = clock
         self._lanes = Lanes()
         self._working: set[asyncio.Task[None]] = set()
-        self._found: dict[int, int] = {}
+        self._looks_every = looks_every
         self._looked_at = -math.inf
+        self._found: dict[int, int] = {}
+        """How much the last look found that was not claimed since, by bucket."""
         self._pace = 0.0
         self._stepped_at = -math.inf
         slowest = max((provider.timeout for provider in providers), default=0.0)
@@ -62,10 +73,10 @@ class RefreshAhead:
         """Milliseconds: longer than waiting in line and refreshing take."""
 
     async def step(self) -> int:
-        """Begin some of what is due; answers how much."""
+        """Begin some of what is due; answers how much, or what waits while no more can be begun."""
         now = self._clock()
         loop_time = asyncio.get_running_loop().time()
-        if not self._found or loop_time - self._looked_at > _LOOKS_EVERY:
+        if loop_time - self._looked_at >= self._looks_every:
             await self._look(now)
             self._looked_at = loop_time
         since = min(loop_time - self._stepped_at, 1.0)
@@ -76,7 +87,7 @@ class RefreshAhead:
             task = asyncio.create_task(self._carry_out(entry), name=f"refresh ahead {entry.connection_id}")
             self._working.add(task)
             task.add_done_callback(self._working.discard)
-        return len(entries)
+        return len(entries) or len(self._found)
 
     async def finish(self) -> None:
         """Return when everything that was begun is done."""

@@ -15,8 +15,8 @@ MINUTE, HOUR, DAY = 60, 3600, 86_400
 
 
 def chore_of(heart: Heart) -> RefreshAhead:
-    """The chore as processes run it."""
-    return RefreshAhead(heart.due, heart.records, heart.refresher, heart.providers, heart.clock)
+    """The chore as processes run it, but that it looks at what is due in every step."""
+    return RefreshAhead(heart.due, heart.records, heart.refresher, heart.providers, heart.clock, looks_every=0)
 
 
 async def work_off(*chores: RefreshAhead) -> int:

@@ -1,0 +1,96 @@
+"""Lanes: a few at once, a few in line, and for the rest a time to come again."""
+
+import asyncio
+
+import pytest
+
+from broker.background.lanes import Lane, Lanes
+from broker.providers import Provider
+from broker.providers.schema import Parameter
+from broker.providers.sections import Refresh
+
+
+def a_provider(max_concurrent: int = 16, *, token_endpoint: str = "https://provider.example/token") -> Provider:
+    """A provider that bears so many requests at once."""
+    return Provider(
+        name="practice",
+        display_name="Practice",
+        authorization_endpoint="https://provider.example/authorize",
+        token_endpoint=token_endpoint,
+        parameters={name: Parameter(label=name) for name in ("region", "team")},
+        refresh=Refresh(max_concurrent=max_concurrent),
+    )
+
+
+async def fill(lane: Lane) -> tuple[list[asyncio.Task[bool]], asyncio.Event, list[int]]:
+    """Put in line until it is full; answers those in line, what lets them go, and how many had a place at once."""
+    go, inside, most = asyncio.Event(), [0], [0]
+
+    async def one() -> bool:
+        async with lane.place() as may:
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            await go.wait()
+            inside[0] -= 1
+            return may
+
+    tasks = []
+    while not lane.full:
+        tasks.append(asyncio.create_task(one()))
+        await asyncio.sleep(0)
+    return tasks, go, most
+
+
+@pytest.mark.parametrize(("bears", "at_once"), [(1, 1), (2, 1), (4, 3), (16, 12), (1000, 64)])
+async def test_a_quarter_of_what_a_provider_bears_is_left_to_those_who_wait(bears: int, at_once: int) -> None:
+    """At least one goes; as many wait in line; then it is full."""
+    lane = Lane(a_provider(bears))
+    tasks, go, most = await fill(lane)
+    assert (len(tasks), most) == (2 * at_once, [at_once])
+    assert not lane.idle
+    go.set()
+    assert await asyncio.gather(*tasks) == [True] * 2 * at_once
+    assert most == [at_once]
+    assert not lane.full
+    assert lane.idle
+
+
+async def test_who_waits_in_line_when_it_is_closed_is_sent_away() -> None:
+    """Whoever has a place keeps it; nobody else comes in while it is closed."""
+    lane = Lane(a_provider(2))
+    tasks, go, _ = await fill(lane)
+    lane.close(60)
+    go.set()
+    assert await asyncio.gather(*tasks) == [True, False]
+    assert lane.full
+    assert not lane.idle
+
+
+async def test_each_is_told_a_later_time_than_the_one_before() -> None:
+    """At the pace of the lane: half a second each, twelve at once. Not before a second, nor before it opens again."""
+    lane = Lane(a_provider(16))
+    times = [lane.call_again() for _ in range(240)]
+    assert times == sorted(times)
+    assert times[0] >= 1
+    assert 9 < times[-1] < 11.5
+    lane.close(30)
+    assert 30 <= lane.call_again() < 31
+
+
+async def test_a_queue_of_hours_is_not_told_hours() -> None:
+    """Between ten and twenty minutes, spread: the lane may have become faster by then."""
+    lane = Lane(a_provider(1))
+    times = [lane.call_again() for _ in range(5000)]
+    assert max(times) <= 1200
+    assert len({round(seconds) for seconds in times[2000:]}) > 300
+
+
+async def test_lanes_are_told_apart_by_what_decides_the_address() -> None:
+    """A parameter that stands in the token endpoint; not one that is only for the API."""
+    lanes, provider = Lanes(), a_provider(token_endpoint="https://{region}.example/token")
+    north = lanes.of(provider, {"region": "north", "team": "red"})
+    assert lanes.of(provider, {"region": "north", "team": "blue"}) is north
+    assert lanes.of(provider, {"region": "south", "team": "red"}) is not north
+    north.close(60)
+    lanes.forget_idle()
+    assert lanes.of(provider, {"region": "north"}) is north
