@@ -1,6 +1,7 @@
 """Refreshing ahead: what is in use stays fresh, what is idle is kept alive, and a provider never sees a storm."""
 
 import asyncio
+import base64
 from collections.abc import AsyncIterator
 from io import StringIO
 
@@ -18,6 +19,7 @@ from tests.background.ahead import DAY, HOUR, MINUTE, apps_own, chore_of, due_at
 from tests.connections.practice import behave, refreshes
 from tests.journey import MakeClient
 from tests.observe.capture import logged
+from tests.processes import broker_process
 from tests.vault.faulty_proxy import eventually
 from tests.world import FakeClock, Person, ServiceClient
 
@@ -288,3 +290,25 @@ async def test_a_connection_that_is_made_is_due_until_it_is_ended(
     assert due_at(raw_store, connection_id) == due
     await app.call("DELETE", f"/v1/connections/{connection_id}")
     assert due_at(raw_store, connection_id) is None
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_a_running_broker_refreshes_ahead_by_itself_unless_it_is_told_not_to(
+    heart: Heart, settings: Settings, sandbox: httpx2.Client, sandbox_url: str, enabled: bool
+) -> None:
+    """No request comes; with ``BROKER_BACKGROUND_ENABLED`` the token is renewed, without it nothing is done."""
+    assert settings.redis_url is not None
+    assert settings.encryption_keys is not None
+    (connection_id,) = await apps_own(heart, 1)
+    ((kid, key),) = settings.encryption_keys
+    env = {
+        "BROKER_REDIS_URL": settings.redis_url.get_secret_value(),
+        "BROKER_ENCRYPTION_KEYS": f"{kid}:{base64.b64encode(key).decode()}",
+        "BROKER_BACKGROUND_ENABLED": str(enabled).lower(),
+        "PRACTICE": sandbox_url,
+    }
+    with broker_process(env):
+        if enabled:
+            await eventually(lambda: sandbox.get("/counters").json()["token"]["client_credentials"]["ok"])
+    # A process that is ended finishes the refreshes that it has begun.
+    assert (await stored(heart, connection_id)).generation == (2 if enabled else 1)
