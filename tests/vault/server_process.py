@@ -1,13 +1,14 @@
 """One store server as a process of a test's own: started, killed, stopped, asked."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
 
@@ -39,13 +40,21 @@ class TestServer:
         """Its address as a single store."""
         return f"redis://127.0.0.1:{self.port}"
 
-    def start(self) -> None:
-        """Start the process, also again after :meth:`kill`; its data stays."""
+    def start(self, *options: str, waits: bool = True) -> None:
+        """Start the process, also again after :meth:`kill`; its data stays. ``waits``: until it is ready."""
         self.folder.mkdir(exist_ok=True)
         places = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "")
         command = [find_program(), *places, "--appendonly", "yes", "--repl-diskless-sync-delay", "0", *self._options]
+        self.run([*command, *options], waits=waits)
+
+    def run(self, command: list[str], *, waits: bool = True) -> None:
+        """Run the server's program."""
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-        until(lambda: answers(self.port))
+        if not waits:
+            return
+        until(lambda: answers(self.port) or self.process.poll() is not None)
+        if (status := self.process.poll()) is not None:
+            raise RuntimeError(f"the server ended with status {status}")
 
     def client(self) -> redis.Redis:
         """A client of its own, to look and to turn things."""
@@ -77,7 +86,7 @@ class Sentinel(TestServer):
         super().__init__(folder, port)
         self._watched = watched.port
 
-    def start(self) -> None:
+    def start(self, *options: str, waits: bool = True) -> None:
         """Start it with a configuration of its own, which it rewrites."""
         self.folder.mkdir(exist_ok=True)
         config = self.folder / "sentinel.conf"
@@ -91,9 +100,8 @@ class Sentinel(TestServer):
                 f"sentinel failover-timeout {SERVICE} 2000",
             )
             config.write_text("\n".join(lines) + "\n")
-        command = [find_program(), str(config), "--sentinel"]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
-        until(lambda: answers(self.port))
+        command = [find_program(), str(config), "--sentinel", *options]
+        self.run(command)
         with self.client() as client:
             # It looks around every ten seconds by default, and a test can't wait for that.
             client.execute_command("SENTINEL", "DEBUG", *_SENTINEL_PERIODS)
@@ -109,7 +117,7 @@ def servers() -> Iterator[Start]:
         started: list[TestServer] = []
 
         def start(*options: str, port: int = 0, sentinel_of: TestServer | None = None) -> TestServer:
-            port = port or free_ports(1)[0]
+            port = port or free_port()
             place = Path(folder) / str(port)
             server = (
                 TestServer(place, port, *options) if sentinel_of is None else Sentinel(place, port, watched=sentinel_of)
@@ -143,8 +151,14 @@ def answers(port: int) -> bool:
         return False
 
 
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nothing listens on."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [taken.getsockname()[1] for taken in sockets]
+def free_port(*, neighbours: int = 0) -> int:
+    """A port of loopback that nothing listens on, nor on so many after it.
+
+    It lies below those that the system gives to outgoing connections, which could take it before its server does.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with suppress(OSError), ExitStack() as stack:
+            for offset in range(neighbours + 1):
+                stack.enter_context(socket.create_server(("127.0.0.1", port + offset)))
+            return port

@@ -2,7 +2,6 @@
 as a Cluster. All of them listen on loopback, can be killed and stopped, and end with their test.
 """
 
-import socket
 import subprocess
 import tempfile
 import time
@@ -15,7 +14,7 @@ from typing import Any, cast
 import redis
 
 from broker.vault.redis.server import find_program
-from tests.vault.server_process import SERVICE, Start, TestServer, free_ports, servers, until
+from tests.vault.server_process import SERVICE, Start, TestServer, free_port, servers, until
 
 SLOTS = 16_384
 _BUS = 1
@@ -72,12 +71,12 @@ def valkey(*options: str, port: int = 0) -> Iterator[str]:
 @contextmanager
 def cluster_node() -> Iterator[str]:
     """A Cluster of one node that has every slot; yields the URL of its unix socket."""
-    port, bus_port = free_ports(2)
+    port = free_port(neighbours=_BUS)
     options = (
         "--cluster-enabled",
         "yes",
         "--cluster-port",
-        str(bus_port),
+        str(port + _BUS),
         "--bind",
         "127.0.0.1",
         "--appendonly",
@@ -157,27 +156,25 @@ def join(nodes: list[TestServer]) -> None:
             until(lambda client=client: _is_whole(client, len(nodes)))  # type: ignore[misc]
 
 
+def whole(nodes: list[TestServer]) -> None:
+    """Return when each of these nodes finds the Cluster well and none of its slots lost."""
+    for node in nodes:
+        with node.client() as client:
+            until(lambda client=client: _is_well(client))  # type: ignore[misc]
+
+
 def in_step(replica: TestServer) -> None:
     """Return when ``replica`` has all that its primary has sent so far."""
     until(lambda: replica.info().get("master_link_status") == "up")
 
 
 def _cluster_server(start: Start) -> TestServer:
-    port = _free_pair()
+    port = free_port(neighbours=_BUS)
     bus = ("--cluster-port", str(port + _BUS))
     lost = ("--cluster-node-timeout", "1000", "--cluster-require-full-coverage", "no")
-    return start("--cluster-enabled", "yes", *bus, *lost, port=port)
-
-
-def _free_pair() -> int:
-    """A port that is free and so is the next."""
-    while True:
-        (port,) = free_ports(1)
-        try:
-            with socket.create_server(("127.0.0.1", port + _BUS)):
-                return port
-        except (OSError, OverflowError):
-            continue
+    # A primary without slots stays one.
+    stays = ("--cluster-allow-replica-migration", "no")
+    return start("--cluster-enabled", "yes", *bus, *lost, *stays, port=port)
 
 
 def _knows(sentinel: redis.Redis, *, others: int) -> bool:
@@ -186,8 +183,17 @@ def _knows(sentinel: redis.Redis, *, others: int) -> bool:
 
 
 def _is_whole(node: redis.Redis, nodes: int) -> bool:
-    facts = cast("dict[str, str]", cast("Any", node).execute_command("CLUSTER INFO"))
-    return facts["cluster_state"] == "ok" and int(facts["cluster_known_nodes"]) == nodes
+    return _is_well(node) and _facts(node)["cluster_known_nodes"] == str(nodes)
+
+
+def _is_well(node: redis.Redis) -> bool:
+    facts = _facts(node)
+    lost = int(facts["cluster_slots_pfail"]) + int(facts["cluster_slots_fail"])
+    return facts["cluster_state"] == "ok" and not lost
+
+
+def _facts(node: redis.Redis) -> dict[str, str]:
+    return cast("dict[str, str]", cast("Any", node).execute_command("CLUSTER INFO"))
 
 
 def _await(path: Path, process: subprocess.Popen[bytes]) -> None:

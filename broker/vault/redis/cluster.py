@@ -130,17 +130,22 @@ class ClusterStore:
         except StoreUnavailable as error:
             return {"": error}
         nodes = self.topology.primaries
-        answers = await asyncio.gather(
-            *(self._pipeline(node).execute("INFO") for node in nodes), return_exceptions=True
-        )
-        found: dict[str, Reply | StoreUnavailable] = {}
-        for node, answer in zip(nodes, answers, strict=True):
-            if isinstance(answer, BaseException) and not isinstance(answer, StoreUnavailable):
-                raise answer
-            found[str(node)] = answer
+        answers = await asyncio.gather(*map(self._info, nodes))
+        found = {str(node): answer for node, answer in zip(nodes, answers, strict=True)}
         if unserved := self.topology.unserved:
             found["Cluster"] = StoreUnavailable(f"{unserved} slots are served by no node")
         return found
+
+    async def _info(self, node: Node) -> Reply | StoreUnavailable:
+        pipeline = self._pipeline(node)
+        try:
+            info, state = await asyncio.gather(pipeline.execute("INFO"), pipeline.execute("CLUSTER", "INFO"))
+        except StoreUnavailable as error:
+            self.topology.suspect(node)
+            return error
+        if b"cluster_state:ok" not in bytes(state):
+            return StoreUnavailable("the node finds the Cluster down")
+        return info
 
     async def aclose(self) -> None:
         """Refuse new commands, fail those that wait, and let go of every connection."""

@@ -52,6 +52,8 @@ class Topology:
         self._suspects: set[Node] = set()
         self._not_before = 0.0
         self._refreshing: asyncio.Task[None] | None = None
+        self._asking = False
+        """Whether nodes are being asked, and not only the moment waited for at which they may be."""
 
     @property
     def primaries(self) -> tuple[Node, ...]:
@@ -92,24 +94,27 @@ class Topology:
         self._suspects.discard(node)
 
     async def refresh(self) -> None:
-        """Learn the map anew, unless that was just tried.
+        """Learn the map anew, unless that was just tried; then what is known has to do, and it is learnt in a moment.
 
         :raises StoreUnavailable: there is no map, and nobody answers.
         """
         self._refresh_soon()
-        if self._refreshing is not None and not self._refreshing.done():
-            # One caller who gives up must not end it for the others.
-            await asyncio.shield(self._refreshing)
+        if self._asking:
+            await self._refreshed()
         if not self._owners:
             raise StoreUnavailable("no node of the Cluster can be reached", retry_after=_FAILOVER_SECONDS)
 
     async def learn(self) -> Sequence[Node | None]:
-        """The map of this moment, slot by slot, even if another question has to be waited for.
+        """The map of this moment, slot by slot, even if that takes a moment.
 
         :raises StoreUnavailable: there is no map, and nobody answers.
         """
-        await asyncio.sleep(self._not_before - asyncio.get_running_loop().time())
-        await self.refresh()
+        if self._asking:
+            await self._refreshed()  # what it answers may be from before
+        self._refresh_soon()
+        await self._refreshed()
+        if not self._owners:
+            raise StoreUnavailable("no node of the Cluster can be reached", retry_after=_FAILOVER_SECONDS)
         return tuple(self._owners)
 
     async def aclose(self) -> None:
@@ -125,13 +130,29 @@ class Topology:
             return self._owners[slot]
         return next((node for node in self._primaries if node not in self._suspects), self._primaries[0])
 
-    def _refresh_soon(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if now >= self._not_before and (self._refreshing is None or self._refreshing.done()):
-            self._not_before = now + self._asked_every
-            self._refreshing = asyncio.create_task(self._learn(), name="store Cluster map")
+    async def _refreshed(self) -> None:
+        if self._refreshing is not None:
+            # One caller who gives up must not end it for the others.
+            await asyncio.shield(self._refreshing)
 
-    async def _learn(self) -> None:
+    def _refresh_soon(self) -> None:
+        if self._refreshing is not None and not self._refreshing.done():
+            return
+        delay = self._not_before - asyncio.get_running_loop().time()
+        self._asking = delay <= 0
+        self._refreshing = asyncio.create_task(self._ask_after(delay), name="store Cluster map")
+
+    async def _ask_after(self, delay: float) -> None:
+        if delay > 0:
+            await asyncio.sleep(delay)
+        self._asking = True
+        self._not_before = asyncio.get_running_loop().time() + self._asked_every
+        try:
+            await self._ask_around()
+        finally:
+            self._asking = False
+
+    async def _ask_around(self) -> None:
         # Those that don't answer come last, the others in any order, to spread the questions.
         known = sorted(self._primaries, key=lambda node: (node in self._suspects, random.random()))  # noqa: S311
         candidates = list(dict.fromkeys((*known, *self._seeds)))

@@ -15,7 +15,7 @@ from broker.vault.opening import open_store, reasons_not_ready
 from broker.vault.redis.sentinel import Sentinels, SentinelStore
 from broker.vault.redis.store import Store
 from tests.vault.faulty_proxy import eventually
-from tests.vault.server_process import SERVICE, free_ports, until
+from tests.vault.server_process import SERVICE, free_port, until
 from tests.vault.servers import Group, in_step, replicated, sentinel_group
 
 MINUTE = 60_000
@@ -206,7 +206,7 @@ async def test_the_sentinels_have_a_login_of_their_own(group: Group, keyring: Ke
 async def test_the_newest_configuration_counts(group: Group) -> None:
     """A sentinel that was cut off can't lead back to the old primary, and a silent one is not waited for."""
     async with sentinel_that_says(epoch=3, port=1) as old, sentinel_that_says(epoch=7, port=2) as new:
-        (silent,) = free_ports(1)
+        silent = free_port()
         server = await asyncio.start_server(_says_nothing, "127.0.0.1", silent)
         async with server:
             url = f"redis+sentinel://127.0.0.1:{old},127.0.0.1:{new},127.0.0.1:{silent}/{SERVICE}"
