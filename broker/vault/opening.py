@@ -7,7 +7,7 @@ opened before goes on without it, so that its loss doesn't take the others along
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -69,13 +69,8 @@ async def reasons_not_ready(store: Store, *, wait_replicas: int) -> list[str]:
             if isinstance(info, StoreUnavailable)
             else reasons_against(parse_info(info), wait_replicas=wait_replicas)
         )
-        reasons += _at(name, found)
+        reasons += [f"{name}: {reason}" if name else reason for reason in found]
     return reasons
-
-
-def _at(name: str, reasons: Sequence[str]) -> list[str]:
-    """``reasons`` with the name of the server they are about, where there are several."""
-    return [reason if not name or reason.startswith(f"{name}:") else f"{name}: {reason}" for reason in reasons]
 
 
 async def _connect_examined(connect: Connect, keyring: Keyring) -> AbstractConnection:
@@ -93,11 +88,11 @@ async def _connect_examined(connect: Connect, keyring: Keyring) -> AbstractConne
     return connection
 
 
-async def _examine(connection: AbstractConnection, name: str = "") -> None:
+async def _examine(connection: AbstractConnection) -> None:
     (info,) = await conversation(connection, ("INFO",))
     # Replicas that are missing are no reason to refuse: that would end a broker whose store has just failed over to its
     # last replica. Commits are then not confirmed, and readiness says why.
-    reasons = _at(name, reasons_against(parse_info(info), wait_replicas=0))
+    reasons = reasons_against(parse_info(info), wait_replicas=0)
     if reasons:
         raise StoreUnavailable("; ".join(reasons), retry_after=5)
 
@@ -134,9 +129,9 @@ class _ClusterOpening:
         except BusyLoadingError:
             raise
         except (RedisError, OSError):
-            raise StoreUnavailable(f"{node}: can't be reached", retry_after=_FAILOVER_SECONDS) from None
+            raise StoreUnavailable("the node can't be reached", retry_after=_FAILOVER_SECONDS) from None
         try:
-            await _examine(connection, str(node))
+            await _examine(connection)
             await self._adopt_for(node, connection)
         except BaseException:
             await connection.disconnect(nowait=True)
@@ -155,7 +150,7 @@ class _ClusterOpening:
                 self._store.topology.suspect(home)
             if self._adopted and home != node:
                 return
-            missing = f"{home or 'the node'}: holds what the store knows of its keys, and can't be reached"
+            missing = "the node that holds what the store knows of its keys can't be reached"
             raise StoreUnavailable(missing, retry_after=_FAILOVER_SECONDS) from None
         self._adopted = True
 

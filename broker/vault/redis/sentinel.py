@@ -61,7 +61,7 @@ class Sentinels:
         except BusyLoadingError:
             raise
         except (RedisError, OSError):
-            found = f"the primary that the sentinels name ({self._primary}) can't be reached"
+            found = "the primary that the sentinels name can't be reached"
             raise StoreUnavailable(found, retry_after=_FAILOVER_SECONDS) from None
 
     async def find_primary(self) -> Node:

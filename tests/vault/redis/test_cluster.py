@@ -195,7 +195,7 @@ async def test_a_lost_node_takes_only_its_own_keys(group: Group, keyring: Keyrin
         assert all(isinstance(outcome, StoreUnavailable) and outcome.retry_after for outcome in outcomes)
         assert await asyncio.gather(*(store.execute("GET", key) for key in others)) == [b"kept"] * len(others)
     assert await store.execute("PING") == b"PONG"
-    assert f"127.0.0.1:{lost.port}: can't be reached" in await reasons_not_ready(store, wait_replicas=0)
+    assert f"127.0.0.1:{lost.port}: the node can't be reached" in await reasons_not_ready(store, wait_replicas=0)
     lost.start()
     await asyncio.to_thread(whole, group.nodes)
     assert await reasons_not_ready(store, wait_replicas=0) == []
