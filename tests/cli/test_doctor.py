@@ -147,6 +147,34 @@ def test_an_unreachable_store_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch, u
     assert "canary" not in result.stdout + result.stderr
 
 
+@pytest.mark.parametrize(
+    ("url", "message", "advice"),
+    [
+        (
+            "redis+sentinel://canary-user:canary-password@127.0.0.1:1,127.0.0.1:2/tokens?sentinel_password=canary",
+            "no sentinel can be reached",
+            "found through the sentinels 127.0.0.1:1, 127.0.0.1:2: see which primary they name for tokens",
+        ),
+        (
+            "redis+cluster://canary-user:canary-password@127.0.0.1:1,127.0.0.1:2",
+            "no node of the Cluster can be reached",
+            "expected at the Cluster nodes 127.0.0.1:1, 127.0.0.1:2: start it there",
+        ),
+    ],
+)
+def test_where_many_servers_are_expected_is_told(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, url: str, message: str, advice: str
+) -> None:
+    """Sentinels and Cluster nodes are listed, without passwords."""  # K1
+    monkeypatch.setenv("BROKER_REDIS_URL", url)
+    result = cli("doctor", "--json")
+    assert result.exit_code == 1
+    (check,) = [check for check in result.json["checks"] if check["name"] == "store"]
+    assert check["message"] == message
+    assert check["advice"].startswith(advice)
+    assert "canary" not in result.stdout + result.stderr
+
+
 def test_a_keyring_that_does_not_fit_fails(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     """With other keys than the store knows, the store check fails and names the missing key."""  # K6
     cli("doctor")

@@ -39,7 +39,7 @@ class Group:
 
     def node_of(self, key: str) -> TestServer:
         """The primary of ``key``'s slot, in a Cluster."""
-        with self.nodes[0].client() as client:
+        with next(node for node in self.nodes if node.process.poll() is None).client() as client:
             slot = client.cluster("KEYSLOT", key)
             for first, last, (_, port, *_), *_ in cast("list[Any]", client.execute_command("CLUSTER", "SLOTS")):
                 if first <= slot <= last:
