@@ -4,6 +4,7 @@ The new refresh token exists only here until it is stored, so the commit is repe
 finds that somebody else was faster keeps what it has beside the record, for the case that it is needed.
 """
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -80,12 +81,20 @@ class Commits:
             # Fenced and marked as this attempt's, so repeating one whose answer was lost changes nothing.
             return await self._records.replace(before, after, credential, event, lease=lease)
 
+        async def write_again() -> Written:
+            written = await write()
+            if written.given_up:
+                # After a failover that had lost it, somebody saw the old refresh token refused.
+                with suppress(ReauthRequired):
+                    await self._bring_back(after, credential, provider, request_id)
+            return written
+
         written = await until_stored(write, what=f"refreshed credential of {before.id}")
         if not written.stored:
             return False
-        self._durability.follow(after, written, write)
-        if written.healed:
-            await self._verify(after, credential, provider, request_id)
+        self._durability.follow(after, written, write_again)
+        if written.given_up:
+            await self._bring_back(after, credential, provider, request_id)
         return True
 
     async def _superseded(
@@ -129,10 +138,13 @@ class Commits:
             refresh_token=credential.refresh_token,
         )
 
-    async def _verify(
+    async def _bring_back(
         self, connection: Connection, credential: Credential, provider: Provider, request_id: str | None
     ) -> None:
-        """Ask whether a grant that had been given up lives: who gave it up may have ended it by asking twice."""
+        """The refresh token was refused to somebody else only because this refresh had used it: it is no end.
+
+        Unless the second request ended the grant. So the provider is asked first; until then nothing is served.
+        """
         try:
             await self._upstream.identify(
                 provider,
@@ -146,7 +158,12 @@ class Commits:
             if error.error == "invalid_token":
                 await self._end(connection, grants_crossed(), request_id)
         except BrokerError as error:
+            # It has just issued this token, and nothing speaks against it.
             log.info("refresh.not_verified", connection_id=connection.id, reason=error.detail)
+        await until_stored(
+            lambda: self._records.annotate(connection, status=Status.ACTIVE, updated_at=connection.updated_at),
+            what=f"return of {connection.id}",
+        )
 
     async def _end(self, connection: Connection, verdict: GrantOver, request_id: str | None) -> None:
         now = self._clock()

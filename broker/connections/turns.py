@@ -8,6 +8,7 @@ line behind it.
 """
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from typing import Any, Final
@@ -86,6 +87,7 @@ class Turns:
 
     @asynccontextmanager
     async def _turn(self, provider: Provider, where: str, patience: float) -> AsyncIterator[None]:
+        where = _door(provider, where)
         line = self._lines.setdefault((provider.name, where), _Line())
         line.people += 1
         try:
@@ -95,7 +97,8 @@ class Turns:
             except BaseException as error:
                 await self._leave(line, provider, slot, error)
                 raise
-            await self._leave(line, provider, slot, None)
+            # What was obtained is on its way to the store, and must not wait for this.
+            self._detach(self._leave(line, provider, slot, None))
         finally:
             line.people -= 1
             if not line.people:
@@ -163,6 +166,17 @@ class Turns:
         task = asyncio.create_task(quietly(), name="give a turn back")
         self._farewells.add(task)
         task.add_done_callback(self._farewells.discard)
+
+
+def _door(provider: Provider, where: str) -> str:
+    """The endpoint as one OAuth app with one secret finds it.
+
+    While a secret is changed, replicas that still have the old one are refused. That must not stop those that have the
+    new one.
+    """
+    secret = provider.client_secret.get_secret_value() if provider.client_secret else ""
+    app = hashlib.sha256(f"{provider.client_id}\n{secret}".encode()).hexdigest()
+    return f"{where} {app}"
 
 
 def _refuse_while_paused(line: _Line) -> None:

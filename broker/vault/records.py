@@ -21,7 +21,7 @@ from broker.vault.siblings import account_index
 from broker.vault.stored import made_from
 
 _NOT_REFRESHED: Final = frozenset({"st", "l"})
-_HEALED: Final = 2
+_GIVEN_UP: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Written:
 
     stored: bool
     """``False``: the record left the generation that was to be replaced; nothing changed."""
-    healed: bool
-    """Somebody had declared the grant over; this write took that back."""
+    given_up: bool
+    """Somebody else had declared the grant over meanwhile, and the record still says so."""
     confirmed: Confirmation
     """Whether as many replicas have it as ``BROKER_STORE_WAIT_REPLICAS`` asks for; known a moment later."""
 
@@ -58,7 +58,7 @@ class Records:
         # Neither a crash here nor a store whose memory is full loses it: draining the event lists the connection again.
         with suppress(StoreUnavailable):
             await self.index(connection)
-        return Written(stored=True, healed=False, confirmed=written.confirmed)
+        return Written(stored=True, given_up=False, confirmed=written.confirmed)
 
     async def index(self, connection: Connection, *, formerly: Connection | None = None) -> None:
         """List the connection under its tenant, subject and account; repeating it changes nothing.
@@ -123,9 +123,8 @@ class Records:
     ) -> Written:
         """Commit a new credential, unless the record left ``before.generation`` meanwhile.
 
-        A refresh, which comes with its lease, leaves label and metadata as they are: they have other writers, who may
-        have been faster. Of the status it takes only ``reauth_required`` back, which its success disproves. Repeating
-        it changes nothing.
+        A refresh, which comes with its lease, leaves status, label and metadata as they are: they have other writers,
+        who may have been faster. Repeating it changes nothing.
         """
         fields = fields_of(self._keyring, after, credential)
         if lease is not None:
@@ -135,7 +134,7 @@ class Records:
         owner = renewal if lease is None else lease.owner
         command = self._writing(before, fields, event, owner, drop=("i",), renewed=True, health=after.health)
         written = await self._store.commit(scripts.WRITE, *command)
-        return Written(bool(written.reply), written.reply == _HEALED, written.confirmed)
+        return Written(bool(written.reply), written.reply == _GIVEN_UP, written.confirmed)
 
     async def annotate(
         self,
@@ -149,7 +148,8 @@ class Records:
         instead_of: Health | None = None,
         settles_intent: bool = False,
     ) -> bool:
-        """Note status or health without touching the credential; ``False`` if the generation has moved on.
+        """Note status or health without touching the credential; ``False`` if the generation has moved on, or ``lease``
+        is lost.
 
         With health it says when the connection is refreshed next.
 

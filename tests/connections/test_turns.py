@@ -6,8 +6,9 @@ from contextlib import suppress
 
 import pytest
 import redis
+from pydantic import SecretStr
 
-from broker.connections.turns import Turns
+from broker.connections.turns import Turns, _door
 from broker.errors import (
     BrokerError,
     NotSent,
@@ -41,6 +42,7 @@ PROVIDER = Provider(
     token_endpoint=WHERE,
     refresh=Refresh(max_concurrent=3),
 )
+DOOR = _door(PROVIDER, WHERE)
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ async def paused_for(turns: Turns, *, where: str = WHERE) -> int | None:
 
 def after_the_pause(raw_store: redis.Redis, turns: Turns) -> Turns:
     """The same replica when the pause is over, as time does: in the store, and in what it remembers."""
-    raw_store.hset(names.gate_state("practice", WHERE), mapping={"since": 0, "ends": 0})
+    raw_store.hset(names.gate_state("practice", DOOR), mapping={"since": 0, "ends": 0})
     return Turns(turns._admission, turns._clock)
 
 
@@ -124,7 +126,7 @@ async def test_replicas_share_the_cap(replicas: list[Turns], raw_store: redis.Re
     crowd.go.set()
     await everybody
     assert (crowd.most, crowd.served) == (3, 60)
-    assert raw_store.exists(names.gate("practice", WHERE)) == 0
+    await eventually(lambda: raw_store.exists(names.gate("practice", DOOR)) == 0)
 
 
 async def test_only_one_of_a_process_asks_the_store(
@@ -178,7 +180,7 @@ async def test_who_is_cancelled_in_line_or_inside_leaves_nothing_behind(turns: T
     await asyncio.gather(*tasks[2:5], return_exceptions=True)
     crowd.go.set()
     await asyncio.gather(*tasks[:2], tasks[5])
-    assert raw_store.exists(names.gate("practice", WHERE)) == 0
+    await eventually(lambda: raw_store.exists(names.gate("practice", DOOR)) == 0)
     assert turns._lines == {}
 
 
@@ -189,7 +191,7 @@ async def test_a_slot_that_came_too_late_is_given_back(
     store = open_store(f"redis://{proxy.address}", Keyring([("k1", bytes(range(32)))]), wait_replicas=0)
     turns = Turns(Admission(store), clock)
     await end_in(turns, None)
-    gate = names.gate("practice", WHERE)
+    gate = names.gate("practice", DOOR)
     proxy.stall_answers()
     task = asyncio.create_task(end_in(turns, None))
     await eventually(lambda: raw_store.zcard(gate) == 1)
@@ -306,3 +308,18 @@ async def test_a_store_that_is_gone_hides_nothing_of_what_came_of_the_request(
             raise AssertionError("nobody was asked")
     assert turns._lines == {}
     await store.aclose()
+
+
+async def test_a_replica_with_an_old_secret_stops_nobody_who_has_the_new_one(
+    replicas: list[Turns], raw_store: redis.Redis
+) -> None:
+    """While the app's secret is changed, the provider refuses some replicas: the pause is theirs."""  # P8
+    outdated = PROVIDER.model_copy(update={"client_secret": SecretStr("of yesterday")})
+    with suppress(ProviderRefused):
+        async with replicas[0].turn(outdated, where=WHERE, patience=AGES):
+            raise ProviderRefused("invalid_client", "who?", http_status=401)
+    with pytest.raises(ProviderPaused):
+        async with replicas[0].turn(outdated, where=WHERE, patience=AGES):
+            raise AssertionError("there is a pause")
+    assert await paused_for(replicas[1]) is None
+    assert not any(b"of yesterday" in key for key in raw_store.keys("*"))

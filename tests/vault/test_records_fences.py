@@ -175,16 +175,23 @@ async def test_an_intent_prolongs_its_lease(leases: Leases, connection: Connecti
     assert raw_store.pttl(names.lease(connection.id)) > 10_000
 
 
-async def test_who_lost_the_lease_leaves_the_next_owners_intent(
+async def test_who_lost_the_lease_has_nothing_to_say(
     records: Records, leases: Leases, connection: Connection, raw_store: redis.Redis
 ) -> None:
-    """Its request never left, and it says so late: the next owner's is on its way, and must not be forgotten."""  # F6
+    """Its request failed, and it says so late: neither the verdict nor the intent of who came next is touched."""  # F6
     stopped = await leased(leases, connection, "stopped")
     raw_store.delete(names.lease(connection.id))
     second = await leased(leases, connection, "second")
     assert await leases.intend(second, connection, started=NOW)
-    assert await records.annotate(connection, updated_at=NOW, lease=stopped, settles_intent=True)
+    found = Health(consecutive_failures=1, last_error=Fault("refresh_outcome_unknown", "gone", NOW))
+    assert await records.annotate(connection, status=Status.REAUTH_REQUIRED, health=found, updated_at=NOW)
+    late = Health(consecutive_failures=1, last_error=Fault("provider_unavailable", "silence", NOW))
+    assert not await records.annotate(connection, health=late, updated_at=NOW, lease=stopped, settles_intent=True)
+    kept = await records.read(connection.id)
+    assert kept is not None
+    assert kept.health == found
     assert raw_store.hexists(names.record(connection.id), "i")
+    assert raw_store.get(names.lease(connection.id)) == b"second"
 
 
 async def test_a_commit_drops_its_lease_in_the_same_step(
@@ -263,19 +270,22 @@ async def test_the_first_of_several_intents_stays(leases: Leases, connection: Co
 
 
 @pytest.mark.parametrize(
-    ("noted", "left"),
-    [(Status.REAUTH_REQUIRED, Status.ACTIVE), (Status.DISABLED, Status.DISABLED)],
+    ("noted", "given_up"),
+    [(Status.REAUTH_REQUIRED, True), (Status.DISABLED, False), (Status.ACTIVE, False)],
 )
-async def test_a_commit_under_a_lease_disproves_a_refusal(
-    records: Records, leases: Leases, connection: Connection, noted: Status, left: Status
+async def test_a_late_commit_is_told_that_the_connection_was_given_up(
+    records: Records, leases: Leases, connection: Connection, noted: Status, given_up: bool
 ) -> None:
-    """A stalled owner's token is usable although the next owner saw the old one refused; a person's no stays."""  # F6
+    """A stalled owner's token is stored although the next owner saw the old one refused; what to make of the status
+    that somebody else, or a person, has set is not for the write to decide."""  # F6
     stalled = await leased(leases, connection, "stalled")
     assert await records.annotate(connection, status=noted, updated_at=NOW)
-    assert await commit(records, connection, NEXT, stalled)
+    after = replace(connection, generation=2)
+    written = await records.replace(connection, after, NEXT, an_event(connection), lease=stalled)
+    assert (written.stored, written.given_up) == (True, given_up)
     found = await records.read(connection.id)
     assert found is not None
-    assert (found.status, found.generation) == (left, 2)
+    assert (found.status, found.generation) == (noted, 2)
 
 
 async def test_health_is_noted_only_over_the_health_it_builds_on(records: Records, connection: Connection) -> None:

@@ -4,35 +4,32 @@
 -- ARGV: connection id, expected generation, expected health ("" = any), lease owner ("" = none), whether this puts a new
 --       credential in ("1" or ""), when it is refreshed next (ms, "-" = never by itself, "" = as it is), event ("" =
 --       none), number of fields to drop, those fields, then field, value, …
--- Answers 1, or 2 if that took "reauth_required" back, or 0 if the record is gone, at another generation, or its health is
--- not the expected one (nothing changed). A repeat of a write that has moved the generation under this lease owner
--- answers 1 again: its first answer was lost, or its copies on replicas. The lease is dropped if it is the writer's, in
--- any case.
--- A new credential under a lease proves that the grant lives and takes "reauth_required" back: somebody else, who held the
--- lease meanwhile, saw a refresh token refused only because this writer had used it. "disabled" and "revoked" are people's
--- decisions and stay. What was parked beside the old credential has served its time: the one that replaced it worked.
+-- Answers 1, or 2 if the connection was given up meanwhile, or 0 if the record is gone, at another generation, or its
+-- health is not the expected one (nothing changed). A repeat of a write that has moved the generation under this lease
+-- owner answers 1 again: its first answer was lost, or its copies on replicas. The lease is dropped if it is the writer's,
+-- in any case.
+-- A note under a lease that the writer has lost answers 0: how the connection fares is for who has the lease to say.
+-- A new credential comes in whoever holds the lease: it is what the provider issued last. What was parked beside the old
+-- one has served its time, for the one that replaced it worked.
 -- allow-oom: a rotated refresh token must reach the store even when its memory is full.
 local id, generation, health, owner, renewed, due, event = unpack(ARGV, 1, 7)
 local current, noted, status, committer = unpack(redis.call('HMGET', KEYS[1], 'g', 'h', 'st', 'o'))
-local fits = current == generation and (health == '' or noted == health)
+local holds = owner ~= '' and redis.call('GET', KEYS[3]) == owner
+local fits = current == generation and (health == '' or noted == health) and (renewed == '1' or owner == '' or holds)
 local repeated = current and current ~= generation and owner ~= '' and committer == owner
 local answer = 0
 if fits then
     answer = 1
     local drops = tonumber(ARGV[8])
-    -- Who writes under a lease that it lost must not drop the intent of who has it now.
-    if renewed == '1' or owner == '' or redis.call('GET', KEYS[3]) == owner then
-        for i = 9, 8 + drops do
-            redis.call('HDEL', KEYS[1], ARGV[i])
-        end
+    for i = 9, 8 + drops do
+        redis.call('HDEL', KEYS[1], ARGV[i])
     end
     if #ARGV > 8 + drops then
         redis.call('HSET', KEYS[1], unpack(ARGV, 9 + drops))
     end
     if renewed == '1' then
         redis.call('DEL', KEYS[5])
-        if owner ~= '' and status == 'reauth_required' then
-            redis.call('HSET', KEYS[1], 'st', 'active')
+        if status == 'reauth_required' then
             answer = 2
         end
     end
@@ -52,7 +49,7 @@ elseif repeated then
     -- A write, so that waiting for replicas waits for something: whatever they have confirmed then, they have this too.
     redis.call('HSET', KEYS[1], 'o', owner)
 end
-if owner ~= '' and redis.call('GET', KEYS[3]) == owner then
+if holds then
     redis.call('DEL', KEYS[3])
 end
 return answer
