@@ -29,6 +29,8 @@ from broker.vault.replicas import LIVES, Replica, Replicas, replicas_of
 _AT_ONCE: Final = 200
 """Keys that are read and rewrapped together; what others ask of the store goes in between."""
 _LOOKS_EVERY: Final = 0.5
+_MOST_LOOKS: Final = 20
+"""Looks through the store after which something must be wrong: the first one finds nearly all there is to do."""
 _PATIENCE: Final = 2 * LIVES / 1000
 """Seconds after which a process that goes on writing with another key is named."""
 IN_FLIGHT: Final = 5.0
@@ -127,7 +129,7 @@ class Rotation:
         # Who signed off had its last answer before.
         arrived = asyncio.get_running_loop().time() + (self._in_flight if others else 0)
         tally = await self.rewrap(target, tell)
-        while True:
+        for _ in range(_MOST_LOOKS):
             pause = arrived - asyncio.get_running_loop().time()
             if pause > 0:
                 tell("waiting for what is on its way to the store")
@@ -140,10 +142,8 @@ class Rotation:
                 unreadable=again.unreadable,
             )
             if not again.rewrapped and not again.overtaken:
-                break
-        if tally.unreadable:
-            return Outcome(target, tally)
-        return Outcome(target, tally, await self.retire(target))
+                return Outcome(target, tally, () if tally.unreadable else await self.retire(target))
+        raise Conflict("something goes on sealing secrets with another key; end it, and run this again")
 
     async def move(self, target: str, tell: Tell) -> None:
         """Have ``target`` write from now on.

@@ -4,13 +4,17 @@ import asyncio
 from typing import Any
 
 import pytest
+import redis
 from structlog.testing import capture_logs
 
+from broker.app.composition import app_of
 from broker.app.heart import Heart, build_heart
 from broker.providers import Registry
 from broker.settings import Settings
+from broker.vault import names
 from broker.vault.redis.data_dir import ensure_keys
 from broker.vault.redis.embedded import EmbeddedStore
+from tests.vault.faulty_proxy import eventually
 
 
 @pytest.mark.parametrize("name", ["50%25", "what?", "no#1", "a b", "ünï"])
@@ -43,3 +47,21 @@ async def test_what_does_not_finish_in_time_is_told(heart: Heart) -> None:
     assert asyncio.get_running_loop().time() - began < 0.9
     assert [(line["event"], line["log_level"]) for line in logged] == [("work.unfinished", "warning")]
     assert (logged[0]["refreshes"], logged[0]["exchanges"]) == (2, 2)
+
+
+async def test_a_process_counts_as_living_until_its_work_is_over(heart: Heart, raw_store: redis.Redis) -> None:
+    """From its start until the last refresh has sealed what came of it: a rotation of the keys waits so long."""  # K4
+    app, released = app_of(heart), asyncio.Event()
+    lifespan = app.router.lifespan_context(app)
+    await lifespan.__aenter__()
+    await eventually(lambda: raw_store.hlen(names.REPLICAS) == 1)
+    work: Any = heart.completions
+    waiting = asyncio.create_task(work._running.join("cs_1", released.wait))
+    await asyncio.sleep(0)
+    ending = asyncio.create_task(lifespan.__aexit__(None, None, None))
+    await asyncio.wait({ending}, timeout=0.1)
+    assert raw_store.hlen(names.REPLICAS) == 1
+    released.set()
+    await ending
+    await waiting
+    assert raw_store.hlen(names.REPLICAS) == 0

@@ -14,6 +14,7 @@ from broker.errors import StoreUnavailable
 from broker.models.connection import Connection
 from broker.settings.values import parse_keys
 from broker.vault import names
+from broker.vault.records import Records
 from tests.cli.conftest import KEY, Cli
 from tests.journey import everything_in, snapshot
 from tests.processes import broker_environment, broker_process
@@ -173,6 +174,33 @@ def test_a_store_that_is_away_ends_with_3_and_it_is_run_again(
         assert cli("keys", "rotate").exit_code == 3
     rotated = cli("keys", "rotate", "--json")
     assert (rotated.exit_code, rotated.json["rewrapped"], rotated.json["retired"]) == (0, 2, ["k1"])
+
+
+@pytest.mark.parametrize(
+    ("words", "counted"),
+    [("refresh", 1), ("test", 1), ("delete", 1), ("show", 0)],
+    ids=["refreshes", "may refresh", "queues what is to be revoked", "looks"],
+)
+def test_a_rotation_waits_for_a_command_that_may_store_secrets(
+    cli: Cli,
+    make_connection: Callable[..., Connection],
+    monkeypatch: pytest.MonkeyPatch,
+    raw_store: redis.Redis,
+    words: str,
+    counted: int,
+) -> None:
+    """It counts as living while it runs, and no longer."""  # K4
+    connection, seen, read = make_connection(), list[int](), Records.read
+
+    async def look(records: Records, connection_id: str) -> Connection | None:
+        seen.append(int(str(raw_store.hlen(names.REPLICAS))))
+        return await read(records, connection_id)
+
+    monkeypatch.setattr(Records, "read", look)
+    cli("connections", words, connection.id)
+    assert seen
+    assert set(seen) == {counted}
+    assert raw_store.hlen(names.REPLICAS) == 0
 
 
 def test_looking_writes_nothing(cli: Cli, make_connection: Callable[..., Connection], raw_store: redis.Redis) -> None:

@@ -28,6 +28,7 @@ from tests.vault.rotating import (
     rotation_of,
     silent,
 )
+from tests.vault.servers import cluster_node
 
 
 async def test_everything_opens_with_the_new_ring_alone(open_: Open, filled: Filled, raw_store: redis.Redis) -> None:
@@ -196,3 +197,17 @@ async def test_state_and_count_tell_how_far_it_is(open_: Open, filled: Filled) -
     await rotation.run("k2", silent)
     assert (await rotation.state()).registered == ("k2",)
     assert await rotation.count() == {"k2": ENVELOPES}
+
+
+async def test_it_runs_on_a_cluster() -> None:
+    """Keyring and replicas lie in one slot, and so does whatever one rewrap touches."""  # K4
+    with cluster_node() as url, redis.Redis.from_url(url) as raw:
+        rings = [old_ring(), both(), new_ring()]
+        stores = [open_store(url, ring, wait_replicas=0) for ring in rings]
+        filled = await Filled(stores[0], rings[0]).add(connections=3, ended=1, parked=2, sessions=2)
+        outcome = await rotation_of(stores[1], rings[1]).run("k2", silent)
+        assert (outcome.retired, outcome.tally.unreadable) == (("k1",), ())
+        assert naming(raw, "k1") == []
+        await filled.opens_with(stores[2], rings[2])
+        for store in stores:
+            await store.aclose()

@@ -168,6 +168,46 @@ async def test_a_write_with_the_old_key_in_the_middle_is_found(open_: Open, raw_
     await filled.opens_with(store, new_ring())
 
 
+class Arriving(Interrupted):
+    """A store into which something comes at the end of each of the first looks through it."""
+
+    def __init__(self, store: Store, arrives: Callable[[], Awaitable[object]], *, looks: int) -> None:
+        super().__init__(store, _nothing)
+        self._arrives = arrives
+        self._looks = looks
+
+    async def scan(self, pattern: str) -> AsyncIterator[list[str]]:
+        async for page in self._store.scan(pattern):
+            yield page
+        self._looks -= 1
+        if self._looks >= 0:
+            await self._arrives()
+
+
+async def _nothing() -> None:
+    pass
+
+
+async def test_it_looks_until_there_is_nothing_left(open_: Open, raw_store: redis.Redis) -> None:
+    """Stragglers that come after a look are found by the next one, however many looks it takes."""  # K5
+    old, ring = old_ring(), both()
+    filled = await Filled(await open_(old), old).add(connections=1)
+    store = Arriving(await open_(ring), lambda: filled.add(connections=1), looks=3)
+    outcome = await rotation_of(store, ring).run("k2", silent)
+    assert (outcome.tally.rewrapped, outcome.retired) == (8, ("k1",))
+    assert naming(raw_store, "k1") == []
+
+
+async def test_something_that_never_stops_sealing_with_the_old_key_is_told(open_: Open, raw_store: redis.Redis) -> None:
+    """A process that nobody counts: the rotation ends with an error, and the old key stays registered."""  # K5
+    old, ring = old_ring(), both()
+    filled = await Filled(await open_(old), old).add(connections=1)
+    store = Arriving(await open_(ring), lambda: filled.add(connections=1), looks=1000)
+    with pytest.raises(Conflict, match="goes on sealing"):
+        await rotation_of(store, ring).run("k2", silent)
+    assert raw_store.hexists(names.KEYRING, "kid:k1")
+
+
 async def test_what_disappears_meanwhile_stays_away(open_: Open, raw_store: redis.Redis) -> None:
     """A connection that is deleted between reading and writing does not come back as half a record."""  # K5
     old, ring = old_ring(), both()
