@@ -139,6 +139,7 @@ class Load:
             body = {} if body else {"stale_generation": generation}
 
 
+@pytest.mark.timeout(240)  # four starts and ends of a broker, on a machine that may be busy
 async def test_keys_rotate_under_load_with_old_and_new_replicas_mixed(
     make_client: MakeClient,
     http: httpx2.AsyncClient,
