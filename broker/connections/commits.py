@@ -145,6 +145,7 @@ class Commits:
 
         Unless the second request ended the grant. So the provider is asked first; until then nothing is served.
         """
+        await steps.reached("refresh.given_up")
         try:
             await self._upstream.identify(
                 provider,
@@ -161,7 +162,9 @@ class Commits:
             # It has just issued this token, and nothing speaks against it.
             log.info("refresh.not_verified", connection_id=connection.id, reason=error.detail)
         await until_stored(
-            lambda: self._records.annotate(connection, status=Status.ACTIVE, updated_at=connection.updated_at),
+            lambda: self._records.annotate(
+                connection, status=Status.ACTIVE, health=connection.health, updated_at=connection.updated_at
+            ),
             what=f"return of {connection.id}",
         )
 

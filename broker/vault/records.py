@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Final, Literal
 
 from broker.errors import StoreUnavailable
 from broker.models.connection import Connection, Credential, Ending, Health, Status
@@ -124,7 +124,7 @@ class Records:
         """Commit a new credential, unless the record left ``before.generation`` meanwhile.
 
         A refresh, which comes with its lease, leaves status, label and metadata as they are: they have other writers,
-        who may have been faster. Repeating it changes nothing.
+        who may have been faster; and its health, too, if it was given up meanwhile. Repeating it changes nothing.
         """
         fields = fields_of(self._keyring, after, credential)
         if lease is not None:
@@ -132,7 +132,8 @@ class Records:
         # Who writes is named, so that a repeat is known for one: a refresh by its lease, a renewal by its new grant.
         renewal = after.grant_id if after.grant_id != before.grant_id else ""
         owner = renewal if lease is None else lease.owner
-        command = self._writing(before, fields, event, owner, drop=("i",), renewed=True, health=after.health)
+        renewed = "authorized" if lease is None else "refreshed"
+        command = self._writing(before, fields, event, owner, drop=("i",), renewed=renewed, health=after.health)
         written = await self._store.commit(scripts.WRITE, *command)
         return Written(bool(written.reply), written.reply == _GIVEN_UP, written.confirmed)
 
@@ -176,7 +177,7 @@ class Records:
         *,
         drop: Sequence[str],
         expected_health: str = "",
-        renewed: bool = False,
+        renewed: Literal["", "refreshed", "authorized"] = "",
         health: Health | None = None,
     ) -> tuple[list[str], list[Argument]]:
         """Keys and arguments of the script; whoever writes health says with it when the connection is due next."""
@@ -185,7 +186,7 @@ class Records:
             before.generation,
             expected_health,
             owner,
-            "1" if renewed else "",
+            renewed,
             "" if health is None else health.next_refresh_at or "-",
             event.encode() if event else "",
             len(drop),

@@ -16,7 +16,7 @@ COMMANDS = {
     "clients": ["create", "list", "show", "delete"],
     "providers": ["list", "check"],
     "connections": ["list", "show", "test", "refresh", "delete"],
-    "keys": ["generate", "status"],
+    "keys": ["generate", "status", "rotate"],
     "events": [],
     "config": ["schema"],
 }

@@ -6,7 +6,9 @@ from typing import Any
 
 import httpx2
 import pytest
+import redis
 
+from broker.vault import names
 from tests.journey import MakeClient
 from tests.world import FakeClock, Person, ServiceClient
 
@@ -26,8 +28,11 @@ REFUSED = (
 class Caller:
     """A service that fetches one connection, with a broker token of the moment."""
 
-    def __init__(self, app: ServiceClient, person: Person, connection_id: str, clock: FakeClock) -> None:
+    def __init__(
+        self, app: ServiceClient, person: Person, connection_id: str, clock: FakeClock, raw_store: redis.Redis
+    ) -> None:
         self._app = app
+        self._raw_store = raw_store
         self._person = person
         self.connection_id = connection_id
         self._clock = clock
@@ -60,9 +65,15 @@ class Caller:
             if answer.status_code not in (502, 503):
                 break
             self._clock.advance(seconds=5)
+            self._end_pauses()
             await asyncio.sleep(0.05)
         served: dict[str, Any] = answer.raise_for_status().json()
         return served
+
+    def _end_pauses(self) -> None:
+        """Have the pauses be over that the broker makes at the provider: they are measured by the store's clock."""
+        for key in self._raw_store.scan_iter(f"{names.PREFIX}{{gate:*:state"):
+            self._raw_store.hset(key, mapping={"since": 0, "ends": 0})
 
     def _now(self) -> ServiceClient:
         return ServiceClient(self._app.http, self._app.client_id, self._app.secret)
@@ -74,7 +85,11 @@ Connect = Callable[..., Awaitable[Caller]]
 
 @pytest.fixture
 async def connect(
-    make_client: MakeClient, http: httpx2.AsyncClient, sandbox: httpx2.Client, clock: FakeClock
+    make_client: MakeClient,
+    http: httpx2.AsyncClient,
+    sandbox: httpx2.Client,
+    clock: FakeClock,
+    raw_store: redis.Redis,
 ) -> Connect:
     """Connects the account at an entry, and answers who fetches it."""
     app = await make_client()
@@ -82,6 +97,6 @@ async def connect(
     async def connected(provider: str = "practice") -> Caller:
         person = Person(http)
         connection = await app.connect(person, provider=provider)
-        return Caller(app, person, connection["id"], clock)
+        return Caller(app, person, connection["id"], clock, raw_store)
 
     return connected

@@ -274,18 +274,27 @@ async def test_the_first_of_several_intents_stays(leases: Leases, connection: Co
     [(Status.REAUTH_REQUIRED, True), (Status.DISABLED, False), (Status.ACTIVE, False)],
 )
 async def test_a_late_commit_is_told_that_the_connection_was_given_up(
-    records: Records, leases: Leases, connection: Connection, noted: Status, given_up: bool
+    records: Records,
+    leases: Leases,
+    connection: Connection,
+    raw_store: redis.Redis,
+    noted: Status,
+    given_up: bool,
 ) -> None:
     """A stalled owner's token is stored although the next owner saw the old one refused; what to make of the status
     that somebody else, or a person, has set is not for the write to decide."""  # F6
     stalled = await leased(leases, connection, "stalled")
-    assert await records.annotate(connection, status=noted, updated_at=NOW)
-    after = replace(connection, generation=2)
+    why = Health(last_error=Fault("refresh_outcome_unknown", "gone", NOW))
+    assert await records.annotate(connection, status=noted, health=why, updated_at=NOW)
+    after = replace(connection, generation=2, health=Health(next_refresh_at=NOW + 5))
     written = await records.replace(connection, after, NEXT, an_event(connection), lease=stalled)
     assert (written.stored, written.given_up) == (True, given_up)
     found = await records.read(connection.id)
     assert found is not None
     assert (found.status, found.generation) == (noted, 2)
+    # Cut off here, the connection says why it was given up, and nobody refreshes it by themselves.
+    assert found.health == (why if given_up else after.health)
+    assert raw_store.exists(names.due(connection.id)) == (not given_up)
 
 
 async def test_health_is_noted_only_over_the_health_it_builds_on(records: Records, connection: Connection) -> None:

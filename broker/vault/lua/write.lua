@@ -1,21 +1,22 @@
 #!lua flags=allow-oom
 -- Change a connection's record if it still is at the generation the writer read: the fence of every writer.
 -- KEYS: record, outbox, lease, due, parked
--- ARGV: connection id, expected generation, expected health ("" = any), lease owner ("" = none), whether this puts a new
---       credential in ("1" or ""), when it is refreshed next (ms, "-" = never by itself, "" = as it is), event ("" =
---       none), number of fields to drop, those fields, then field, value, …
+-- ARGV: connection id, expected generation, expected health ("" = any), who writes ("" = nobody in particular), what kind
+--       of new credential this puts in ("refreshed", "authorized", "" = none), when it is refreshed next (ms, "-" = never
+--       by itself, "" = as it is), event ("" = none), number of fields to drop, those fields, then field, value, …
 -- Answers 1, or 2 if the connection was given up meanwhile, or 0 if the record is gone, at another generation, or its
 -- health is not the expected one (nothing changed). A repeat of a write that has moved the generation under this lease
 -- owner answers 1 again: its first answer was lost, or its copies on replicas. The lease is dropped if it is the writer's,
 -- in any case.
 -- A note under a lease that the writer has lost answers 0: how the connection fares is for who has the lease to say.
--- A new credential comes in whoever holds the lease: it is what the provider issued last. What was parked beside the old
--- one has served its time, for the one that replaced it worked.
+-- A new credential comes in whoever holds the lease: it is what the provider issued last. Where the connection was given
+-- up meanwhile, status and health stay as they are until the writer has asked whether the grant lives. What was parked
+-- beside the old credential has served its time, for the one that replaced it worked.
 -- allow-oom: a rotated refresh token must reach the store even when its memory is full.
 local id, generation, health, owner, renewed, due, event = unpack(ARGV, 1, 7)
 local current, noted, status, committer = unpack(redis.call('HMGET', KEYS[1], 'g', 'h', 'st', 'o'))
 local holds = owner ~= '' and redis.call('GET', KEYS[3]) == owner
-local fits = current == generation and (health == '' or noted == health) and (renewed == '1' or owner == '' or holds)
+local fits = current == generation and (health == '' or noted == health) and (renewed ~= '' or owner == '' or holds)
 local repeated = current and current ~= generation and owner ~= '' and committer == owner
 local answer = 0
 if fits then
@@ -27,11 +28,12 @@ if fits then
     if #ARGV > 8 + drops then
         redis.call('HSET', KEYS[1], unpack(ARGV, 9 + drops))
     end
-    if renewed == '1' then
+    if renewed ~= '' then
         redis.call('DEL', KEYS[5])
-        if status == 'reauth_required' then
-            answer = 2
-        end
+    end
+    if renewed == 'refreshed' and status == 'reauth_required' then
+        redis.call('HSET', KEYS[1], 'h', noted)
+        due, answer = '', 2
     end
     if owner ~= '' then
         redis.call('HSET', KEYS[1], 'o', owner)
