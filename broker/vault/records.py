@@ -22,6 +22,8 @@ from broker.vault.stored import made_from
 
 _NOT_REFRESHED: Final = frozenset({"st", "l"})
 _GIVEN_UP: Final = 2
+_Renewed = Literal["", "refreshed", "authorized"]
+"""What kind of new credential a write puts in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ class Records:
         # Who writes is named, so that a repeat is known for one: a refresh by its lease, a renewal by its new grant.
         renewal = after.grant_id if after.grant_id != before.grant_id else ""
         owner = renewal if lease is None else lease.owner
-        renewed = "authorized" if lease is None else "refreshed"
+        renewed: _Renewed = "authorized" if lease is None else "refreshed"
         command = self._writing(before, fields, event, owner, drop=("i",), renewed=renewed, health=after.health)
         written = await self._store.commit(scripts.WRITE, *command)
         return Written(bool(written.reply), written.reply == _GIVEN_UP, written.confirmed)
@@ -177,7 +179,7 @@ class Records:
         *,
         drop: Sequence[str],
         expected_health: str = "",
-        renewed: Literal["", "refreshed", "authorized"] = "",
+        renewed: _Renewed = "",
         health: Health | None = None,
     ) -> tuple[list[str], list[Argument]]:
         """Keys and arguments of the script; whoever writes health says with it when the connection is due next."""
