@@ -12,6 +12,7 @@ from broker.background.refreshing import RefreshAhead
 from broker.errors import ProviderBusy, ProviderUnavailable
 from broker.providers import Registry, load_providers
 from broker.settings import Settings
+from broker.vault import admission
 from tests.background.ahead import apps_own, chore_of, due_at, generations, stored, work_off
 from tests.journey import MakeClient
 from tests.upstream.practice_server import Asked, PracticeServer, json_answer, practice_server, raw_answer
@@ -57,6 +58,12 @@ class Counting:
         self.inside -= 1
         writer.write(FRESH)
         await writer.drain()
+
+
+@pytest.fixture(autouse=True)
+def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses of our own choosing last a minute at least, so that none is over before it is looked at."""
+    monkeypatch.setattr(admission, "_SHORTEST_PAUSE", 60_000)
 
 
 @pytest.fixture

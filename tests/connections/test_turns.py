@@ -24,7 +24,7 @@ from broker.errors import (
 from broker.observe import metrics
 from broker.providers import Provider
 from broker.providers.sections import Refresh
-from broker.vault import names
+from broker.vault import admission, names
 from broker.vault.admission import Admission
 from broker.vault.keyring import Keyring
 from broker.vault.opening import open_store
@@ -43,6 +43,12 @@ PROVIDER = Provider(
     refresh=Refresh(max_concurrent=3),
 )
 DOOR = _door(PROVIDER, WHERE)
+
+
+@pytest.fixture(autouse=True)
+def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pauses of our own choosing last a minute at least, so that none is over before it is looked at."""
+    monkeypatch.setattr(admission, "_SHORTEST_PAUSE", 60_000)
 
 
 @pytest.fixture
@@ -228,7 +234,7 @@ async def test_a_provider_that_refuses_our_app_is_left_alone(turns: Turns, error
     """At once: the next connection's request would end the same."""  # P8
     before = metrics.provider_pauses.labels("practice", "refused")._value.get()
     await end_in(turns, error)
-    assert await paused_for(turns) in {1, 2}
+    assert await paused_for(turns) in {60, 61}
     assert metrics.provider_pauses.labels("practice", "refused")._value.get() == before + 1
 
 
