@@ -41,6 +41,7 @@ PROVIDER = Provider(
     authorization_endpoint="https://provider.example/authorize",
     token_endpoint=WHERE,
     refresh=Refresh(max_concurrent=3),
+    timeout=120,  # so that no slot runs out before a test is over
 )
 DOOR = _door(PROVIDER, WHERE)
 
@@ -204,7 +205,8 @@ async def test_a_slot_that_came_too_late_is_given_back(
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     proxy.release_answers()
-    await eventually(lambda: raw_store.zcard(gate) == 0)
+    async with asyncio.timeout(20):
+        await eventually(lambda: raw_store.zcard(gate) == 0)
     await store.aclose()
 
 
