@@ -10,10 +10,11 @@ from typing import Self
 _CHUNK = 65_536
 
 
-async def eventually(holds: Callable[[], object]) -> None:
-    """Return when ``holds``; the test's own time limit ends a wait in vain."""
-    while not holds():  # noqa: ASYNC110 - what is waited for happens in other processes
-        await asyncio.sleep(0.005)
+async def eventually(holds: Callable[[], object], *, seconds: float = 60) -> None:
+    """Return when ``holds``; a wait in vain fails, also where tasks that are busy would keep the test's limit off."""
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110 - what is waited for happens in other processes
+            await asyncio.sleep(0.005)
 
 
 class FaultyProxy:

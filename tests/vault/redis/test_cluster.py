@@ -132,13 +132,13 @@ async def test_a_slot_moves_under_load(group: Group, store: ClusterStore, keyrin
                     await store.run(scripts.COUNT, [key], [1, MINUTE])
             except StoreUnavailable as error:
                 refused.append(error)
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.005)
             else:
                 acknowledged[key] += 1
 
     async def further(increments: int) -> None:
         before = sum(acknowledged.values())
-        await eventually(lambda: sum(acknowledged.values()) > before + increments)
+        await eventually(lambda: sum(acknowledged.values()) > before + increments, seconds=20)
 
     with spare_cluster_node(group) as target:
         writers = [asyncio.create_task(writer(key)) for key in keys]
@@ -149,7 +149,7 @@ async def test_a_slot_moves_under_load(group: Group, store: ClusterStore, keyrin
             await further(20)
         await asyncio.to_thread(end_moving, slot_of(keys[0]), source, target, group.nodes)
         reached = dict(acknowledged)
-        await eventually(lambda: all(acknowledged[key] > reached[key] + 20 for key in keys))
+        await eventually(lambda: all(acknowledged[key] > reached[key] + 20 for key in keys), seconds=20)
         over.set()
         await asyncio.gather(*writers)
         counts = [int(value) for value in await asyncio.gather(*(store.execute("GET", key) for key in keys))]
@@ -321,7 +321,7 @@ async def test_a_replica_takes_over_and_no_confirmed_commit_is_lost(keyring: Key
         await eventually(lambda: len(confirmed) > 300)
         killed.set()
         lost.kill()
-        await eventually(lambda: resumed > 50)
+        await eventually(lambda: resumed > 50, seconds=30)
         over.set()
         await asyncio.gather(*writers)
         assert refused
