@@ -47,7 +47,8 @@ class Settings(BaseSettings):
     """Where browsers and clients reach the broker: https unless loopback, without a trailing slash."""
     providers_file: Path = Path("providers.yaml")
     redis_url: Annotated[SecretStr, AfterValidator(store_address)] | None = None
-    """The external store (may hold a password); ``None`` = the embedded one in ``data_dir``."""
+    """The external store: a server, sentinels or a Cluster (may hold a password); ``None`` = the embedded one in
+    ``data_dir``."""
     data_dir: Annotated[Path, AfterValidator(Path.expanduser)] = Field(
         default_factory=lambda: platformdirs.user_data_path("broker")
     )
@@ -65,7 +66,7 @@ class Settings(BaseSettings):
     events_retention: Annotated[Retention, BeforeValidator(parse_retention)] = Retention(90 * 86_400_000, 1_000_000)
     events_sink: str = Field(default="none", pattern=r"^(none|stdout|file:.+)$")
     store_wait_replicas: int = Field(default=0, ge=0)
-    """How many replicas must be connected to the store, besides its append-only file; no write waits for them."""
+    """How many replicas must hold a token commit for it to be confirmed, besides the store's append-only file."""
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"], BeforeValidator(upper)] = "INFO"
     log_format: Literal["console", "json"] = Field(default_factory=_default_log_format)
     """Defaults to ``console`` where stderr is a terminal, else ``json``."""

@@ -5,8 +5,8 @@
   ``envelopes`` – where sealed secrets lie; ``key_file`` – a new key for the embedded store.
 * ``names`` – the layout of keys in the store.
 * ``opening`` – opening the store: fit for tokens, and known to the keyring, before the first command.
-* ``redis/`` – reaching the store: ``pipeline`` (concurrent commands as one batch), ``embedded`` (our own Valkey),
-  ``fitness`` (may this store be trusted with tokens).
+* ``redis/`` – reaching the store: ``pipeline`` (concurrent commands as one batch), ``sentinel``, ``cluster``,
+  ``embedded`` (our own Valkey), ``fitness`` (may this store be trusted with tokens).
 * ``scripts``, ``lua/`` – one atomic step per file.
 * ``records`` – connections, ``record_form`` – how they stand in their hash; ``release`` – the hot path's one step;
   ``revocations`` – ending a connection, and what is to be given back; ``due`` – what has to happen later;

@@ -1,9 +1,11 @@
 """Reaching the store.
 
-* ``store`` – what the rest of the vault asks of a store; ``pipeline`` – one server: all commands of one process,
-  batched; each command fails or is cancelled alone.
-* ``connecting`` – from a URL to a connection that has our scripts loaded.
-* ``fitness`` – what an external store must promise before it is trusted with tokens.
+* ``store`` – what the rest of the vault asks of a store, whichever kind it is.
+* ``stream`` – one connection: all commands that gather travel as a batch, each fails or is cancelled alone.
+  ``pipeline`` – one server as a store: a stream for commands, others for commits that replicas confirm.
+* ``sentinel`` – whichever server is the primary; ``cluster``, ``topology`` – many servers, by slot.
+* ``connecting`` – from the URL of one server to a connection that has our scripts loaded.
+* ``fitness`` – what an external store must promise before it is trusted with tokens; ``refusals`` – what its errors mean.
 * ``embedded`` – our own Valkey for those who configured none.
 
 Nothing here knows what is stored.

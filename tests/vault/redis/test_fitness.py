@@ -54,7 +54,7 @@ def test_as_many_replicas_as_asked_for_must_be_connected(asked: int, there: int,
 
 @pytest.mark.parametrize(("asked", "there"), [(0, 0), (0, 3), (1, 1), (1, 3)])
 def test_replicas_never_stand_in_for_the_file(asked: int, there: int) -> None:
-    """No write waits for a replica, so without an append-only file tokens can be lost however many there are."""  # R6
+    """Without an append-only file tokens can be lost however many replicas there are: all may restart at once."""  # R6
     info = FIT | {"aof_enabled": "0", "connected_slaves": str(there)}
     (reason,) = reasons_against(info, wait_replicas=asked)
     assert "append-only" in reason
