@@ -5,7 +5,8 @@
   ``pipeline`` – one server as a store: a stream for commands, others for commits that replicas confirm.
 * ``sentinel`` – whichever server is the primary; ``cluster``, ``topology`` – many servers, by slot.
 * ``connecting`` – from the URL of one server to a connection that has our scripts loaded.
-* ``fitness`` – what an external store must promise before it is trusted with tokens; ``refusals`` – what its errors mean.
+* ``fitness`` – what an external store must promise before it is trusted with tokens; ``refusals`` – what its errors
+  mean.
 * ``embedded`` – our own Valkey for those who configured none.
 
 Nothing here knows what is stored.

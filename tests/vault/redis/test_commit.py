@@ -134,7 +134,7 @@ async def test_a_commit_whose_answer_got_lost_is_not_sent_again(group: Group) ->
     """503; it ran once."""  # R3
     async with FaultyProxy(f"127.0.0.1:{group.primary.port}") as proxy:
         pipeline = Pipeline(connector(f"redis://{proxy.address}", connect_timeout=2), wait_replicas=1)
-        assert await (await count(pipeline, "b")).confirmed  # otherwise the answer to WAIT would be the next one
+        assert await (await count(pipeline, "b")).confirmed  # so that its WAIT is not the next answer
         proxy.drop_next_answer()
         with pytest.raises(StoreUnavailable):
             await count(pipeline, "a")
