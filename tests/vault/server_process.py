@@ -97,7 +97,7 @@ class Sentinel(TestServer):
                 f"dir {self.folder}",
                 f"sentinel monitor {SERVICE} 127.0.0.1 {self._watched} 1",
                 f"sentinel down-after-milliseconds {SERVICE} 500",
-                f"sentinel failover-timeout {SERVICE} 2000",
+                f"sentinel failover-timeout {SERVICE} 1000",
             )
             config.write_text("\n".join(lines) + "\n")
         command = [find_program(), str(config), "--sentinel", *options]
