@@ -5,13 +5,15 @@
   ``proof`` – who may complete.
 * ``authorization`` – from an authorization code to a stored connection: exchange, identity, account check.
 * ``tokens`` – fetching an access token: release it, or refresh first.
-* ``refresh`` – the one refresh, whoever asks and however many replicas: who gets the lease; ``attempt`` – what happens
-  under it; ``verdict`` – what a failure means; ``turns`` – so many at once at a provider, and none while it is down.
+* ``refresh`` – the one refresh, whoever asks and however many replicas: who gets the lease; ``tenure`` – holding it;
+  ``turns`` – so many at once at a provider, and none while it is down; ``attempt`` – what happens under the lease;
+  ``commits`` – what a provider granted goes into the record, or beside it; ``verdict`` – what a failure means.
 * ``schedule`` – when a connection is refreshed next without anybody asking.
 * ``bookkeeping`` – the audit record moves from the outboxes to the journal, and indexes follow the records.
 * ``lifecycle`` – connections without a browser, testing, disconnecting; ``giving_back`` – what they held goes back
   to the provider, now or later.
-* ``detached`` – work that outlives the request that started it; ``persistence`` – writes that are not given up.
+* ``detached`` – work that outlives the request that started it; ``persistence`` – writes that are not given up;
+  ``durability`` – commits are followed until replicas have them.
 
 A fetch passes ``tokens`` → (``vault.release``) and touches nothing else while the token is fresh.
 Must not import ``access`` (its sibling): who may do what is decided before a request comes here.

@@ -9,7 +9,8 @@
   ``embedded`` (our own Valkey), ``fitness`` (may this store be trusted with tokens).
 * ``scripts``, ``lua/`` – one atomic step per file.
 * ``records`` – connections, ``record_form`` – how they stand in their hash; ``release`` – the hot path's one step;
-  ``revocations`` – ending a connection, and what is to be given back; ``due`` – what has to happen later;
+  ``leases`` – who may refresh one; ``parked`` – what came too late; ``revocations`` – ending a connection, and what is
+  to be given back; ``due`` – what has to happen later; ``admission`` – so many at once at a provider;
   ``siblings`` – who may share a grant; ``directory``, ``listing`` – what there is.
 * ``sessions`` – connect sessions; ``documents`` – clients and broker tokens; ``references`` – capabilities.
 * ``admission`` – how many requests a provider sees at once from all replicas, and until when it is left alone.

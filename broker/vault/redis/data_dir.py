@@ -6,7 +6,7 @@
       lock               held by the process that owns the store; its pid is inside
       users              held, shared, by every process that talks to the store
       server.lock        held by the server process from its first to its last instant; its pid is inside
-      encryption_keys    0600, ``kid:base64``, made once
+      encryption_keys    0600, ``kid:base64,…``; ``keys rotate`` puts a new one first
       store/             the append-only file
       store.sock, store.log
 
