@@ -52,7 +52,7 @@ PATIENCE: Final = 5.0
 
 
 class Overtaken(Exception):
-    """The lease was lost before anything was sent: another replica has taken over. Nothing is wrong."""
+    """The lease or the generation was lost before anything came of it: another replica has taken over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,9 @@ class Attempts:
             error = blameless(caught)
             metrics.refreshes.labels(provider.name, outcome_of(error)).inc()
             if not await self._note_failure(attempt, error, request_id):
-                # The record has left this generation: the failure was about a credential that is already replaced.
-                return
+                # The record has left this generation, or the lease was lost: what holds now is for another look to say.
+                # To return would mean that there is a new credential, and the old one would be served, dead or not.
+                raise Overtaken from None
             if isinstance(error, GrantOver):
                 raise ReauthRequired("the connection has to be authorized again") from None
             raise error from None

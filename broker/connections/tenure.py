@@ -72,10 +72,10 @@ class Tenure:
         while True:
             await asyncio.sleep(self._seconds / _RENEWALS)
             asked_at = _now()
-            # A lease that can't be renewed only costs exclusiveness; the generation still fences the write.
+            # A lease that can't be renewed only costs exclusiveness; the generation still fences the write. One that
+            # the store no longer knows, as after a failover, permits nothing any more.
             with suppress(StoreUnavailable):
-                if await self._leases.renew(self.lease):
-                    self._ends = asked_at + self._seconds
+                self._ends = asked_at + self._seconds if await self._leases.renew(self.lease) else asked_at
 
 
 def _now() -> float:
