@@ -71,9 +71,10 @@ class Turns:
         How the block ends decides how the endpoint is treated from then on, by all replicas:
 
         * it succeeds, or ``ProviderRefused`` or ``ReauthRequired`` speaks about this grant: all is well,
-        * ``ProviderBusy``: nobody asks for as long as the provider said, or one second, doubling up to five minutes,
-        * ``ProviderRefused`` about our app (``invalid_client``, ``unauthorized_client``): likewise,
-        * ``NotSent``, ``OutcomeUnknown``: five in a row, and nobody asks for one second, doubling up to five minutes,
+        * ``ProviderBusy`` with a time to wait: nobody asks before that,
+        * ``ProviderBusy`` without one, ``NotSent``, ``OutcomeUnknown``, ``ProviderRefused`` about our app
+          (``invalid_client``, ``unauthorized_client``) or with a failure of the provider's own (``server_error``,
+          ``temporarily_unavailable``): five in a row, and nobody asks for one second, doubling up to five minutes,
         * anything else says nothing.
 
         After a pause one request at a time goes through until one ends well.
@@ -201,15 +202,13 @@ def _verdict(error: BaseException | None) -> tuple[How, int | None]:
             return "well", None
         case ProviderPaused():
             return "", None
-        case ProviderRefused(error=code) if code in _APP_REFUSED:
-            return "refused", None
-        case ProviderRefused(error=code) if code in _DOWN:
+        case ProviderRefused(error=code) if code in _APP_REFUSED | _DOWN:
             return "failed", None
         case ProviderRefused():
             return "well", None
-        case ProviderBusy(retry_after=seconds):
-            return "refused", None if seconds is None else seconds * 1000
-        case NotSent() | OutcomeUnknown():
+        case ProviderBusy(retry_after=int(seconds)):
+            return "refused", seconds * 1000
+        case NotSent() | OutcomeUnknown() | ProviderBusy():
             return "failed", None
         case _:
             return "", None
