@@ -24,6 +24,7 @@ from broker.connections.verdict import (
     refresh_token_refused,
     scopes_lost,
 )
+from broker.connections.whoami import refuses_token, whose
 from broker.errors import (
     BrokerError,
     NotSent,
@@ -34,7 +35,7 @@ from broker.errors import (
     ReauthRequired,
     UnusableToken,
 )
-from broker.models.connection import Account, Connection, Credential, Status
+from broker.models.connection import Connection, Credential, Status
 from broker.models.event import Event
 from broker.observe import metrics, steps
 from broker.providers import Provider
@@ -54,6 +55,11 @@ PATIENCE: Final = 5.0
 class Overtaken(Exception):
     """The lease or the generation was lost before anything came of it: another replica has taken over."""
 
+    def __init__(self, sent_at: int | None = None) -> None:
+        super().__init__()
+        self.sent_at = sent_at
+        """When the refresh token was sent all the same (ms), and nobody knows what came of that."""
+
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
@@ -66,11 +72,13 @@ class Attempt:
     tenure: Tenure
     refused: bool
     """A caller says that the provider no longer accepts the access token."""
+    sent_at: int | None = None
+    """When this process has sent the refresh token before, under a lease that it lost (ms)."""
 
     @property
     def unknown_since(self) -> int | None:
-        """See :class:`Lease`."""
-        return self.tenure.lease.unknown_since
+        """Since when nobody knows whether the refresh token is used up (ms), or ``None``."""
+        return self.sent_at if self.tenure.lease.unknown_since is None else self.tenure.lease.unknown_since
 
     def may_send(self, now: int) -> bool:
         """Whether sending the refresh token can do no harm: it was not sent before, or may be sent again."""
@@ -94,12 +102,15 @@ class Attempts:
     async def carry_out(self, attempt: Attempt, request_id: str | None) -> None:
         """Refresh, and return once the new credential is stored; or the record has left its generation meanwhile.
 
-        :raises Overtaken: the lease was lost before anything was sent.
+        :raises Overtaken: the lease or the generation was lost, and nothing is stored.
         :raises ReauthRequired: the grant is over, or only the person can tell.
         :raises ProviderError, ProviderUnavailable: it was refused, not sent, or its outcome is unknown.
         :raises StoreUnavailable: what went wrong could not be noted.
         """
-        connection, provider = attempt.connection, attempt.provider
+        connection, provider, began = attempt.connection, attempt.provider, self._clock()
+        if attempt.unknown_since != attempt.tenure.lease.unknown_since:
+            # A failover has lost the intent under which it was sent. Others must know, too.
+            await attempt.tenure.intend(started=began)
         if not attempt.may_send(self._clock()) and await self._something_to_lose(attempt):
             # Whether the provider took the earlier request is unknown, and asking again could end the grant.
             unknown = OutcomeUnknown("the outcome of an earlier refresh is unknown", retry_after=5)
@@ -117,7 +128,9 @@ class Attempts:
             if not await self._note_failure(attempt, error, request_id):
                 # The record has left this generation, or the lease was lost: what holds now is for another look to say.
                 # To return would mean that there is a new credential, and the old one would be served, dead or not.
-                raise Overtaken from None
+                if isinstance(error, GrantOver):
+                    await self._commits.doubt(connection, provider, request_id)
+                raise Overtaken(began if isinstance(error, _SPENT_PERHAPS) else attempt.sent_at) from None
             if isinstance(error, GrantOver):
                 raise ReauthRequired("the connection has to be authorized again") from None
             raise error from None
@@ -135,21 +148,11 @@ class Attempts:
         if not attempt.refused:
             return True
         try:
-            account = await self._whose(attempt)
+            account = await whose(self._upstream, attempt.provider, connection, attempt.credential)
         except BrokerError as error:
-            return not (isinstance(error, ProviderRefused) and error.error == "invalid_token")
+            return not refuses_token(error)
         # Where the provider can't be asked, the caller's word has to do, unless the token's end can be waited for.
         return account is not None or connection.access_token_expires_at is not None
-
-    async def _whose(self, attempt: Attempt) -> Account | None:
-        return await self._upstream.identify(
-            attempt.provider,
-            attempt.connection.parameters,
-            access_token=attempt.credential.access_token,
-            credential_type=attempt.connection.credential_type,
-            scopes=attempt.connection.scopes,
-            secrets=attempt.credential.secrets,
-        )
 
     async def _obtain(self, attempt: Attempt) -> tuple[TokenSet, Credential]:
         """New tokens, and the credential whose refresh token they were obtained with."""
@@ -234,9 +237,9 @@ class Attempts:
         if not connection.outlives(self._clock()):
             return access_token_expired()
         try:
-            account = await self._whose(attempt)
+            account = await whose(self._upstream, attempt.provider, connection, attempt.credential)
         except ProviderRefused as error:
-            if error.error != "invalid_token":
+            if not refuses_token(error):
                 raise
             return access_token_refused()
         if account is None:

@@ -15,7 +15,8 @@ from broker.connections import schedule
 from broker.connections.durability import Durability
 from broker.connections.persistence import until_stored
 from broker.connections.verdict import GrantOver, fault_of, grants_crossed, scopes_gone, scopes_lost
-from broker.errors import BrokerError, ProviderRefused, ReauthRequired
+from broker.connections.whoami import refuses_token, whose
+from broker.errors import BrokerError, ReauthRequired
 from broker.models.connection import Connection, Credential, Health, Status
 from broker.models.event import Event
 from broker.observe import steps
@@ -65,6 +66,20 @@ class Commits:
         await steps.reached("refresh.committed")
         if scopes_gone(before.scopes, after.scopes):
             await self._end(after, scopes_lost(before.scopes), request_id)
+
+    async def doubt(self, before: Connection, provider: Provider, request_id: str | None) -> None:
+        """A refresh token was refused that somebody else had replaced: sending it may have ended their grant.
+
+        :raises ReauthRequired: it has.
+        """
+        found = await self._records.read_with_credential(before.id)
+        if found is None or found[1] is None or not provider.refresh.reuse_ends_grant:
+            return
+        current, credential = found[0], found[1]
+        if current.generation == before.generation or current.grant_id != before.grant_id:
+            return
+        if current.status is Status.ACTIVE and not await self._lives(current, credential, provider):
+            await self._end(current, grants_crossed(), request_id)
 
     async def _store(
         self,
@@ -146,27 +161,24 @@ class Commits:
         Unless the second request ended the grant. So the provider is asked first; until then nothing is served.
         """
         await steps.reached("refresh.given_up")
-        try:
-            await self._upstream.identify(
-                provider,
-                connection.parameters,
-                access_token=credential.access_token,
-                credential_type=connection.credential_type,
-                scopes=connection.scopes,
-                secrets=credential.secrets,
-            )
-        except ProviderRefused as error:
-            if error.error == "invalid_token":
-                await self._end(connection, grants_crossed(), request_id)
-        except BrokerError as error:
-            # It has just issued this token, and nothing speaks against it.
-            log.info("refresh.not_verified", connection_id=connection.id, reason=error.detail)
+        if not await self._lives(connection, credential, provider):
+            await self._end(connection, grants_crossed(), request_id)
+            return
         await until_stored(
             lambda: self._records.annotate(
                 connection, status=Status.ACTIVE, health=connection.health, updated_at=connection.updated_at
             ),
             what=f"return of {connection.id}",
         )
+
+    async def _lives(self, connection: Connection, credential: Credential, provider: Provider) -> bool:
+        """Whether the provider accepts the access token that it has just issued, as far as it can be asked."""
+        try:
+            await whose(self._upstream, provider, connection, credential)
+        except BrokerError as error:
+            log.info("refresh.verified", connection_id=connection.id, outcome=error.detail)
+            return not refuses_token(error)
+        return True
 
     async def _end(self, connection: Connection, verdict: GrantOver, request_id: str | None) -> None:
         now = self._clock()

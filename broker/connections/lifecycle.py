@@ -9,6 +9,7 @@ from broker.connections.authorization import Authorizations, Wanted
 from broker.connections.giving_back import GivingBack
 from broker.connections.refresh import Refresher
 from broker.connections.verdict import fault_of
+from broker.connections.whoami import refuses_token, whose
 from broker.errors import (
     BrokerError,
     Conflict,
@@ -108,7 +109,7 @@ class Lifecycle:
         try:
             return await self._checked(connection)
         except ProviderRefused as error:
-            if error.error != "invalid_token":
+            if not refuses_token(error):
                 raise
         # Dead before its time; a refresh tells whether the grant is, too.
         await self._refresher.refresh(connection.id, connection.generation, refused=True, request_id=request_id)
@@ -191,14 +192,7 @@ class Lifecycle:
         if found is None or found[1] is None:
             raise ReauthRequired("the connection has to be authorized again")
         current, credential = found[0], found[1]
-        account = await self._upstream.identify(
-            self._providers.get(current.provider),
-            current.parameters,
-            access_token=credential.access_token,
-            credential_type=current.credential_type,
-            scopes=current.scopes,
-            secrets=credential.secrets,
-        )
+        account = await whose(self._upstream, self._providers.get(current.provider), current, credential)
         if account and current.account and account.id != current.account.id:
             raise ProviderError("the access token belongs to another account than the connection stands for")
         return account

@@ -114,15 +114,16 @@ class Refresher:
         return await self._running.drain(seconds)
 
     async def _refresh(self, asked: _Asked, request_id: str | None) -> None:
+        sent_at = None
         for _ in range(_BEGINNINGS):
             try:
-                return await self._begin(asked, request_id)
-            except Overtaken:
+                return await self._begin(asked, sent_at, request_id)
+            except Overtaken as overtaken:
                 # Somebody else has the lease now: what they make of it is what was asked for.
-                continue
+                sent_at = overtaken.sent_at
         raise ProviderUnavailable("other replicas keep taking this refresh over", retry_after=1)
 
-    async def _begin(self, asked: _Asked, request_id: str | None) -> None:
+    async def _begin(self, asked: _Asked, sent_at: int | None, request_id: str | None) -> None:
         found = await self._records.read_with_credential(asked.connection_id)
         if found is None:
             raise NotFound("no such connection")
@@ -142,7 +143,9 @@ class Refresher:
             return
         async with tenure:
             await steps.reached("refresh.leased")
-            attempt = Attempt(connection, credential, provider, token_endpoint, tenure, refused=asked.refused)
+            attempt = Attempt(
+                connection, credential, provider, token_endpoint, tenure, refused=asked.refused, sent_at=sent_at
+            )
             await self._attempts.carry_out(attempt, request_id)
 
     async def _minting_provider(self, connection: Connection) -> tuple[Provider, str]:

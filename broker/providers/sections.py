@@ -104,6 +104,11 @@ class Refresh(Entry):
     default_expires_in: int | None = Field(default=None, gt=0)
     """Lifetime to assume where a refresh token came without ``expires_in``."""
 
+    @property
+    def reuse_ends_grant(self) -> bool:
+        """Whether using a refresh token twice may end the whole grant."""
+        return self.rotation in {"revoke_on_reuse", "unknown"}
+
     def may_repeat(self, *, since: float) -> bool:
         """Whether a refresh token that was first sent ``since`` seconds ago can be sent again without harm."""
         return self.rotation == "none" or (self.rotation == "grace" and 0 <= since < self.grace)

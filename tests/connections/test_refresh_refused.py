@@ -95,9 +95,10 @@ async def test_a_revoked_grant_is_believed_once(
 
 
 async def test_a_refusal_of_a_replaced_token_is_not_believed(
-    app: ServiceClient, connection: dict[str, Any], sandbox: httpx2.Client, heart: Heart
+    app: ServiceClient, http: httpx2.AsyncClient, sandbox: httpx2.Client, heart: Heart
 ) -> None:
     """invalid_grant, but meanwhile another writer stored a newer generation: that one is served."""  # P7
+    connection = await app.connect(Person(http), provider="practice-graceful")
     before = await heart.records.read(connection["id"])
     assert before is not None
     behave(sandbox, revoke_grants=True, token_delay_ms=200)

@@ -16,6 +16,7 @@ from broker.models.event import Event
 from broker.providers import Registry
 from broker.settings import Settings
 from broker.vault import names
+from broker.vault.leases import Lease
 from tests.connections.practice import behave, refreshes, revocations
 from tests.vault.faulty_proxy import eventually
 from tests.world import FakeClock, Person, ServiceClient
@@ -239,3 +240,61 @@ async def test_a_late_token_over_a_refusal_is_verified(
         assert current.health.last_error is not None
         assert current.health.last_error.code == "refresh_outcome_unknown"
         assert current.health.next_refresh_at is None
+
+
+async def test_a_second_use_that_ended_a_newer_grant_is_declared_at_once(
+    app: ServiceClient, http: httpx2.AsyncClient, heart: Heart, replica: Heart, sandbox: httpx2.Client
+) -> None:
+    """A replica that a failover had made forget its lease sends a used token: whoever fetches next hears it."""  # F6
+    behave(sandbox, rotation="revoke_on_reuse")
+    connection = await connected(app, http, heart)
+    send = heart.upstream.refresh
+
+    async def overtaken(*arguments: Any, **options: Any) -> Any:
+        await replica.refresher.refresh(connection.id, 1)
+        return await send(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(heart.upstream, "refresh", overtaken)
+        patched.setattr(replica.leases, "take", lost_in_a_failover(replica))
+        with pytest.raises(ReauthRequired):
+            await heart.refresher.refresh(connection.id, 1)
+    current, _ = await held(heart, connection.id)
+    assert (current.status, current.generation) == (Status.REAUTH_REQUIRED, 2)
+    assert current.health.last_error is not None
+    assert current.health.last_error.code == "refresh_outcome_unknown"
+    assert sandbox.get("/counters").json()["reuse_detected"] == 1
+
+
+@pytest.mark.parametrize("entry", ["practice", "practice-strict"])
+async def test_a_refused_token_that_was_replaced_leaves_a_living_grant_alone(
+    app: ServiceClient, http: httpx2.AsyncClient, heart: Heart, replica: Heart, sandbox: httpx2.Client, entry: str
+) -> None:
+    """At a provider that only refuses the used token, the newer one is asked about, lives, and is served."""  # P7
+    behave(sandbox, rotation="strict")
+    connection = await connected(app, http, heart, provider=entry)
+    send = heart.upstream.refresh
+
+    async def overtaken(*arguments: Any, **options: Any) -> Any:
+        await replica.refresher.refresh(connection.id, 1)
+        return await send(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(heart.upstream, "refresh", overtaken)
+        patched.setattr(replica.leases, "take", lost_in_a_failover(replica))
+        await heart.refresher.refresh(connection.id, 1)
+    current, _ = await held(heart, connection.id)
+    assert current.status is Status.ACTIVE
+    assert (await app.fetch(connection.id, stale_generation=1)).json()["generation"] == 2
+
+
+def lost_in_a_failover(heart: Heart) -> Callable[[Connection, str], Awaitable[Lease | str]]:
+    """Takes a lease as at a primary that never heard of another one, nor of an intent."""
+    take = type(heart.leases).take
+
+    async def forgetful(connection: Connection, owner: str) -> Lease | str:
+        await heart.store.execute("DEL", names.lease(connection.id))
+        await heart.store.execute("HDEL", names.record(connection.id), "i")
+        return await take(heart.leases, connection, owner)
+
+    return forgetful

@@ -1,0 +1,29 @@
+"""Asking a provider about an access token: whose account it is for, and with that whether it is accepted."""
+
+from broker.errors import BrokerError, ProviderRefused
+from broker.models.connection import Account, Connection, Credential
+from broker.providers import Provider
+from broker.upstream.facade import Upstream
+
+
+async def whose(
+    upstream: Upstream, provider: Provider, connection: Connection, credential: Credential
+) -> Account | None:
+    """The account of the connection's access token; ``None`` where the provider can't be asked.
+
+    :raises ProviderRefused: it is not accepted, if :func:`refuses_token`.
+    :raises ProviderError, ProviderUnavailable: the answer says nothing about the token, or there was none.
+    """
+    return await upstream.identify(
+        provider,
+        connection.parameters,
+        access_token=credential.access_token,
+        credential_type=connection.credential_type,
+        scopes=connection.scopes,
+        secrets=credential.secrets,
+    )
+
+
+def refuses_token(error: BrokerError) -> bool:
+    """Whether ``error`` says that the provider doesn't accept the token; any other failure says nothing about it."""
+    return isinstance(error, ProviderRefused) and error.error == "invalid_token"
