@@ -21,6 +21,7 @@ from broker.connections.durability import Durability
 from broker.connections.giving_back import GivingBack
 from broker.connections.journey import Journey
 from broker.connections.lifecycle import Lifecycle
+from broker.connections.obtaining import Obtaining
 from broker.connections.opening import Opening
 from broker.connections.refresh import Refresher
 from broker.connections.tokens import Tokens
@@ -90,9 +91,13 @@ class Heart:
     async def aclose(self, *, work_ends_within: float) -> None:
         """Let refreshes and exchanges finish, for at most so many seconds, then let go of provider and store."""
         # At the same time, so that all of it ends by one moment: whoever ends this process waits no longer.
+        until = asyncio.get_running_loop().time() + work_ends_within
         unfinished = await asyncio.gather(
-            *(work.drain(work_ends_within) for work in (self.refresher, self.completions, self.durability))
+            *(work.drain(work_ends_within) for work in (self.refresher, self.completions))
         )
+        # After them: what they commit in the end has to be confirmed, too.
+        left = max(0.0, until - asyncio.get_running_loop().time())
+        unfinished.append(await self.durability.drain(left))
         if any(unfinished):
             log.warning(
                 "work.unfinished",
@@ -127,7 +132,8 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     authorizations = Authorizations(records, durability, upstream, clock)
     giving_back = GivingBack(records, siblings, revocations, upstream, providers, clock)
     commits = Commits(records, parked, durability, upstream, clock)
-    attempts = Attempts(records, parked, commits, upstream, turns, clock)
+    obtaining = Obtaining(records, parked, upstream, turns, clock)
+    attempts = Attempts(records, obtaining, commits, upstream, clock)
     refresher = Refresher(records, leases, attempts, upstream, providers, clock)
     withheld = [provider.name for provider in providers if provider.release == "proxy_only"]
     return Heart(

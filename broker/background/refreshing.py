@@ -20,7 +20,7 @@ from broker.background.lanes import Lane, Lanes
 from broker.clock import Clock
 from broker.connections import schedule
 from broker.connections.refresh import Refresher
-from broker.errors import BrokerError, ProviderBusy, ProviderUnavailable, StoreUnavailable
+from broker.errors import BrokerError, ProviderBusy, RequestError, StoreUnavailable
 from broker.models.connection import Connection, Status
 from broker.observe import metrics
 from broker.providers import Provider, Registry
@@ -200,14 +200,15 @@ class RefreshAhead:
     async def _after(self, error: BrokerError, entry: Entry, lane: Lane) -> None:
         """Where the refresh noted its failure, that says when it is due; where it did not come so far, this does."""
         now = self._clock()
-        if isinstance(error, ProviderUnavailable | StoreUnavailable):
+        if isinstance(error, RequestError):
+            # Configured differently, or the person's turn: nothing that a moment would change.
+            again = now + _NOT_USABLE_FOR
+        else:
             seconds = error.retry_after or _AGAIN_AFTER
             again = now + int(seconds * (1 + random.random()) * 1000)  # noqa: S311 - spreads load, keeps no secret
             if isinstance(error, ProviderBusy):
                 lane.close(seconds)
                 again = now + int(lane.call_again() * 1000)
-        else:
-            again = now + _NOT_USABLE_FOR
         with suppress(StoreUnavailable):
             await self._due.settle(entry, due=again)
         log.info("refresh_ahead.failed", connection_id=entry.connection_id, reason=error.detail)

@@ -7,7 +7,8 @@
 * ``tokens`` – fetching an access token: release it, or refresh first.
 * ``refresh`` – the one refresh, whoever asks and however many replicas: who gets the lease; ``tenure`` – holding it;
   ``turns`` – so many at once at a provider, and none while it is down; ``attempt`` – what happens under the lease;
-  ``commits`` – what a provider granted goes into the record, or beside it; ``verdict`` – what a failure means.
+  ``obtaining`` – new tokens for a refresh token; ``commits`` – what a provider granted goes into the record, or beside
+  it; ``verdict`` – what a failure means.
 * ``whoami`` – asking a provider whose token it is, and whether it accepts it.
 * ``schedule`` – when a connection is refreshed next without anybody asking.
 * ``bookkeeping`` – the audit record moves from the outboxes to the journal, and indexes follow the records.

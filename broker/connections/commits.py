@@ -6,14 +6,13 @@ finds that somebody else was faster keeps what it has beside the record, for the
 
 from contextlib import suppress
 from dataclasses import replace
-from typing import Final
 
 import structlog
 
 from broker.clock import Clock
 from broker.connections import schedule
 from broker.connections.durability import Durability
-from broker.connections.persistence import until_stored
+from broker.connections.persistence import WITHIN_A_SECOND, until_stored
 from broker.connections.verdict import GrantOver, fault_of, grants_crossed, scopes_gone, scopes_lost
 from broker.connections.whoami import refuses_token, whose
 from broker.errors import BrokerError, ReauthRequired
@@ -26,8 +25,6 @@ from broker.upstream.token_response import TokenSet
 from broker.vault.leases import Lease
 from broker.vault.parked import Parked
 from broker.vault.records import Records, Written
-
-_ATTEMPTS_TO_NOTE: Final = 5
 
 log = structlog.get_logger(__name__)
 
@@ -98,6 +95,8 @@ class Commits:
 
         async def write_again() -> Written:
             written = await write()
+            if not written.stored:
+                await self._lost(before, after, credential, provider, lease, request_id)
             if written.given_up:
                 # After a failover that had lost it, somebody saw the old refresh token refused.
                 with suppress(ReauthRequired):
@@ -111,6 +110,21 @@ class Commits:
         if written.given_up:
             await self._bring_back(after, credential, provider, request_id)
         return True
+
+    async def _lost(
+        self,
+        before: Connection,
+        after: Connection,
+        credential: Credential,
+        provider: Provider,
+        lease: Lease,
+        request_id: str | None,
+    ) -> None:
+        """Stored once, and not there any more: used and replaced since, as it should; or a failover had lost it."""
+        current = await until_stored(lambda: self._records.read(before.id), what=f"record of {before.id}")
+        if current is not None and current.generation == after.generation:
+            # Somebody refreshed the credential before it, too. Whose of the two lives, the provider knows.
+            await self._superseded(before, after, credential, provider, lease, request_id)
 
     async def _superseded(
         self,
@@ -190,7 +204,7 @@ class Commits:
                 connection, status=Status.REAUTH_REQUIRED, health=health, updated_at=now, event=event
             ),
             what=f"end of {connection.id}",
-            attempts=_ATTEMPTS_TO_NOTE,
+            attempts=WITHIN_A_SECOND,
         )
         if noted:
             raise ReauthRequired("the connection has to be authorized again")

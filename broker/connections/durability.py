@@ -6,6 +6,7 @@ never asked again for that.
 """
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final
@@ -23,7 +24,8 @@ from broker.vault.records import Records, Written
 NOT_REPLICATED: Final = "not_replicated"
 """What ``health.last_error`` says until enough replicas have the credential."""
 
-_PAUSES: Final = (0.5, 1.0, 2.0, 5.0)
+_PAUSES: Final = (0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
+"""Seconds, half of them at random: replicas that are gone leave many to be repeated."""
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +45,8 @@ class Durability:
         """
         if written.confirmed.immediate:
             return
-        key = (connection.id, connection.generation)
-        self._following.start(key, lambda: self._follow(connection, written, again))
+        # Each by itself: after a failover one process may commit the same generation twice.
+        self._following.start(object(), lambda: self._follow(connection, written, again))
 
     async def drain(self, seconds: float) -> int:
         """Let what is followed be confirmed; answers how many were not within ``seconds``."""
@@ -53,10 +55,13 @@ class Durability:
     async def _follow(self, connection: Connection, written: Written, again: Callable[[], Awaitable[Written]]) -> None:
         attempts = 0
         while not await written.confirmed:
-            metrics.commits_unconfirmed.inc()
-            log.error("commit.not_replicated", connection_id=connection.id, attempts=attempts + 1)
-            await self._note(connection, Fault(NOT_REPLICATED, "too few replicas have the credential", self._clock()))
-            await asyncio.sleep(_PAUSES[min(attempts, len(_PAUSES) - 1)])
+            if not attempts:
+                metrics.commits_unconfirmed.inc()
+                log.error("commit.not_replicated", connection_id=connection.id)
+                fault = Fault(NOT_REPLICATED, "too few replicas have the credential", self._clock())
+                await self._note(connection, fault)
+            pause = _PAUSES[min(attempts, len(_PAUSES) - 1)]
+            await asyncio.sleep(pause * (0.5 + random.random() / 2))  # noqa: S311 - spreads load, keeps no secret
             attempts += 1
             written = await until_stored(again, what=f"replicas of {connection.id}")
             if not written.stored:

@@ -174,11 +174,16 @@ class Lifecycle:
             connection, credential = found
             if connection.status is Status.REVOKED:
                 return unconfirmed
-            job = _job(connection, credential, await self._parked.candidates(connection))
+            parked = await self._parked.candidates(connection)
+            job = _job(connection, credential, parked.refresh_tokens)
             event = self._event(connection, client_id, request_id)
             try:
                 if await self._revocations.disconnect(
-                    connection, job if isinstance(job, Job) else None, event, stays=ENDED_STAYS
+                    connection,
+                    job if isinstance(job, Job) else None,
+                    event,
+                    stays=ENDED_STAYS,
+                    parked=parked.count,
                 ):
                     return job
             except StoreUnavailable:

@@ -10,6 +10,9 @@ from broker.errors import StoreUnavailable
 
 Result = TypeVar("Result")
 
+WITHIN_A_SECOND: Final = 5
+"""Attempts, for what is worth a moment's trouble and no more."""
+
 _PAUSES: Final = (0.05, 0.1, 0.25, 0.5, 1.0)
 
 log = structlog.get_logger(__name__)

@@ -12,14 +12,15 @@ from dataclasses import dataclass
 from typing import Final
 
 from broker.clock import Clock
-from broker.connections.attempt import PATIENCE, Attempt, Attempts, Overtaken
+from broker.connections.attempt import Attempts
 from broker.connections.authorization import minted_by
 from broker.connections.detached import Detached
+from broker.connections.obtaining import PATIENCE, Attempt, Overtaken
 from broker.connections.persistence import until_stored
 from broker.connections.tenure import Tenure
 from broker.connections.verdict import blameless
 from broker.errors import BrokerError, Conflict, NotFound, ProviderUnavailable, ReauthRequired
-from broker.models.connection import Connection, Credential, Status, unusable
+from broker.models.connection import Connection, Credential, Health, Status, unusable
 from broker.models.ids import new_id
 from broker.observe import steps
 from broker.providers import Provider, Registry
@@ -35,6 +36,10 @@ _BEGINNINGS: Final = 5
 """How often one call begins anew because its lease was lost before anything was sent."""
 _MOMENTS_AGO: Final = 60_000
 """Milliseconds."""
+_FAILURES: Final = 5
+"""In a row, after which a connection is not refreshed before its time for whoever fetches from it."""
+_LONGEST_REST: Final = 60
+"""Seconds that a caller is told to wait at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,11 @@ class _Asked:
     generation: int
     min_ttl: int | None
     refused: bool
+
+    @property
+    def anyhow(self) -> bool:
+        """Whether it is to be refreshed in any case."""
+        return self.min_ttl is None and not self.refused
 
     def in_vain(self, connection: Connection, credential: Credential, now: int) -> bool:
         """Whether more life is asked for of a token that lives and is accepted than a refresh could give it."""
@@ -124,16 +134,10 @@ class Refresher:
         raise ProviderUnavailable("other replicas keep taking this refresh over", retry_after=1)
 
     async def _begin(self, asked: _Asked, sent_at: int | None, request_id: str | None) -> None:
-        found = await self._records.read_with_credential(asked.connection_id)
-        if found is None:
-            raise NotFound("no such connection")
-        connection, credential = found
-        if connection.generation != asked.generation:
+        seen = await self._read(asked)
+        if seen is None:
             return
-        if connection.status is not Status.ACTIVE or credential is None:
-            raise unusable(connection.status)
-        if asked.in_vain(connection, credential, self._clock()):
-            return
+        connection = seen[0]
         try:
             provider, token_endpoint = await self._minting_provider(connection)
         except BrokerError as error:
@@ -143,10 +147,39 @@ class Refresher:
             return
         async with tenure:
             await steps.reached("refresh.leased")
-            attempt = Attempt(
-                connection, credential, provider, token_endpoint, tenure, refused=asked.refused, sent_at=sent_at
-            )
+            # Whoever had the lease before may have succeeded, or failed: then asking again at once is in vain.
+            current = await self._read(asked, since=connection)
+            if current is None:
+                await self._leases.drop(tenure.lease)
+                return
+            attempt = Attempt(*current, provider, token_endpoint, tenure, refused=asked.refused, sent_at=sent_at)
             await self._attempts.carry_out(attempt, request_id)
+
+    async def _read(self, asked: _Asked, since: Connection | None = None) -> tuple[Connection, Credential] | None:
+        """The connection and its credential, if there is anything to refresh; ``None``: there is not, any more.
+
+        :param since: the connection as it was before others were waited for.
+        :raises ReauthRequired, Conflict: it can't be used.
+        :raises ProviderUnavailable: it failed while it was waited for, or so often that it has to rest.
+        """
+        found = await self._records.read_with_credential(asked.connection_id)
+        if found is None:
+            raise NotFound("no such connection")
+        connection, credential = found
+        if connection.generation != asked.generation:
+            return None
+        if connection.status is not Status.ACTIVE or credential is None:
+            raise unusable(connection.status)
+        now = self._clock()
+        if asked.in_vain(connection, credential, now):
+            return None
+        health = connection.health
+        rests = not asked.anyhow and _rests(health, now)
+        if rests or (since is not None and health.consecutive_failures > since.health.consecutive_failures):
+            seconds = max(1, ((health.next_refresh_at or 0) - now) // 1000)
+            reason = health.last_error.message if health.last_error else "the provider failed"
+            raise ProviderUnavailable(f"the last refresh failed: {reason}", retry_after=min(seconds, _LONGEST_REST))
+        return connection, credential
 
     async def _minting_provider(self, connection: Connection) -> tuple[Provider, str]:
         """The provider that the credential came from, and the address of its token endpoint."""
@@ -179,3 +212,8 @@ class Refresher:
             await asyncio.sleep(_WAITS[min(looks, len(_WAITS) - 1)])
             looks += 1
         raise ProviderUnavailable("another refresh of this connection is still under way", retry_after=1)
+
+
+def _rests(health: Health, now: int) -> bool:
+    """Whether a connection that failed is left alone, so that whoever polls it takes no turns from the others."""
+    return health.consecutive_failures >= _FAILURES and (health.next_refresh_at or 0) > now

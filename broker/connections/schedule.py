@@ -12,17 +12,16 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from broker.errors import BrokerError, OutcomeUnknown, ReauthRequired, UnusableToken
+from broker.connections.verdict import SPENT_PERHAPS
+from broker.errors import BrokerError, ReauthRequired
 from broker.models.connection import Connection
 from broker.providers import Provider
 
 _SOONEST: Final = 5_000
-"""Milliseconds. Tokens that live shorter than this are refreshed when somebody asks, not in a loop."""
+"""Milliseconds. Tokens that live shorter than twice this are refreshed when somebody asks, not in a loop."""
 _BACK_OFF_FROM: Final = 5_000
 _BACK_OFF_TO: Final = 900_000
 _DOUBLINGS: Final = 8
-_SPENT_PERHAPS: Final = (OutcomeUnknown, UnusableToken)
-"""After these the refresh token may be used up."""
 _KEEPALIVE_MARGIN: Final = 86_400_000
 """Milliseconds before a refresh token's known end by which it is used."""
 
@@ -47,9 +46,10 @@ def after_success(
     :param connection: as it was just stored.
     """
     due = []
-    if connection.access_token_expires_at is not None and _renewable(connection, has_refresh_token):
+    ends = connection.access_token_expires_at
+    if ends is not None and ends - now > 2 * _SOONEST and _renewable(connection, has_refresh_token):
         ahead = provider.refresh.ahead * 1000
-        due.append(_before(connection.access_token_expires_at, since=now, ahead=ahead, chance=chance))
+        due.append(_before(ends, since=now, ahead=ahead, chance=chance))
     kept_alive = _kept_alive(connection, provider, since=now, has_refresh_token=has_refresh_token, chance=chance)
     if kept_alive is not None:
         due.append(kept_alive)
@@ -114,7 +114,7 @@ def after_failure(
     spread = int(delay / 2 * chance())
     due = now + max(delay // 2, (error.retry_after or 0) * 1000) + spread
     spendable = connection.credential_type != "client_credentials"
-    if spendable and isinstance(error, _SPENT_PERHAPS) and not provider.refresh.may_repeat(since=(due - now) / 1000):
+    if spendable and isinstance(error, SPENT_PERHAPS) and not provider.refresh.may_repeat(since=(due - now) / 1000):
         ends = connection.access_token_expires_at
         return None if ends is None else max(due, ends + spread)
     return due

@@ -24,6 +24,8 @@ class Tenure:
     def __init__(self, leases: Leases, lease: Lease, connection: Connection, *, asked_at: float) -> None:
         """:param asked_at: the event loop's time before the lease was asked for; it has begun no earlier."""
         self.lease = lease
+        self.nothing_open = False
+        """Whatever was sent under it was answered."""
         self._leases = leases
         self._connection = connection
         self._renewal: asyncio.Task[None] | None = None
@@ -42,7 +44,7 @@ class Tenure:
         if kind is not None:
             # Mostly given back by then; who was cut short must not hold others up until it runs out.
             with suppress(StoreUnavailable):
-                await self._leases.drop(self.lease)
+                await self._leases.drop(self.lease, nothing_open=self.nothing_open)
 
     @property
     def permits(self) -> bool:

@@ -92,7 +92,11 @@ class Tokens:
             if isinstance(outcome, Release):
                 return outcome
             raise
-        outcome = await release(replace(event, at=self._clock()), _WHATEVER_ITS_AGE)
+        stale, now = outcome.generation, self._clock()
+        outcome = await release(replace(event, at=now), now)
+        if isinstance(outcome, Kept) and outcome.generation not in {None, stale}:
+            # Just refreshed, and over already: the provider grants no more life than that.
+            outcome = await release(replace(event, at=now), _WHATEVER_ITS_AGE)
         if isinstance(outcome, Release):
             return outcome
         raise _refusal(outcome)

@@ -32,7 +32,7 @@ from broker.vault.admission import Admission, Full, How, Paused, Slot
 
 _APP_REFUSED: Final = frozenset({"invalid_client", "unauthorized_client"})
 _DOWN: Final = frozenset({"server_error", "temporarily_unavailable"})
-_SLOT_OUTLIVES: Final = 5.0
+_SLOT_OUTLIVES: Final = 10.0
 """Seconds that a slot outlives the request's own deadline, for what is stored before it is given back."""
 _LOOKS_EVERY: Final = 0.1
 """Seconds between looks for a slot that another process may have given back."""

@@ -12,8 +12,13 @@ from broker.errors import (
     ProviderBusy,
     ProviderError,
     ReauthRequired,
+    StoreUnavailable,
+    UnusableToken,
 )
 from broker.models.connection import Fault
+
+SPENT_PERHAPS: Final = (OutcomeUnknown, UnusableToken)
+"""After these the refresh token may be used up."""
 
 _LONGEST_LIST: Final = 200
 
@@ -68,6 +73,11 @@ def access_token_expired() -> GrantOver:
     return GrantOver("access_token_expired", "the access token expired, and there is no refresh token")
 
 
+def outcome_unknown() -> OutcomeUnknown:
+    """Whether the provider took an earlier request is unknown, and asking again could end the grant."""
+    return OutcomeUnknown("the outcome of an earlier refresh is unknown", retry_after=5)
+
+
 def blameless(error: BrokerError) -> BrokerError:
     """``error`` for a caller who only named a connection: an address that can't be called is no fault of theirs."""
     return ProviderError(error.detail) if isinstance(error, AddressRefused | InvalidRequest) else error
@@ -84,6 +94,8 @@ def outcome_of(error: BrokerError) -> str:
             return "unknown"
         case GrantOver():
             return "grant_over"
+        case StoreUnavailable():
+            return "store"
         case _:
             return "refused"
 

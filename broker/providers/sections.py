@@ -98,7 +98,7 @@ class Refresh(Entry):
     """The refresh token of a connection is used at least this often, also if nobody uses the connection, so that the
     provider doesn't expire it; up to an eighth earlier, at random. Where the provider names the refresh token's own
     end, a day before that. 0: only before that."""
-    max_concurrent: int = Field(default=16, ge=1)
+    max_concurrent: int = Field(default=16, ge=1, le=128)
     """How many refreshes the provider's token endpoint sees at once at most, from all replicas together. Refreshing
     ahead takes no more than three quarters of them; codes that people bring back are redeemed without waiting."""
     default_expires_in: int | None = Field(default=None, gt=0)

@@ -23,7 +23,8 @@ _MEMBERS_AT_MOST = 16
 _GZIP_MAGIC = b"\x1f\x8b"
 _WINDOW_BITS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """Codings that are understood, and how zlib is told which one it is."""
-_MAX_CONNECTIONS = 256
+_MAX_CONNECTIONS = 1024
+"""So many that providers which hang, each with as many requests as it may have, leave room for the others."""
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e]*")
 
 

@@ -18,6 +18,7 @@ _FAILURES: Final = 5
 """In a row, that begin a pause."""
 _SHORTEST_PAUSE: Final = 1_000
 _LONGEST_PAUSE: Final = 300_000
+"""Also where the provider names a longer one: it may mean one connection, and one request finds out."""
 _REMEMBERED: Final = 600_000
 """Milliseconds after which failures, and the length of the last pause, are forgotten."""
 
@@ -74,10 +75,10 @@ class Admission:
         """Give the slot back; answers how long a pause it begins (ms), 0 for none.
 
         ``well`` forgets all failures. A pause lasts as long as ``pause`` says, or one second and then twice as long
-        each time, up to five minutes. A request that was under way when a pause began can only prolong it.
+        each time; five minutes at most. A request that was under way when a pause began can only prolong it.
         """
         keys = [names.gate(slot.provider, slot.where), names.gate_state(slot.provider, slot.where)]
-        asked = "" if pause is None else pause
+        asked = "" if pause is None else min(pause, _LONGEST_PAUSE)
         limits = (_FAILURES, _SHORTEST_PAUSE, _LONGEST_PAUSE, _REMEMBERED)
         reply = await self._store.run(scripts.ADMIT_SETTLE, keys, [slot.holder, slot.since, how, asked, *limits])
         return int(reply)

@@ -56,12 +56,15 @@ class Leases:
         lost, and nothing may be sent.
         """
         intent: Mapping[str, Any] = {"generation": connection.generation, "owner": lease.owner, "started": started}
-        reply = await self._store.run(
+        noted = await self._store.commit(
             scripts.LEASE_INTEND,
             [names.record(connection.id), names.lease(connection.id)],
             [lease.owner, self.milliseconds, connection.generation, json.dumps(intent)],
         )
-        return bool(reply)
+        # Replicas are waited for, where the operator asked for that, but a refresh is not given up for them: a failover
+        # that forgets the intent is one of several things that have to come together.
+        await noted.confirmed
+        return bool(noted.reply)
 
     async def renew(self, lease: Lease) -> bool:
         """Prolong the lease; ``False`` if it ran out meanwhile."""
@@ -70,6 +73,10 @@ class Leases:
         )
         return bool(reply)
 
-    async def drop(self, lease: Lease) -> None:
-        """Give the lease back, if it is still ours."""
-        await self._store.run(scripts.LEASE_DROP, [names.lease(lease.connection_id)], [lease.owner])
+    async def drop(self, lease: Lease, *, nothing_open: bool = False) -> None:
+        """Give the lease back, if it is still ours.
+
+        :param nothing_open: whatever was sent under it was answered, so an intent that it noted is settled.
+        """
+        keys = [names.lease(lease.connection_id), names.record(lease.connection_id)]
+        await self._store.run(scripts.LEASE_DROP, keys, [lease.owner, "1" if nothing_open else ""])

@@ -34,6 +34,16 @@ class Candidate:
     """A digest of where it may be sent."""
 
 
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What was parked at one moment."""
+
+    refresh_tokens: tuple[str, ...] = field(repr=False)
+    """Newest first."""
+    count: int
+    """How many entries there were, readable or not: who acts upon them can see whether one came since."""
+
+
 class Parked:
     """Keeps candidates, and finds them again."""
 
@@ -67,10 +77,11 @@ class Parked:
         )
         return Status(reply.decode()) if reply else None
 
-    async def candidates(self, connection: Connection) -> list[str]:
-        """The refresh tokens that are parked within the connection's grant, newest first."""
+    async def candidates(self, connection: Connection) -> Candidates:
+        """What is parked within the connection's grant."""
         stored = await self._store.execute("LRANGE", names.parked(connection.id), 0, -1)
-        return [token for token in (self._opened(connection, entry) for entry in stored) if token]
+        opened = [self._opened(connection, entry) for entry in stored]
+        return Candidates(tuple(token for token in opened if token), len(stored))
 
     def _opened(self, connection: Connection, entry: bytes) -> str | None:
         head, _, envelope = entry.partition(b"\n")

@@ -150,6 +150,7 @@ class Records:
         lease: Lease | None = None,
         instead_of: Health | None = None,
         settles_intent: bool = False,
+        parked: int | None = None,
     ) -> bool:
         """Note status or health without touching the credential; ``False`` if the generation has moved on, or ``lease``
         is lost.
@@ -157,6 +158,7 @@ class Records:
         With health it says when the connection is refreshed next.
 
         :param instead_of: the health that ``health`` builds on; ``False`` if somebody noted another one meanwhile.
+        :param parked: how many parked credentials have been tried; ``False`` if another one came since.
         :param settles_intent: the refresh that was begun is known not to have had an effect.
         """
         fields: dict[str, Argument] = {"up": updated_at}
@@ -166,8 +168,19 @@ class Records:
             fields["h"] = health_json(health)
         expected = "" if instead_of is None else health_json(instead_of)
         drop = ("i",) if settles_intent else ()
+        # What is hidden or put off, because it is being worked on, is not to be due because of a note.
+        moves = health is not None and health.next_refresh_at != connection.health.next_refresh_at
         owner = lease.owner if lease else ""
-        command = self._writing(connection, fields, event, owner, drop=drop, expected_health=expected, health=health)
+        command = self._writing(
+            connection,
+            fields,
+            event,
+            owner,
+            drop=drop,
+            expected_health=expected,
+            expected_parked=parked,
+            health=health if moves else None,
+        )
         return bool(await self._store.run(scripts.WRITE, *command))
 
     def _writing(
@@ -179,6 +192,7 @@ class Records:
         *,
         drop: Sequence[str],
         expected_health: str = "",
+        expected_parked: int | None = None,
         renewed: _Renewed = "",
         health: Health | None = None,
     ) -> tuple[list[str], list[Argument]]:
@@ -187,6 +201,7 @@ class Records:
             before.id,
             before.generation,
             expected_health,
+            "" if expected_parked is None else expected_parked,
             owner,
             renewed,
             "" if health is None else health.next_refresh_at or "-",

@@ -41,8 +41,12 @@ class Revocations:
         self._keyring = keyring
         self._due = DueWork(store)
 
-    async def disconnect(self, connection: Connection, job: Job | None, event: Event, *, stays: int) -> bool:
+    async def disconnect(
+        self, connection: Connection, job: Job | None, event: Event, *, stays: int, parked: int = 0
+    ) -> bool:
         """End the connection and queue ``job``, in one step; ``False`` if it left its generation meanwhile.
+
+        :param parked: how many parked credentials were read; ``False`` if another one came since.
 
         :param stays: how long the ended record can still be read, in milliseconds; then it is due to be unlisted.
         """
@@ -64,6 +68,7 @@ class Revocations:
                 self._sealed(connection, job) if job else "",
                 KEPT,
                 _OUTLIVES,
+                parked,
             ],
         )
         return bool(reply)

@@ -109,7 +109,7 @@ def let_pauses_pass(raw_store: redis.Redis, *hearts: Heart) -> None:
     for key in raw_store.keys("broker:{gate:*:state"):
         raw_store.hset(key, mapping={"since": 0, "ends": 0})
     for heart in hearts:
-        for line in heart.refresher._attempts._turns._lines.values():
+        for line in heart.refresher._attempts._obtaining._turns._lines.values():
             line.paused_until = 0
 
 

@@ -67,7 +67,7 @@ async def test_the_previous_token_is_tried_before_the_connection_is_given_up(
 ) -> None:
     """A provider forgot the token it issued last, and still takes the one before: the person notices nothing."""  # P10
     behave(sandbox, rotation="strict")
-    connection = await connected(app, http, heart)
+    connection = await connected(app, http, heart, provider="practice-strict")
     _, credential = await held(heart, connection.id)
     forgotten = Credential(credential.access_token, "forgotten-by-the-provider", credential.refresh_token)
     await commit(heart, connection, forgotten)
@@ -104,7 +104,7 @@ async def test_a_spare_that_can_not_be_judged_now_leaves_everything_open(
 ) -> None:
     """The first token is refused, the spare one meets an outage: temporary, active, and the spare is still there."""
     behave(sandbox, rotation="strict")
-    connection = await connected(app, http, heart)
+    connection = await connected(app, http, heart, provider="practice-strict")
     _, credential = await held(heart, connection.id)
     await commit(heart, connection, Credential(credential.access_token, "refused", credential.refresh_token))
     sent: list[str] = []
@@ -126,6 +126,22 @@ async def test_a_spare_that_can_not_be_judged_now_leaves_everything_open(
     assert current.health.last_error.code == "provider_unavailable"
 
 
+async def test_a_mistaken_refusal_does_not_become_the_end_of_the_grant(
+    app: ServiceClient, http: httpx2.AsyncClient, heart: Heart, sandbox: httpx2.Client, clock: FakeClock
+) -> None:
+    """Where a second use ends the grant, the predecessor stays unsent while the access token lives somewhere."""  # P10
+    behave(sandbox, rotation="revoke_on_reuse")
+    connection = await connected(app, http, heart)
+    await heart.refresher.refresh(connection.id, 1)
+    behave(sandbox, token_fault="invalid_grant", faults_left=1)
+    with pytest.raises(ReauthRequired):
+        await heart.refresher.refresh(connection.id, 2)
+    assert sandbox.get("/counters").json()["reuse_detected"] == 0
+    _, credential = await held(heart, connection.id)
+    bearer = {"Authorization": f"Bearer {credential.access_token}"}
+    assert sandbox.get("/whoami", headers=bearer).status_code == 200
+
+
 async def test_who_comes_too_late_parks_what_it_obtained(
     app: ServiceClient, http: httpx2.AsyncClient, heart: Heart, sandbox: httpx2.Client
 ) -> None:
@@ -139,7 +155,7 @@ async def test_who_comes_too_late_parks_what_it_obtained(
     await caller
     _, credential = await held(heart, connection.id)
     assert credential == Credential("faster", "of-the-faster-one")
-    (candidate,) = await heart.parked.candidates(later)
+    (candidate,) = (await heart.parked.candidates(later)).refresh_tokens
     behave(sandbox, token_delay_ms=0)
     # And it works: the record's own token is none that the provider knows.
     await heart.refresher.refresh(connection.id, 2)
@@ -182,8 +198,8 @@ async def test_what_comes_after_a_new_authorization_is_given_back(
     event = Event("connection.renewed", connection.tenant, heart.clock(), connection.id)
     assert (await heart.records.replace(connection, renewed, Credential("new", "new"), event)).stored
     await caller
-    assert await heart.parked.candidates(connection) == []
-    assert await heart.parked.candidates(renewed) == []
+    assert (await heart.parked.candidates(connection)).refresh_tokens == ()
+    assert (await heart.parked.candidates(renewed)).refresh_tokens == ()
     assert revocations(sandbox) == given_back
 
 

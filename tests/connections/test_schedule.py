@@ -44,10 +44,13 @@ def a_token(life: int | None, **changes: object) -> Connection:
 
 @given(life=lives, ahead=st.integers(0, 10_000), chance=chances)
 def test_a_token_is_refreshed_in_the_second_half_of_its_life(life: int, ahead: int, chance: float) -> None:
-    """However short it lives and however early it is asked for, a success is not followed by a refresh at once."""
+    """However early it is asked for, a success is not followed by a refresh at once; nor at all by itself, where the
+    token lives a few seconds only."""
     provider = a_provider(ahead=ahead, keepalive=0)
     due = after_success(a_token(life), provider, now=NOW, has_refresh_token=True, chance=lambda: chance)
-    assert due is not None
+    assert (due is None) == (life <= 10 * SECOND)
+    if due is None:
+        return
     assert due >= NOW + max(life // 2, 5 * SECOND)
     assert due <= NOW + max(life - min(ahead * SECOND, life // 4), 5 * SECOND)
 

@@ -214,13 +214,16 @@ async def test_a_slot_that_came_too_late_is_given_back(
 async def test_a_provider_that_asks_for_patience_is_left_alone_by_everybody(
     replicas: list[Turns], raw_store: redis.Redis, seconds: int
 ) -> None:
-    """In both processes, until the time that it named; who asks meanwhile is told how long that is."""  # P8
+    """In both processes, until the time that it named; who asks meanwhile is told how long that is.
+
+    After five minutes one request finds out whether it meant everybody.
+    """  # P8
     first, second = replicas
     await end_in(first, ProviderBusy("patience", retry_after=seconds))
     for turns in (first, second, second):
         told = await paused_for(turns)
         assert told is not None
-        assert seconds - 1 <= told <= seconds + 1
+        assert min(seconds, 300) - 1 <= told <= min(seconds, 300) + 1
     assert await paused_for(after_the_pause(raw_store, second)) is None
 
 

@@ -46,7 +46,12 @@ async def test_the_newest_is_tried_first_and_few_are_kept(
 ) -> None:
     """Four at most, for a month; the oldest go."""  # F6
     await park(parked, connection, "one", "two", "three", "four", "five")
-    assert await parked.candidates(connection) == ["five", "four", "three", "two"]
+    assert (await parked.candidates(connection)).refresh_tokens == (
+        "five",
+        "four",
+        "three",
+        "two",
+    )
     assert 29 * 86_400_000 < raw_store.pttl(names.parked(connection.id)) <= 30 * 86_400_000
 
 
@@ -55,7 +60,7 @@ async def test_parking_can_be_repeated(parked: Parked, connection: Connection) -
     sealed = parked.sealed(connection, "late")
     for _ in range(2):
         assert await parked.park(connection, sealed) is Status.ACTIVE
-    assert await parked.candidates(connection) == ["late"]
+    assert (await parked.candidates(connection)).refresh_tokens == ("late",)
 
 
 async def test_it_is_told_how_the_connection_stands(parked: Parked, records: Records, connection: Connection) -> None:
@@ -81,10 +86,11 @@ async def test_nothing_is_parked_beside_another_grant_or_an_ended_connection(
 async def test_a_candidate_is_of_one_grant_and_one_destination(parked: Parked, connection: Connection) -> None:
     """After a new authorization it is no candidate any more, nor for whoever would send it elsewhere."""  # K2
     await park(parked, connection, "late")
-    assert await parked.candidates(replace(connection, grant_id="grant_of_today")) == []
-    assert await parked.candidates(replace(connection, minted=Minted("https://evil.example", "app-1"))) == []
-    assert await parked.candidates(replace(connection, parameters={"subdomain": "evil"})) == []
-    assert await parked.candidates(connection) == ["late"]
+    assert (await parked.candidates(replace(connection, grant_id="grant_of_today"))).refresh_tokens == ()
+    moved = replace(connection, minted=Minted("https://evil.example", "app-1"))
+    assert (await parked.candidates(moved)).refresh_tokens == ()
+    assert (await parked.candidates(replace(connection, parameters={"subdomain": "evil"}))).refresh_tokens == ()
+    assert (await parked.candidates(connection)).refresh_tokens == ("late",)
 
 
 async def test_it_lies_sealed_and_in_its_place(
@@ -99,10 +105,13 @@ async def test_it_lies_sealed_and_in_its_place(
     await records.create(other, CREDENTIAL, an_event(other, "connection.created"))
     moved = entries[1].replace(connection.grant_id.encode(), other.grant_id.encode())
     raw_store.rpush(names.parked(other.id), moved)
-    assert await parked.candidates(other) == []
+    assert (await parked.candidates(other)).refresh_tokens == ()
     for damaged in (b"", b"{}\n", b"no json\nx", entries[0][:-1] + b"?", b'{"tenant":"acme"}\n', b"\xff\n\xff"):
         raw_store.lpush(names.parked(connection.id), damaged)
-    assert await parked.candidates(connection) == ["second", "late-and-secret"]
+    assert (await parked.candidates(connection)).refresh_tokens == (
+        "second",
+        "late-and-secret",
+    )
 
 
 async def test_a_credential_that_works_clears_what_was_parked(
@@ -111,8 +120,8 @@ async def test_a_credential_that_works_clears_what_was_parked(
     """The commit of a later refresh proves that the connection needs no candidate; a note doesn't."""
     await park(parked, connection, "late")
     assert await records.annotate(connection, updated_at=NOW)
-    assert await parked.candidates(connection) == ["late"]
+    assert (await parked.candidates(connection)).refresh_tokens == ("late",)
     after = replace(connection, generation=2)
     written = await records.replace(connection, after, Credential("a", "r"), an_event(connection))
     assert written.stored
-    assert await parked.candidates(after) == []
+    assert (await parked.candidates(after)).refresh_tokens == ()

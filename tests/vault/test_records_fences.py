@@ -237,14 +237,22 @@ async def test_a_repeated_commit_is_a_write(
 
 @pytest.mark.parametrize(("due", "stands"), [(NOW + 5, NOW + 5), (None, None)])
 async def test_what_is_due_follows_the_health(
-    records: Records, connection: Connection, raw_store: redis.Redis, due: int | None, stands: int | None
+    records: Records, raw_store: redis.Redis, due: int | None, stands: int | None
 ) -> None:
-    """Whoever writes when a connection is refreshed next, puts it among the due work in the same step."""  # F7
+    """Whoever writes when a connection is refreshed next, puts it among the due work in the same step.
+
+    A note that leaves that as it is leaves alone what somebody is working on.
+    """  # F7
+    connection = a_connection(health=Health(next_refresh_at=NOW))
+    await records.create(connection, CREDENTIAL, an_event(connection))
     member = f"refresh:{connection.id}"
-    raw_store.zadd(names.due(connection.id), {member: NOW})
+    assert raw_store.zscore(names.due(connection.id), member) == NOW
+    raw_store.zadd(names.due(connection.id), {member: NOW + 77})  # claimed
     health = Health(next_refresh_at=due)
     assert await records.annotate(connection, updated_at=NOW)
-    assert raw_store.zscore(names.due(connection.id), member) == NOW
+    checked = replace(connection.health, last_checked_at=NOW)
+    assert await records.annotate(connection, health=checked, updated_at=NOW)
+    assert raw_store.zscore(names.due(connection.id), member) == NOW + 77
     assert await records.annotate(connection, health=health, updated_at=NOW)
     assert raw_store.zscore(names.due(connection.id), member) == stands
     raw_store.zadd(names.due(connection.id), {member: NOW})

@@ -45,10 +45,12 @@ def stored_job(raw_store: redis.Redis, connection: Connection) -> bytes:
     return stored
 
 
-async def end(revocations: Revocations, connection: Connection, job: Job | None, *, at: int = NOW) -> bool:
+async def end(
+    revocations: Revocations, connection: Connection, job: Job | None, *, at: int = NOW, parked: int = 0
+) -> bool:
     """Disconnect."""
     event = an_event(connection, "connection.revoked", at=at)
-    return await revocations.disconnect(connection, job, event, stays=STAYS)
+    return await revocations.disconnect(connection, job, event, stays=STAYS, parked=parked)
 
 
 async def test_a_disconnected_connection_has_no_credential_left(
@@ -57,7 +59,9 @@ async def test_a_disconnected_connection_has_no_credential_left(
     """Tokens and intent leave the record, the generation moves on so that no writer in flight fits any more."""
     raw_store.hset(names.record(connection.id), "i", "{}")
     raw_store.lpush(names.parked(connection.id), "sealed")
-    assert await end(revocations, connection, job_of(connection))
+    # Parked after the job was made: nobody would revoke it.
+    assert not await end(revocations, connection, job_of(connection))
+    assert await end(revocations, connection, job_of(connection), parked=1)
     stored = raw_store.hgetall(names.record(connection.id))
     assert not {b"a", b"s", b"i"} & set(stored)
     assert not raw_store.exists(names.parked(connection.id))

@@ -76,7 +76,7 @@ async def test_a_connections_whole_life_fits_one_slot(cluster: Store, keyring: K
     await leases.drop(lease)
     parked = Parked(cluster, keyring)
     assert await parked.park(connection, parked.sealed(connection, "late")) is Status.ACTIVE
-    assert await parked.candidates(connection) == ["late"]
+    assert (await parked.candidates(connection)).refresh_tokens == ("late",)
     assert await records.annotate(connection, updated_at=NOW, event=an_event(connection, "x.noted"))
     after = replace(connection, generation=2)
     event = an_event(connection, "credential.refreshed")

@@ -3,9 +3,10 @@
 -- is the end of the record.
 -- KEYS: record, outbox, due, revocation, parked
 -- ARGV: expected generation, now (ms), how long the ended record stays (ms), event, connection id,
---       revocation job ("" = nothing to revoke), how long the job is kept (ms), how long the record outlives its end (ms)
--- Answers 1, or 0 if the record is gone or at another generation (nothing changed).
-if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] then
+--       revocation job ("" = nothing to revoke), how long the job is kept (ms), how long the record outlives its end (ms),
+--       how many parked credentials are in the job
+-- Answers 1, or 0 if the record is gone or at another generation, or something was parked since (nothing changed).
+if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] or redis.call('LLEN', KEYS[5]) ~= tonumber(ARGV[9]) then
     return 0
 end
 redis.call('HDEL', KEYS[1], 'a', 's', 'i')

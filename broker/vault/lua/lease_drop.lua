@@ -1,6 +1,13 @@
 #!lua flags=allow-oom
 -- Drop a lease, only by who holds it.
--- KEYS: lease   ARGV: owner   Answers 1, or 0 if it is somebody else's or nobody's.
+-- KEYS: lease[, record]   ARGV: owner[, whether the intent that it noted is settled ("1" or "")]
+-- Answers 1, or 0 if the lease is somebody else's or nobody's. An intent goes only if it is this owner's.
+if ARGV[2] == '1' then
+    local intent = redis.call('HGET', KEYS[2], 'i')
+    if intent and cjson.decode(intent)['owner'] == ARGV[1] then
+        redis.call('HDEL', KEYS[2], 'i')
+    end
+end
 if redis.call('GET', KEYS[1]) == ARGV[1] then
     return redis.call('DEL', KEYS[1])
 end

@@ -1,32 +1,34 @@
 #!lua flags=allow-oom
 -- Change a connection's record if it still is at the generation the writer read: the fence of every writer.
 -- KEYS: record, outbox, lease, due, parked
--- ARGV: connection id, expected generation, expected health ("" = any), who writes ("" = nobody in particular), what kind
---       of new credential this puts in ("refreshed", "authorized", "" = none), when it is refreshed next (ms, "-" = never
---       by itself, "" = as it is), event ("" = none), number of fields to drop, those fields, then field, value, …
--- Answers 1, or 2 if the connection was given up meanwhile, or 0 if the record is gone, at another generation, or its
--- health is not the expected one (nothing changed). A repeat of a write that has moved the generation under this lease
--- owner answers 1 again: its first answer was lost, or its copies on replicas. The lease is dropped if it is the writer's,
--- in any case.
+-- ARGV: connection id, expected generation, expected health ("" = any), expected number of parked ("" = any),
+--       who writes ("" = nobody in particular), what kind of new credential this puts in ("refreshed", "authorized", "" =
+--       none), when it is refreshed next (ms, "-" = never by itself, "" = as it is), event ("" = none), number of fields
+--       to drop, those fields, then field, value, …
+-- Answers 1, or 2 if the connection was given up meanwhile, or 0 if the record is gone, at another generation, or health
+-- or number of parked are not the expected ones (nothing changed). A repeat by who wrote last, and has let go of the lease
+-- with it, answers 1 again: its first answer was lost, or its copies on replicas. The lease is dropped if it is the
+-- writer's, in any case.
 -- A note under a lease that the writer has lost answers 0: how the connection fares is for who has the lease to say.
 -- A new credential comes in whoever holds the lease: it is what the provider issued last. Where the connection was given
 -- up meanwhile, status and health stay as they are until the writer has asked whether the grant lives. What was parked
 -- beside the old credential has served its time, for the one that replaced it worked.
 -- allow-oom: a rotated refresh token must reach the store even when its memory is full.
-local id, generation, health, owner, renewed, due, event = unpack(ARGV, 1, 7)
+local id, generation, health, parked, owner, renewed, due, event = unpack(ARGV, 1, 8)
 local current, noted, status, committer = unpack(redis.call('HMGET', KEYS[1], 'g', 'h', 'st', 'o'))
 local holds = owner ~= '' and redis.call('GET', KEYS[3]) == owner
 local fits = current == generation and (health == '' or noted == health) and (renewed ~= '' or owner == '' or holds)
-local repeated = current and current ~= generation and owner ~= '' and committer == owner
+    and (parked == '' or tonumber(parked) == redis.call('LLEN', KEYS[5]))
+local repeated = owner ~= '' and committer == owner and not holds
 local answer = 0
 if fits then
     answer = 1
-    local drops = tonumber(ARGV[8])
-    for i = 9, 8 + drops do
+    local drops = tonumber(ARGV[9])
+    for i = 10, 9 + drops do
         redis.call('HDEL', KEYS[1], ARGV[i])
     end
-    if #ARGV > 8 + drops then
-        redis.call('HSET', KEYS[1], unpack(ARGV, 9 + drops))
+    if #ARGV > 9 + drops then
+        redis.call('HSET', KEYS[1], unpack(ARGV, 10 + drops))
     end
     if renewed ~= '' then
         redis.call('DEL', KEYS[5])
