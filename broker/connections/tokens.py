@@ -61,14 +61,14 @@ class Tokens:
         :raises StoreUnavailable: the store can't be asked.
         """
 
-        async def release(event: Event, outlive: int) -> Release | Kept:
+        async def release(event: Event, outlive: int, *, refused: int | None = refused_generation) -> Release | Kept:
             return await self._releases.release(
                 connection_id,
                 reach=reach,
                 withheld=self._withheld,
                 event=event,
                 outlive=outlive,
-                refused_generation=refused_generation,
+                refused_generation=refused,
                 reference_digest=reference_digest,
             )
 
@@ -92,14 +92,15 @@ class Tokens:
             if isinstance(outcome, Release):
                 return outcome
             raise
-        stale, now = outcome.generation, self._clock()
-        outcome = await release(replace(event, at=now), now)
-        if isinstance(outcome, Kept) and outcome.generation not in {None, stale}:
-            # Just refreshed, and over already: the provider grants no more life than that.
-            outcome = await release(replace(event, at=now), _WHATEVER_ITS_AGE)
-        if isinstance(outcome, Release):
-            return outcome
-        raise _refusal(outcome)
+        # The new one, whatever its age; the old one only while it lives. That it is still there happens where more life
+        # was asked for than there is, or where a failover has lost the new one for a moment.
+        now = self._clock()
+        renewed = await release(replace(event, at=now), _WHATEVER_ITS_AGE, refused=outcome.generation)
+        if isinstance(renewed, Kept) and renewed.reason == "stale":
+            renewed = await release(replace(event, at=now), now)
+        if isinstance(renewed, Release):
+            return renewed
+        raise _refusal(renewed)
 
 
 def _refusal(kept: Kept) -> BrokerError:

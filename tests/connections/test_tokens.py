@@ -9,7 +9,7 @@ import pytest
 
 from broker.app.heart import Heart
 from broker.connections.tokens import ReferenceUnknown
-from broker.errors import BrokerError, Conflict, Forbidden, NotFound, ReauthRequired
+from broker.errors import BrokerError, Conflict, Forbidden, NotFound, ProviderUnavailable, ReauthRequired
 from broker.models.access import Reach
 from broker.models.connection import Connection, Status
 from broker.models.event import Event
@@ -136,3 +136,18 @@ class TestReferences:
         spent = await app.redeem(reference)
         assert (spent.status_code, spent.json()["error"]) == (400, "invalid_request")
         assert refreshes(sandbox) == (2, 0)
+
+
+async def test_a_dead_token_is_not_served_although_a_refresh_came_back(
+    heart: Heart, stored: Connection, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failover can take back what was just stored: whoever asks is to come again, and gets no expired token."""  # F1
+
+    async def forgotten(*_: object, **__: object) -> None:
+        """As if the new credential had been stored in the primary that is gone."""
+
+    monkeypatch.setattr(heart.refresher, "refresh", forgotten)
+    clock.advance(seconds=61)
+    with pytest.raises(ProviderUnavailable, match="being replaced") as refused:
+        await heart.tokens.fetch(stored.id, reach=REACH, event=event_of(stored, clock))
+    assert refused.value.retry_after
