@@ -83,6 +83,7 @@ class Heart:
     arrivals: Arrivals
     completions: Completions
     tokens: Tokens
+    turns: Turns
     refresher: Refresher
     durability: Durability
     giving_back: GivingBack
@@ -163,6 +164,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
             sessions, records, siblings, journey, authorizations, upstream, providers, clock, settings.public_url
         ),
         tokens=Tokens(Releases(store, keyring), refresher, withheld, clock),
+        turns=turns,
         refresher=refresher,
         durability=durability,
         giving_back=giving_back,

@@ -75,7 +75,10 @@ class Attempts:
                 # To return would mean that there is a new credential, and the old one would be served, dead or not.
                 if isinstance(error, GrantOver):
                     await self._commits.doubt(connection, provider, request_id)
-                raise Overtaken(began if isinstance(error, SPENT_PERHAPS) else attempt.sent_at) from None
+                if isinstance(error, SPENT_PERHAPS):
+                    raise Overtaken(began) from None
+                attempt.tenure.nothing_open = True
+                raise Overtaken(attempt.sent_at) from None
             if isinstance(error, GrantOver):
                 raise ReauthRequired("the connection has to be authorized again") from None
             raise error from None

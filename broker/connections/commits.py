@@ -143,8 +143,9 @@ class Commits:
             current = await until_stored(lambda: self._records.read(before.id), what=f"record of {before.id}")
             status = current.status if current is not None and current.grant_id == before.grant_id else None
         else:
-            sealed = self._parked.sealed(before, refresh_token)
-            status = await until_stored(lambda: self._parked.park(before, sealed), what=f"parked for {before.id}")
+            status = await until_stored(
+                lambda: self._parked.park(before, refresh_token), what=f"parked for {before.id}"
+            )
             await steps.reached("refresh.parked")
         if status is None or status is Status.REVOKED:
             await self._give_back(before, credential, provider)

@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from broker.clock import Clock
+from broker.clock import Clock, steady
 from broker.connections.attempt import Attempts
 from broker.connections.authorization import minted_by
 from broker.connections.detached import Detached
@@ -195,9 +195,8 @@ class Refresher:
     async def _acquire(self, connection: Connection, *, patience: float) -> Tenure | None:
         """The lease, or ``None`` if the connection has left its generation meanwhile."""
         owner = new_id("lease")
-        loop = asyncio.get_running_loop()
-        until, looks = loop.time() + patience, 0
-        while (asked_at := loop.time()) < until:
+        until, looks = steady() + patience, 0
+        while (asked_at := steady()) < until:
             lease = await until_stored(
                 lambda: self._leases.take(connection, owner),
                 what=f"lease on {connection.id}",

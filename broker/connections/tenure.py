@@ -5,6 +5,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
+from broker.clock import steady
 from broker.connections.persistence import until_stored
 from broker.errors import StoreUnavailable
 from broker.models.connection import Connection
@@ -22,7 +23,7 @@ class Tenure:
     """Holds a lease. Used as a context: what ends in an error gives the lease back."""
 
     def __init__(self, leases: Leases, lease: Lease, connection: Connection, *, asked_at: float) -> None:
-        """:param asked_at: the event loop's time before the lease was asked for; it has begun no earlier."""
+        """:param asked_at: the steady time before the lease was asked for; it has begun no earlier."""
         self.lease = lease
         self.nothing_open = False
         """Whatever was sent under it was answered."""
@@ -53,14 +54,14 @@ class Tenure:
         Asked at the last moment before a request leaves: somebody else may have sent the same refresh token since, and
         a provider may end the grant when it sees it twice.
         """
-        return _now() < self._ends - self._seconds * _MARGIN
+        return steady() < self._ends - self._seconds * _MARGIN
 
     async def intend(self, *, started: int) -> bool:
         """Note, durably, that the refresh token is sent now (``started``, ms); ``False``: it may not be.
 
         :raises StoreUnavailable: it can't be noted, so nothing may be sent.
         """
-        asked_at = _now()
+        asked_at = steady()
         noted = await until_stored(
             lambda: self._leases.intend(self.lease, self._connection, started=started),
             what=f"intent on {self._connection.id}",
@@ -73,13 +74,8 @@ class Tenure:
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(self._seconds / _RENEWALS)
-            asked_at = _now()
+            asked_at = steady()
             # A lease that can't be renewed only costs exclusiveness; the generation still fences the write. One that
             # the store no longer knows, as after a failover, permits nothing any more.
             with suppress(StoreUnavailable):
                 self._ends = asked_at + self._seconds if await self._leases.renew(self.lease) else asked_at
-
-
-def _now() -> float:
-    # The loop's clock is monotonic, and runs on while the process is stopped.
-    return asyncio.get_running_loop().time()

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from itsdangerous import URLSafeTimedSerializer
 
-from broker.errors import ConfigurationError, SealBroken
+from broker.clock import steady
+from broker.errors import ConfigurationError, SealBroken, StoreUnavailable
 
 _VERSION = 1
 _NONCE_BYTES = 12
@@ -63,6 +64,7 @@ class Keyring:
             raise ConfigurationError(faults)
         self._keys = dict(keys)
         self._writer = keys[0][0]
+        self._believed_until: float | None = None
         # One cipher per (key, owner): deriving costs several times what sealing costs.
         self._cipher = lru_cache(_DERIVED_KEYS_CACHED)(self._make_cipher)
         self._serializers: dict[str, URLSafeTimedSerializer] = {}
@@ -79,6 +81,14 @@ class Keyring:
     def first(self) -> str:
         """The key id that stands first: the one that whoever wrote the ring wants to write."""
         return next(iter(self._keys))
+
+    def believe_until(self, moment: float) -> None:
+        """Seal only until ``moment`` (steady seconds), unless it is put off again.
+
+        A process that hears nothing of the store for too long may have missed that another key writes, and that its own
+        is needed by nobody any more.
+        """
+        self._believed_until = moment
 
     def write_with(self, kid: str) -> None:
         """Seal with ``kid`` from now on.
@@ -99,7 +109,12 @@ class Keyring:
         return {kid: _derive(key, "fingerprint").hex()[:32] for kid, key in self._keys.items()}
 
     def seal(self, place: Place, plaintext: bytes) -> bytes:
-        """``plaintext`` sealed for exactly this place."""
+        """``plaintext`` sealed for exactly this place.
+
+        :raises StoreUnavailable: see :meth:`believe_until`.
+        """
+        if self._believed_until is not None and steady() > self._believed_until:
+            raise StoreUnavailable("for too long nothing was heard of which key writes")
         return self._seal(self._writer, place, plaintext)
 
     def _seal(self, kid: str, place: Place, plaintext: bytes) -> bytes:

@@ -51,8 +51,7 @@ class Parked:
         self._store = store
         self._keyring = keyring
 
-    def sealed(self, connection: Connection, refresh_token: str) -> bytes:
-        """What :meth:`park` stores: made once, so that parking can be repeated."""
+    def _sealed(self, connection: Connection, refresh_token: str) -> bytes:
         header: dict[str, str | int] = {
             "tenant": connection.tenant,
             "grant": connection.grant_id,
@@ -65,15 +64,17 @@ class Parked:
             + self._keyring.seal(_place(connection.id, header), json.dumps(asdict(candidate)).encode())
         )
 
-    async def park(self, connection: Connection, sealed: bytes) -> Status | None:
-        """Keep a candidate beside the connection's credential; repeating it changes nothing.
+    async def park(self, connection: Connection, refresh_token: str) -> Status | None:
+        """Keep a candidate beside the connection's credential. Repeated, it may stand there twice, which does no harm.
 
         Answers the connection's status, or ``None`` if it is gone, ended, or lives from another grant.
+
+        :raises StoreUnavailable: it can't be stored, or not be sealed now.
         """
         reply = await self._store.run(
             scripts.PARK,
             [names.record(connection.id), names.parked(connection.id)],
-            [connection.grant_id, sealed, _KEPT, _AT_MOST],
+            [connection.grant_id, self._sealed(connection, refresh_token), _KEPT, _AT_MOST],
         )
         return Status(reply.decode()) if reply else None
 
@@ -81,7 +82,7 @@ class Parked:
         """What is parked within the connection's grant."""
         stored = await self._store.execute("LRANGE", names.parked(connection.id), 0, -1)
         opened = [self._opened(connection, entry) for entry in stored]
-        return Candidates(tuple(token for token in opened if token), len(stored))
+        return Candidates(tuple(dict.fromkeys(token for token in opened if token)), len(stored))
 
     def _opened(self, connection: Connection, entry: bytes) -> str | None:
         head, _, envelope = entry.partition(b"\n")

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import structlog
 
+from broker.clock import steady
 from broker.errors import ConfigurationError, StoreUnavailable
 from broker.models.ids import new_id
 from broker.vault import names, scripts
@@ -22,10 +23,12 @@ from broker.vault.redis.store import Store
 
 BEAT_EVERY: Final = 3.0
 """Seconds."""
-LIVES: Final = 30_000
+LIVES: Final = 40_000
 """Milliseconds from its last beat for which a process counts as living. Longer than one that ends may go on working
 after its last beat."""
 _AFTER_FAILURE: Final = 0.5
+_MARGIN: Final = 5.0
+"""Seconds that what was sealed may take to the store: after that, its process may count as dead and be left behind."""
 
 Role = Literal["worker", "command"]
 
@@ -117,11 +120,12 @@ class Replicas:
 
     async def _say(self, role: Role) -> bool:
         """Beat once; whether another key writes from now on."""
-        before, self._may_be_listed = self._keyring.writer, True
+        before, self._may_be_listed, asked_at = self._keyring.writer, True, steady()
         said = {"role": role, "writes": before, "keys": dict(self._keyring.fingerprints())}
         kid = await self._store.run(
             scripts.KEYRING_BEAT, [names.KEYRING, names.REPLICAS], [self.id, LIVES, json.dumps(said)]
         )
+        self._keyring.believe_until(asked_at + LIVES / 1000 - _MARGIN)
         if kid is None or kid.decode() == self._keyring.writer:
             return self._keyring.writer != before
         self._keyring.write_with(kid.decode())

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import httpx2
@@ -9,6 +10,8 @@ import pytest
 import redis
 
 from broker.app.heart import Heart
+from broker.models.connection import Credential
+from broker.models.event import Event
 from broker.vault import names, scripts
 from broker.vault.redis.store import Argument, Commit, Confirmation
 from broker.vault.scripts import Script
@@ -153,3 +156,49 @@ async def test_a_repeat_is_a_write(heart: Heart, connection_id: str, raw_store: 
     assert await heart.store.run(scripts.CREATE, keys, [connection_id, "", "{}", "t", "default"]) == 0
     assert raw_store.info("persistence")["rdb_changes_since_last_save"] == written + 1
     assert raw_store.hgetall(names.record(connection_id)) == record
+
+
+async def test_what_another_one_committed_after_a_failover_parks_ours(
+    app: ServiceClient,
+    connection_id: str,
+    heart: Heart,
+    replicas: Replicas,
+    sandbox: httpx2.Client,
+    raw_store: redis.Redis,
+) -> None:
+    """The new primary lost our commit, and somebody else's stands there: ours is of the same grant, and may be needed."""
+    # F6, R5
+    record = names.record(connection_id)
+    before = await heart.records.read(connection_id)
+    dumped = raw_store.dump(record)
+    assert before is not None
+    assert dumped is not None
+    assert (await app.fetch(connection_id, stale_generation=1)).json()["generation"] == 2
+    raw_store.restore(record, 0, dumped, replace=True)
+    after = replace(before, generation=2)
+    event = Event("credential.refreshed", before.tenant, heart.clock(), before.id)
+    assert (await heart.records.replace(before, after, Credential("theirs", "of theirs"), event)).stored
+    await eventually(lambda: raw_store.llen(names.parked(connection_id)) == 1)
+    replicas.confirm = True
+    assert await heart.durability.drain(5) == 0
+    # And it works, where theirs does not.
+    await heart.refresher.refresh(connection_id, 2)
+    found = await heart.records.read(connection_id)
+    assert found is not None
+    assert (found.status.value, found.generation) == ("active", 3)
+
+
+async def test_what_is_committed_at_the_very_end_is_waited_for(
+    connection_id: str, heart: Heart, replicas: Replicas, sandbox: httpx2.Client
+) -> None:
+    """A refresh that ends while the process does is followed, too: it is confirmed before the store is let go."""  # F3
+    behave(sandbox, token_delay_ms=300)
+    replicas.confirm = False
+    refresh = asyncio.create_task(heart.refresher.refresh(connection_id, 1))
+    await eventually(lambda: refreshes(sandbox) == (1, 0))
+    ending = asyncio.create_task(heart.aclose(work_ends_within=10))
+    await refresh
+    await eventually(lambda: replicas.commits >= 3)
+    assert not ending.done()
+    replicas.confirm = True
+    await ending

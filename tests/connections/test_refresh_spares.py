@@ -85,10 +85,10 @@ async def test_a_parked_token_is_promoted_before_the_connection_is_given_up(
     behave(sandbox, rotation="strict")
     connection = await connected(app, http, heart)
     _, credential = await held(heart, connection.id)
-    await heart.parked.park(connection, heart.parked.sealed(connection, credential.refresh_token or ""))
+    await heart.parked.park(connection, credential.refresh_token or "")
     later = await commit(heart, connection, Credential("access", "refused", "refused-too"))
     # The commit cleared it, as one that worked does; this one did not.
-    await heart.parked.park(later, heart.parked.sealed(later, credential.refresh_token or ""))
+    await heart.parked.park(later, credential.refresh_token or "")
     await heart.refresher.refresh(connection.id, 2)
     current, _ = await held(heart, connection.id)
     assert (current.status, current.generation) == (Status.ACTIVE, 3)
@@ -208,7 +208,7 @@ async def test_what_is_parked_goes_with_the_connection(
 ) -> None:
     """Disconnecting gives back the parked tokens, too, and leaves none behind."""
     connection = await connected(app, http, heart)
-    await heart.parked.park(connection, heart.parked.sealed(connection, "late"))
+    await heart.parked.park(connection, "late")
     ended = await app.call("DELETE", f"/v1/connections/{connection.id}")
     assert ended.json()["upstream"]["outcome"] == "revoked"
     assert revocations(sandbox) == 2

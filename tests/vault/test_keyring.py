@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.errors import ConfigurationError, SealBroken
+from broker.errors import ConfigurationError, SealBroken, StoreUnavailable
 from broker.vault.keyring import Keyring, Place, key_of
 
 KEY_1, KEY_2 = bytes(range(32)), bytes(range(32, 64))
@@ -184,3 +184,19 @@ def test_neither_repr_nor_fingerprints_nor_errors_show_a_key() -> None:
     assert "top secret" not in shown
     assert ring.fingerprints() != Keyring([("k1", KEY_2), ("k2", KEY_2)]).fingerprints()
     assert len(set(Keyring([("k1", KEY_1), ("k2", KEY_1)]).fingerprints().values())) == 1
+
+
+def test_who_hears_nothing_for_too_long_seals_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that was stopped may have been left behind by a rotation: it asks first. It opens as before."""  # K5
+    now = 1_000.0
+    monkeypatch.setattr("broker.vault.keyring.steady", lambda: now)
+    keyring = Keyring([("k1", bytes(range(32)))])
+    place = Place("acme", "con_1", "grant_1", "secrets", 1)
+    keyring.believe_until(now + 30)
+    envelope = keyring.seal(place, b"secret")
+    now += 31
+    with pytest.raises(StoreUnavailable):
+        keyring.seal(place, b"secret")
+    assert keyring.open(place, envelope) == b"secret"
+    keyring.believe_until(now + 30)
+    assert keyring.open(place, keyring.seal(place, b"again")) == b"again"

@@ -75,7 +75,7 @@ async def test_a_connections_whole_life_fits_one_slot(cluster: Store, keyring: K
     assert await leases.renew(lease)
     await leases.drop(lease)
     parked = Parked(cluster, keyring)
-    assert await parked.park(connection, parked.sealed(connection, "late")) is Status.ACTIVE
+    assert await parked.park(connection, "late") is Status.ACTIVE
     assert (await parked.candidates(connection)).refresh_tokens == ("late",)
     assert await records.annotate(connection, updated_at=NOW, event=an_event(connection, "x.noted"))
     after = replace(connection, generation=2)

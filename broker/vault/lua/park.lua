@@ -7,8 +7,6 @@ local grant, status = unpack(redis.call('HMGET', KEYS[1], 'gr', 'st'))
 if grant ~= ARGV[1] or status == 'revoked' then
     return false
 end
--- A repeat, because the first answer was lost, keeps it once.
-redis.call('LREM', KEYS[2], 0, ARGV[2])
 redis.call('LPUSH', KEYS[2], ARGV[2])
 redis.call('LTRIM', KEYS[2], 0, ARGV[4] - 1)
 redis.call('PEXPIRE', KEYS[2], ARGV[3])
