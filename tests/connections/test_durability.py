@@ -166,7 +166,7 @@ async def test_what_another_one_committed_after_a_failover_parks_ours(
     sandbox: httpx2.Client,
     raw_store: redis.Redis,
 ) -> None:
-    """The new primary lost our commit, and somebody else's stands there: ours is of the same grant, and may be needed."""
+    """The new primary lost our commit, and somebody else's stands there: ours is of the same grant, and is kept."""
     # F6, R5
     record = names.record(connection_id)
     before = await heart.records.read(connection_id)

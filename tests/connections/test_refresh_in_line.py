@@ -1,6 +1,7 @@
 """What happens to those who wait: for a lease, for a turn, for a connection that always fails."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,7 +13,7 @@ import redis
 
 from broker.app.heart import Heart, build_heart
 from broker.errors import BrokerError, OutcomeUnknown, ProviderPaused, ProviderUnavailable, StoreUnavailable
-from broker.models.connection import Connection, Credential, Fault
+from broker.models.connection import Connection, Credential, Fault, Status
 from broker.models.event import Event
 from broker.providers import Registry
 from broker.settings import Settings
@@ -48,6 +49,11 @@ async def replica(heart: Heart, settings: Settings, providers: Registry, clock: 
     await replica.aclose(work_ends_within=5)
 
 
+def begun(at: int) -> str:
+    """The intent of a replica that was killed after it had sent the refresh token."""
+    return json.dumps({"owner": "lease_dead", "started": at})
+
+
 def slow_line(heart: Heart, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None]) -> None:
     """Have every turn come only after ``meanwhile``."""
     turns = heart.turns
@@ -74,7 +80,7 @@ async def test_who_waited_for_another_ones_failure_does_not_repeat_it(
     fault: dict[str, object],
     declared: int,
 ) -> None:
-    """Eight callers who differ in what they ask for, in two processes: one request, one verdict, one event."""  # P7, F5
+    """Eight callers who ask for different things, in two processes: one request, one verdict, one event."""  # P7, F5
     behave(sandbox, token_delay_ms=300, **fault)
     outcomes = await asyncio.gather(
         *(each.refresher.refresh(stored.id, 1, min_ttl=7200 + n) for each in (heart, replica) for n in range(4)),
@@ -126,7 +132,7 @@ async def test_a_grace_that_ends_in_line_is_not_gambled_with(
     raw_store.hset(
         names.record(made["id"]),
         "i",
-        '{"owner": "lease_dead", "started": %d}' % (clock() - 59_000),  # grace: 60 s
+        begun(clock() - 59_000),  # grace: 60 s
     )
     slow_line(heart, monkeypatch, lambda: clock.advance(seconds=2))
     with pytest.raises(OutcomeUnknown):
@@ -146,7 +152,8 @@ async def test_a_lost_answer_to_a_failures_note_is_no_new_beginning(
     """Noted, and the answer to that lost: the note is repeated, the request isn't."""  # R3
     clock.advance(seconds=3601)
     behave(sandbox, token_fault="status_500")
-    annotate, answers = heart.records.annotate, []
+    annotate = heart.records.annotate
+    answers: list[bool] = []
 
     async def losing(*arguments: Any, **options: Any) -> bool:
         answers.append(await annotate(*arguments, **options))
@@ -168,7 +175,7 @@ async def test_an_unknown_outcome_is_said_whatever_was_said_before(
     # F1
     health = replace(stored.health, last_error=Fault("scope_lost", "x", clock()), next_refresh_at=clock() - 1)
     assert await heart.records.annotate(stored, health=health, updated_at=clock())
-    raw_store.hset(names.record(stored.id), "i", '{"owner": "lease_dead", "started": %d}' % clock())
+    raw_store.hset(names.record(stored.id), "i", begun(clock()))
     for _ in range(2):
         with pytest.raises(OutcomeUnknown):
             await heart.refresher.refresh(stored.id, 1)
@@ -215,7 +222,8 @@ async def test_what_is_parked_before_the_end_is_noted_is_tried(
     later = replace(stored, generation=2)
     event = Event("credential.refreshed", stored.tenant, heart.clock(), stored.id)
     assert (await heart.records.replace(stored, later, Credential("access", "refused"), event)).stored
-    candidates, parked = heart.parked.candidates, []
+    candidates = heart.parked.candidates
+    parked: list[Status | None] = []
 
     async def then_park(connection: Connection) -> Any:
         read = await candidates(connection)
@@ -234,7 +242,8 @@ async def test_what_is_parked_while_somebody_disconnects_is_revoked_too(
     stored: Connection, heart: Heart, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It came after the job was made: the job is made again, with it."""
-    disconnect, jobs = heart.revocations.disconnect, []
+    disconnect = heart.revocations.disconnect
+    jobs: list[Any] = []
 
     async def later(connection: Connection, job: Any, event: Event, **options: Any) -> bool:
         if not jobs:
