@@ -1,6 +1,5 @@
 """What happens under the lease: new tokens are obtained and committed, or what went wrong is noted."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from broker.clock import Clock
@@ -53,7 +52,7 @@ class Attempts:
         connection, provider, began = attempt.connection, attempt.provider, self._clock()
         if attempt.unknown_since != attempt.tenure.lease.unknown_since:
             # A failover has lost the intent under which it was sent. Others must know, too.
-            await attempt.tenure.intend(started=began)
+            await attempt.tenure.intend(started=attempt.sent_at or began)
         if not attempt.may_send(began):
             # Whether the provider took the earlier request is unknown, and asking again could end the grant.
             if await self._something_to_lose(attempt):
@@ -120,7 +119,7 @@ class Attempts:
             ),
         )
         event_type = "connection.reauth_required" if dead else "credential.refresh_failed"
-        event = self._event(event_type, before, request_id, {"reason": fault.code})
+        event = Event.about(event_type, before, at=now, request_id=request_id, reason=fault.code)
         return await until_stored(
             lambda: self._records.annotate(
                 before,
@@ -136,18 +135,6 @@ class Attempts:
             ),
             what=f"failed refresh of {before.id}",
             attempts=WITHIN_A_SECOND,
-        )
-
-    def _event(
-        self, event_type: str, connection: Connection, request_id: str | None, data: Mapping[str, object]
-    ) -> Event:
-        return Event(
-            type=event_type,
-            tenant=connection.tenant,
-            at=self._clock(),
-            connection_id=connection.id,
-            request_id=request_id,
-            data={"provider": connection.provider, **data},
         )
 
 

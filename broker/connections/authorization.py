@@ -198,18 +198,14 @@ class Authorizations:
         return replace(connection, health=replace(connection.health, next_refresh_at=due))
 
     def _event(self, event_type: str, connection: Connection, wanted: Wanted) -> Event:
-        return Event(
-            type=event_type,
-            tenant=connection.tenant,
+        return Event.about(
+            event_type,
+            connection,
             at=self._clock(),
-            connection_id=connection.id,
             client_id=wanted.client_id,
             request_id=wanted.request_id,
-            data={
-                "provider": connection.provider,
-                "subject": connection.subject,
-                "scopes": list(connection.scopes),
-            },
+            subject=connection.subject,
+            scopes=list(connection.scopes),
         )
 
 

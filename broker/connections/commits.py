@@ -87,7 +87,9 @@ class Commits:
         lease: Lease,
         request_id: str | None,
     ) -> bool:
-        event = self._event("credential.refreshed", before, request_id, generation=after.generation)
+        event = Event.about(
+            "credential.refreshed", before, at=self._clock(), request_id=request_id, generation=after.generation
+        )
 
         async def write() -> Written:
             # Fenced and marked as this attempt's, so repeating one whose answer was lost changes nothing.
@@ -199,7 +201,7 @@ class Commits:
         now = self._clock()
         fault = fault_of(verdict, at=now)
         health = replace(connection.health, last_error=fault, consecutive_failures=1, next_refresh_at=None)
-        event = self._event("connection.reauth_required", connection, request_id, reason=fault.code)
+        event = Event.about("connection.reauth_required", connection, at=now, request_id=request_id, reason=fault.code)
         noted = await until_stored(
             lambda: self._records.annotate(
                 connection, status=Status.REAUTH_REQUIRED, health=health, updated_at=now, event=event
@@ -234,16 +236,6 @@ class Commits:
         )
         due = schedule.after_success(after, provider, now=now, has_refresh_token=credential.refresh_token is not None)
         return replace(after, health=replace(after.health, next_refresh_at=due))
-
-    def _event(self, event_type: str, connection: Connection, request_id: str | None, **data: object) -> Event:
-        return Event(
-            type=event_type,
-            tenant=connection.tenant,
-            at=self._clock(),
-            connection_id=connection.id,
-            request_id=request_id,
-            data={"provider": connection.provider, **data},
-        )
 
 
 def rotated(before: Credential, tokens: TokenSet) -> Credential:

@@ -88,15 +88,15 @@ class GivingBack:
         connection, noted = await self._records.read(connection_id), await self._records.ending(connection_id)
         if connection is None or (noted is not None and noted.outcome != "pending"):
             return
-        event = Event(
-            type="revocation.settled",
-            tenant=connection.tenant,
+        event = Event.about(
+            "revocation.settled",
+            connection,
             # After the event of the end itself: within one millisecond the record has no order.
             at=max(self._clock(), connection.updated_at + 1),
-            connection_id=connection.id,
             client_id=client_id,
             request_id=request_id,
-            data={"provider": connection.provider, "outcome": ending.outcome, "status": ending.status},
+            outcome=ending.outcome,
+            status=ending.status,
         )
         await self._records.note_ending(connection, ending, event if ending.outcome != "pending" else None)
 

@@ -176,7 +176,9 @@ class Lifecycle:
                 return unconfirmed
             parked = await self._parked.candidates(connection)
             job = _job(connection, credential, parked.refresh_tokens)
-            event = self._event(connection, client_id, request_id)
+            event = Event.about(
+                "connection.revoked", connection, at=self._clock(), client_id=client_id, request_id=request_id
+            )
             try:
                 if await self._revocations.disconnect(
                     connection,
@@ -207,17 +209,6 @@ class Lifecycle:
         if current is None:
             raise NotFound("no such connection")
         return current
-
-    def _event(self, connection: Connection, client_id: str | None, request_id: str | None) -> Event:
-        return Event(
-            type="connection.revoked",
-            tenant=connection.tenant,
-            at=self._clock(),
-            connection_id=connection.id,
-            client_id=client_id,
-            request_id=request_id,
-            data={"provider": connection.provider},
-        )
 
 
 def _job(connection: Connection, credential: Credential | None, parked: Sequence[str]) -> Job | Ending:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.clock import rfc3339
+from broker.models.connection import Connection
 from broker.models.ids import new_id
 
 
@@ -23,6 +24,28 @@ class Event:
     request_id: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)
     id: str = field(default_factory=lambda: new_id("evt"))
+
+    @classmethod
+    def about(
+        cls,
+        event_type: str,
+        connection: Connection,
+        *,
+        at: int,
+        client_id: str | None = None,
+        request_id: str | None = None,
+        **data: object,
+    ) -> "Event":
+        """An event of a connection; its provider is always in the data."""
+        return cls(
+            type=event_type,
+            tenant=connection.tenant,
+            at=at,
+            connection_id=connection.id,
+            client_id=client_id,
+            request_id=request_id,
+            data={"provider": connection.provider, **data},
+        )
 
     def shown(self) -> dict[str, Any]:
         """The event as the API and the sink say it: every field, and the time in RFC 3339."""
