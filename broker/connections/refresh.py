@@ -18,7 +18,7 @@ from broker.connections.detached import Detached
 from broker.connections.obtaining import PATIENCE, Attempt, Overtaken
 from broker.connections.persistence import until_stored
 from broker.connections.tenure import Tenure
-from broker.connections.verdict import blameless
+from broker.connections.verdict import TOLD_TO_WAIT, blameless
 from broker.errors import BrokerError, Conflict, NotFound, ProviderUnavailable, ReauthRequired
 from broker.models.connection import Connection, Credential, Health, Status, unusable
 from broker.models.ids import new_id
@@ -215,4 +215,5 @@ class Refresher:
 
 def _rests(health: Health, now: int) -> bool:
     """Whether a connection that failed is left alone, so that whoever polls it takes no turns from the others."""
-    return health.consecutive_failures >= _FAILURES and (health.next_refresh_at or 0) > now
+    told = health.last_error is not None and health.last_error.code == TOLD_TO_WAIT
+    return (told or health.consecutive_failures >= _FAILURES) and (health.next_refresh_at or 0) > now

@@ -20,6 +20,9 @@ from broker.models.connection import Fault
 SPENT_PERHAPS: Final = (OutcomeUnknown, UnusableToken)
 """After these the refresh token may be used up."""
 
+TOLD_TO_WAIT: Final = "provider_busy"
+"""What ``health.last_error`` says where the provider has named a time to wait."""
+
 _LONGEST_LIST: Final = 200
 
 
@@ -105,4 +108,11 @@ def fault_of(error: BrokerError, *, at: int) -> Fault:
 
     :param at: milliseconds since the epoch.
     """
-    return Fault(error.reason if isinstance(error, GrantOver) else error.code, error.detail, at)
+    match error:
+        case GrantOver():
+            code = error.reason
+        case ProviderBusy(retry_after=int()):
+            code = TOLD_TO_WAIT
+        case _:
+            code = error.code
+    return Fault(code, error.detail, at)

@@ -118,6 +118,30 @@ async def test_a_connection_that_always_fails_rests_whoever_polls_it(
     assert (await ServiceClient(app.http, app.client_id, app.secret).fetch(stored.id)).status_code == 200
 
 
+async def test_a_connection_that_was_told_to_wait_does_so_and_holds_up_no_other_one(
+    app: ServiceClient,
+    http: httpx2.AsyncClient,
+    stored: Connection,
+    sandbox: httpx2.Client,
+    clock: FakeClock,
+    raw_store: redis.Redis,
+) -> None:
+    """429 with an hour, perhaps for this account alone: others find out soon, it keeps to its hour."""  # P8
+    other = await app.connect(Person(http), subject="ben")
+    behave(sandbox, token_fault="busy", retry_after=3600, faults_left=1)
+    clock.advance(seconds=3601)
+    app = ServiceClient(app.http, app.client_id, app.secret)
+    assert (await app.fetch(stored.id)).status_code == 503
+    for key in raw_store.scan_iter("*gate*state"):
+        assert float(raw_store.hget(key, "ends") or 0) - float(raw_store.hget(key, "since") or 0) == 300_000
+        raw_store.hset(key, mapping={"since": 0, "ends": 0})  # as five minutes do
+    clock.advance(seconds=301)
+    waits = await app.fetch(stored.id)
+    assert (waits.status_code, int(waits.headers["Retry-After"])) == (503, 60)
+    assert (await app.fetch(other["id"])).status_code == 200
+    assert refreshes(sandbox) == (1, 1)
+
+
 async def test_a_grace_that_ends_in_line_is_not_gambled_with(
     app: ServiceClient,
     http: httpx2.AsyncClient,
