@@ -102,7 +102,7 @@ async def test_without_rotation_lost_work_is_done_again(
 async def test_a_busy_providers_own_time_to_wait_is_passed_on(
     connect: Connect, sandbox: httpx2.Client, clock: FakeClock
 ) -> None:
-    """429 with Retry-After: callers are told to wait that long, or a little more; the refresh token was not touched."""  # P8
+    """429 with Retry-After: callers wait that long, or a little more; the refresh token is untouched."""  # P8
     behave(sandbox, rotation="revoke_on_reuse")
     caller = await connect()
     behave(sandbox, token_fault="busy", retry_after=17)
