@@ -199,6 +199,9 @@ class ProviderRefused(ProviderError):
 class UnusableToken(ProviderError):
     """The provider issued a token that can't be served. What was sent for it is spent, as after any success."""
 
+    refresh_token: str | None = None
+    """What came beside it: perhaps the only one that works from now on."""
+
 
 class ProviderUnavailable(BrokerError):
     """The provider can't be reached or can't answer now."""
@@ -213,6 +216,9 @@ class NotSent(ProviderUnavailable):
 
 class OutcomeUnknown(ProviderUnavailable):
     """The request was sent, and no readable answer came back: it may or may not have had its effect."""
+
+    refresh_token: str | None = None
+    """What stood in the answer all the same: perhaps the only one that works from now on."""
 
 
 class ProviderBusy(ProviderUnavailable):

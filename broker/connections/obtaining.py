@@ -4,6 +4,7 @@ A refresh token that is refused is not the end: the record is read again, then e
 tried. Only when none works is the grant over.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -19,7 +20,15 @@ from broker.connections.verdict import (
     scopes_lost,
 )
 from broker.connections.whoami import refuses_token, whose
-from broker.errors import BrokerError, NotSent, ProviderError, ProviderRefused, ReauthRequired
+from broker.errors import (
+    BrokerError,
+    NotSent,
+    OutcomeUnknown,
+    ProviderError,
+    ProviderRefused,
+    ReauthRequired,
+    UnusableToken,
+)
 from broker.models.connection import Connection, Credential
 from broker.observe import steps
 from broker.providers import Provider
@@ -47,6 +56,8 @@ class _Tried:
 
     parked: int | None = None
     """How many parked credentials there were when they were read; ``None``: they were not."""
+    refused: set[str] = field(default_factory=set, repr=False)
+    """Refresh tokens that the provider takes for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,24 +111,45 @@ class Obtaining:
             return await self._app_token(attempt), credential
         if credential.refresh_token is None:
             raise await self._verdict_without_refresh_token(attempt)
-        try:
-            return await self._send(attempt, credential.refresh_token), credential
-        except ProviderRefused as error:
-            if error.error == "invalid_scope" and not attempt.provider.refresh_params:
-                # No scope was asked for, so this is about those that were granted.
-                raise scopes_lost(connection.scopes) from None
-            if error.error != "invalid_grant":
-                raise
-        for spare in await self._spares(attempt):
-            try:
-                return await self._send(attempt, spare), replace(credential, refresh_token=spare)
-            except ProviderRefused as error:
-                if error.error != "invalid_grant":
-                    raise
+        if attempt.unknown_since is not None:
+            # A successor that came in an answer of no other use was never sent: nothing is gambled with it.
+            parked = (await self._parked.candidates(connection)).refresh_tokens
+            if obtained := await self._first(attempt, parked):
+                return obtained
+        if obtained := await self._first(attempt, [credential.refresh_token]):
+            return obtained
+        if obtained := await self._first(attempt, await self._spares(attempt)):
+            return obtained
         ends = connection.refresh_token_expires_at
         raise refresh_token_refused(
             outcome_unknown=attempt.unknown_since is not None, expired=ends is not None and ends <= self._clock()
         )
+
+    async def _first(self, attempt: Attempt, refresh_tokens: Iterable[str]) -> tuple[TokenSet, Credential] | None:
+        """What the first of these that works gives; ``None``: the provider says of each that it doesn't."""
+        for refresh_token in refresh_tokens:
+            if refresh_token in attempt.tried.refused:
+                continue
+            try:
+                tokens = await self._send(attempt, refresh_token)
+            except ProviderRefused as error:
+                if error.error == "invalid_scope" and not attempt.provider.refresh_params:
+                    # No scope was asked for, so this is about those that were granted.
+                    raise scopes_lost(attempt.connection.scopes) from None
+                if error.error != "invalid_grant":
+                    raise
+                attempt.tried.refused.add(refresh_token)
+            except (OutcomeUnknown, UnusableToken) as error:
+                if error.refresh_token is not None and error.refresh_token != refresh_token:
+                    await self._keep(attempt.connection, error.refresh_token)
+                raise
+            else:
+                return tokens, replace(attempt.credential, refresh_token=refresh_token)
+        return None
+
+    async def _keep(self, connection: Connection, refresh_token: str) -> None:
+        """Park what stood in an answer that is of no other use."""
+        await until_stored(lambda: self._parked.park(connection, refresh_token), what=f"parked for {connection.id}")
 
     async def _send(self, attempt: Attempt, refresh_token: str) -> TokenSet:
         connection, provider, tenure = attempt.connection, attempt.provider, attempt.tenure
@@ -174,7 +206,7 @@ class Obtaining:
         harmless = not attempt.provider.refresh.reuse_ends_grant or not connection.outlives(self._clock())
         if credential.previous_refresh_token is not None and harmless:
             found[credential.previous_refresh_token] = None
-        return [token for token in found if token != credential.refresh_token]
+        return list(found)
 
     async def _verdict_without_refresh_token(self, attempt: Attempt) -> BrokerError:
         """What is wrong with a credential that can't be refreshed.

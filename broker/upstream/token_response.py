@@ -81,7 +81,8 @@ def parse_token_response(
     Raises:
         ProviderBusy: the provider asks for patience and did nothing.
         ProviderRefused: it refused, with its error code. Only ``invalid_grant`` speaks about the grant.
-        ProviderError: it said no without a readable reason, or issued a token that can't be served as Bearer.
+        ProviderError: it said no without a readable reason.
+        UnusableToken: it issued a token that can't be served as Bearer.
         OutcomeUnknown: a 5xx, or a success that holds no token: what was sent may be spent.
     """
     raise_if_unavailable(answer, now=now)
@@ -92,10 +93,16 @@ def parse_token_response(
     if not succeeded:
         raise ProviderError(f"the provider refused (HTTP {answer.status}) without a readable error")
     access_token = _token(lookup(document, provider.token_response.access_token))
-    if document is None or access_token is None:
-        raise OutcomeUnknown(f"the provider answered HTTP {answer.status} without a readable access token")
-    _raise_if_sender_constrained(lookup(document, provider.token_response.token_type))
     refresh_token = _token(lookup(document, provider.token_response.refresh_token))
+    if document is None or access_token is None:
+        unknown = OutcomeUnknown(f"the provider answered HTTP {answer.status} without a readable access token")
+        unknown.refresh_token = refresh_token
+        raise unknown
+    if _is_sender_constrained(lookup(document, provider.token_response.token_type)):
+        # A key that we don't hold would have to sign each request: the token is useless to whoever fetches it.
+        unusable = UnusableToken("the provider issued a sender-constrained token, which can't be served as Bearer")
+        unusable.refresh_token = refresh_token
+        raise unusable
     expires_in = _lifetime(lookup(document, provider.token_response.expires_in))
     if expires_in is None and refresh_token is not None:
         expires_in = provider.refresh.default_expires_in
@@ -123,10 +130,8 @@ def _raise_if_refused(
         raise ProviderRefused(code, f"the provider refused: {refusal}", http_status=status)
 
 
-def _raise_if_sender_constrained(token_type: object) -> None:
-    # A key that we don't hold would have to sign each request: the token is useless to whoever fetches it.
-    if isinstance(token_type, str) and token_type.strip().lower() in _SENDER_CONSTRAINED:
-        raise UnusableToken("the provider issued a sender-constrained token, which can't be served as Bearer")
+def _is_sender_constrained(token_type: object) -> bool:
+    return isinstance(token_type, str) and token_type.strip().lower() in _SENDER_CONSTRAINED
 
 
 def _token(value: object) -> str | None:

@@ -61,7 +61,7 @@ async def test_a_fault_costs_nothing_but_time(
     assert sandbox.get("/counters").json()["reuse_detected"] == 0
 
 
-@pytest.mark.parametrize("fault", UNKNOWN)
+@pytest.mark.parametrize("fault", [fault for fault in UNKNOWN if fault != "no_access_token"])
 async def test_a_lost_rotation_is_declared_only_when_nothing_is_left(
     connect: Connect, sandbox: httpx2.Client, clock: FakeClock, fault: str
 ) -> None:
@@ -84,6 +84,26 @@ async def test_a_lost_rotation_is_declared_only_when_nothing_is_left(
     shown = await caller.shown()
     assert (shown["status"], shown["health"]["last_error"]["code"]) == ("reauth_required", "refresh_outcome_unknown")
     assert refreshes(sandbox) == (1, 1)
+
+
+@pytest.mark.parametrize(("entry", "rotation"), [("practice-strict", "strict"), ("practice", "revoke_on_reuse")])
+async def test_a_refresh_token_in_an_answer_of_no_other_use_is_not_lost(
+    connect: Connect, sandbox: httpx2.Client, clock: FakeClock, entry: str, rotation: str
+) -> None:
+    """200 without an access token, and the new refresh token in it: that one is kept, and works when it is needed."""
+    # P3, P10
+    behave(sandbox, rotation=rotation)
+    caller = await connect(entry)
+    alive = (await caller.fetch()).json()["access_token"]
+    behave(sandbox, token_fault="no_access_token", fault_when="after", faults_left=1)
+    bridged = await caller.fetch(min_ttl=7200)
+    assert (bridged.status_code, bridged.json()["access_token"]) == (200, alive)
+    clock.advance(seconds=3601)
+    assert (await caller.fetch()).json()["generation"] == 2
+    counters = sandbox.get("/counters").json()
+    assert counters["token"]["refresh_token"] == {"ok": 2, "error": 0}
+    assert counters["reuse_detected"] == 0
+    assert (await caller.fetch(stale_generation=2)).json()["generation"] == 3
 
 
 @pytest.mark.parametrize("fault", [*UNKNOWN, *REFUSED])
