@@ -5,6 +5,7 @@ tried. Only when none works is the grant over.
 """
 
 from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -153,7 +154,7 @@ class Obtaining:
 
     async def _send(self, attempt: Attempt, refresh_token: str) -> TokenSet:
         connection, provider, tenure = attempt.connection, attempt.provider, attempt.tenure
-        async with self._turns.turn(provider, where=attempt.token_endpoint, patience=provider.timeout + PATIENCE):
+        async with self._turn(attempt):
             if not attempt.may_send(self._clock()):
                 # A grace that was not over when the line began.
                 raise outcome_unknown()
@@ -179,13 +180,21 @@ class Obtaining:
 
     async def _app_token(self, attempt: Attempt) -> TokenSet:
         connection, provider = attempt.connection, attempt.provider
-        async with self._turns.turn(provider, where=attempt.token_endpoint, patience=provider.timeout + PATIENCE):
+        async with self._turn(attempt):
             return await self._upstream.client_credentials(
                 provider,
                 connection.parameters,
                 scopes=connection.requested_scopes,
                 secrets=attempt.credential.secrets,
             )
+
+    def _turn(self, attempt: Attempt) -> AbstractAsyncContextManager[None]:
+        return self._turns.turn(
+            attempt.provider,
+            where=attempt.token_endpoint,
+            patience=attempt.provider.timeout + PATIENCE,
+            suspect=attempt.connection.health.consecutive_failures > 0,
+        )
 
     async def _spares(self, attempt: Attempt) -> list[str]:
         """Other refresh tokens of the grant: obtained by who came too late, and the one that was replaced last.

@@ -62,7 +62,9 @@ class Turns:
         self._lines: dict[tuple[str, str], _Line] = {}
         self._farewells: set[asyncio.Task[Any]] = set()
 
-    def turn(self, provider: Provider, *, where: str, patience: float) -> AbstractAsyncContextManager[None]:
+    def turn(
+        self, provider: Provider, *, where: str, patience: float, suspect: bool = False
+    ) -> AbstractAsyncContextManager[None]:
         """A turn at ``where``, to be held while one request is under way::
 
             async with turns.turn(provider, where=endpoints.token.url, patience=5.0):
@@ -81,18 +83,19 @@ class Turns:
 
         :param where: the token endpoint's URL; what one does is not held against the others of the same entry.
         :param patience: seconds to wait for a turn at most.
+        :param suspect: the connection failed lately: after a pause others go first.
         :raises ProviderPaused: on entering: there is a pause, or no turn came. Nothing was sent.
         :raises StoreUnavailable: on entering: the store can't be asked. Nothing was sent.
         """
-        return self._turn(provider, where, patience)
+        return self._turn(provider, where, patience, suspect)
 
     @asynccontextmanager
-    async def _turn(self, provider: Provider, where: str, patience: float) -> AsyncIterator[None]:
+    async def _turn(self, provider: Provider, where: str, patience: float, suspect: bool) -> AsyncIterator[None]:
         where = _door(provider, where)
         line = self._lines.setdefault((provider.name, where), _Line())
         line.people += 1
         try:
-            slot = await self._slot(line, provider, where, patience)
+            slot = await self._slot(line, provider, where, patience, suspect)
             try:
                 yield
             except BaseException as error:
@@ -105,7 +108,7 @@ class Turns:
             if not line.people:
                 del self._lines[provider.name, where]
 
-    async def _slot(self, line: _Line, provider: Provider, where: str, patience: float) -> Slot:
+    async def _slot(self, line: _Line, provider: Provider, where: str, patience: float, suspect: bool) -> Slot:
         loop = asyncio.get_running_loop()
         until = loop.time() + patience
         try:
@@ -117,12 +120,13 @@ class Turns:
             while True:
                 line.given_back.clear()
                 _refuse_while_paused(line)
-                entered = await self._enter(provider, where)
+                entered = await self._enter(provider, where, suspect)
                 if isinstance(entered, Slot):
                     return entered
                 if isinstance(entered, Paused):
-                    line.paused_until = loop.time() + entered.milliseconds / 1000
-                    continue
+                    if not suspect:
+                        line.paused_until = loop.time() + entered.milliseconds / 1000
+                    raise _left_alone(entered.milliseconds / 1000)
                 left = until - loop.time()
                 if left <= 0:
                     raise _no_turn(provider)
@@ -132,12 +136,17 @@ class Turns:
         finally:
             line.head.release()
 
-    async def _enter(self, provider: Provider, where: str) -> Slot | Full | Paused:
+    async def _enter(self, provider: Provider, where: str, suspect: bool) -> Slot | Full | Paused:
         holder = new_id("turn")
         kept = int((provider.timeout + _SLOT_OUTLIVES) * 1000)
         try:
             return await self._admission.enter(
-                provider.name, where, holder=holder, slots=provider.refresh.max_concurrent, milliseconds=kept
+                provider.name,
+                where,
+                holder=holder,
+                slots=provider.refresh.max_concurrent,
+                milliseconds=kept,
+                suspect=suspect,
             )
         except BaseException:
             # The answer is lost or nobody waits for it any more, and the slot may be ours.
@@ -183,10 +192,14 @@ def _door(provider: Provider, where: str) -> str:
 def _refuse_while_paused(line: _Line) -> None:
     left = line.paused_until - asyncio.get_running_loop().time()
     if left > 0:
-        raise ProviderPaused(
-            "the provider is left alone for a while, for it asked for that or is down",
-            retry_after=max(1, round(left + 0.5)),
-        )
+        raise _left_alone(left)
+
+
+def _left_alone(seconds: float) -> ProviderPaused:
+    return ProviderPaused(
+        "the provider is left alone for a while, for it asked for that or is down",
+        retry_after=max(1, round(seconds + 0.5)),
+    )
 
 
 def _no_turn(provider: Provider) -> ProviderPaused:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from broker.vault import names, scripts
-from broker.vault.redis.store import Store
+from broker.vault.redis.store import Argument, Store
 
 How = Literal["well", "failed", "refused", ""]
 """How a request went. ``failed`` counts towards a pause, ``refused`` begins one, an empty one says nothing."""
@@ -54,15 +54,18 @@ class Admission:
         self._store = store
 
     async def enter(
-        self, provider: str, where: str, *, holder: str, slots: int, milliseconds: int
+        self, provider: str, where: str, *, holder: str, slots: int, milliseconds: int, suspect: bool = False
     ) -> Slot | Full | Paused:
         """One of the endpoint's slots, if there is no pause and one is free; after a pause there is but one.
 
         :param holder: a name that nobody else uses.
         :param milliseconds: after which the slot is anybody's again, if it is not given back.
+        :param suspect: the connection failed lately: after a pause others go first.
         """
         keys = [names.gate(provider, where), names.gate_state(provider, where)]
-        answer, *number = await self._store.run(scripts.ADMIT, keys, [holder, slots, milliseconds])
+        answer, *number = await self._store.run(
+            scripts.ADMIT, keys, [holder, slots, milliseconds, "1" if suspect else ""]
+        )
         match answer:
             case b"in":
                 return Slot(provider, where, holder, since=int(number[0]))

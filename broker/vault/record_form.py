@@ -4,6 +4,7 @@ One field per writer or per reader, so that writers don't overwrite each other a
 tenant, ``p`` provider, ``st`` status, ``g`` generation, ``gr`` grant id, ``x`` access token expiry, ``rx`` refresh
 token expiry, ``sc`` scopes, ``a`` sealed access token, ``s`` sealed other secrets, ``d`` what an authorization fixed,
 ``l`` label and metadata, ``h`` health, ``u`` last used, ``up`` updated, ``i`` refresh intent, ``o`` who committed last,
+``w`` whose commit waits for the status to be decided,
 ``e`` how a disconnect ended at the provider.
 """
 

@@ -167,7 +167,8 @@ class Records:
         if health is not None:
             fields["h"] = health_json(health)
         expected = "" if instead_of is None else health_json(instead_of)
-        drop = ("i",) if settles_intent else ()
+        # Whoever sets the status decides what a writer that came late was to find out.
+        drop = (*(("i",) if settles_intent else ()), *(("w",) if status is not None else ()))
         # What is hidden or put off, because it is being worked on, is not to be due because of a note.
         moves = health is not None and health.next_refresh_at != connection.health.next_refresh_at
         owner = lease.owner if lease else ""

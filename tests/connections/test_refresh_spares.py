@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from broker.app.heart import Heart, build_heart
-from broker.errors import OutcomeUnknown, ProviderRefused, ReauthRequired
+from broker.errors import OutcomeUnknown, ProviderRefused, ReauthRequired, StoreUnavailable
 from broker.models.connection import Connection, Credential, Status
 from broker.models.event import Event
 from broker.providers import Registry
@@ -314,3 +314,35 @@ def lost_in_a_failover(heart: Heart) -> Callable[[Connection, str], Awaitable[Le
         return await take(heart.leases, connection, owner)
 
     return forgetful
+
+
+async def test_a_lost_answer_hides_no_connection_that_was_given_up(
+    app: ServiceClient,
+    http: httpx2.AsyncClient,
+    heart: Heart,
+    sandbox: httpx2.Client,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The late commit is repeated because its answer was lost: the repeat hears, too, that it has to bring back."""
+    # R3, F1
+    behave(sandbox, rotation="strict", token_delay_ms=300)
+    connection = await connected(app, http, heart)
+    refresh = heart.records.replace
+    answers = []
+
+    async def losing(*arguments: Any, **options: Any) -> Any:
+        answers.append(await refresh(*arguments, **options))
+        if len(answers) == 1:
+            raise StoreUnavailable("the store did not answer")
+        return answers[-1]
+
+    monkeypatch.setattr(heart.records, "replace", losing)
+    late = asyncio.create_task(heart.refresher.refresh(connection.id, 1))
+    await eventually(lambda: refreshes(sandbox) == (1, 0))
+    assert await heart.records.annotate(connection, status=Status.REAUTH_REQUIRED, updated_at=heart.clock())
+    await late
+    assert [(written.stored, written.given_up) for written in answers] == [(True, True)] * 2
+    assert (await app.fetch(connection.id)).json()["generation"] == 2
+    # Decided, and decided for good: another repeat has nothing to bring back.
+    current, _ = await held(heart, connection.id)
+    assert current.status is Status.ACTIVE

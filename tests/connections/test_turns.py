@@ -1,6 +1,7 @@
 """Turns at a provider: no more at once than it bears, none while it is left alone, no wait longer than said."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
@@ -324,3 +325,33 @@ async def test_a_replica_with_an_old_secret_stops_nobody_who_has_the_new_one(
             raise AssertionError("there is a pause")
     assert await paused_for(replicas[1]) is None
     assert not any(b"of yesterday" in key for key in raw_store.keys("*"))
+
+
+async def test_after_a_pause_those_go_first_who_have_not_failed(replicas: list[Turns], raw_store: redis.Redis) -> None:
+    """Whoever always fails, and comes back in time, would otherwise begin the next pause each time."""  # P8, F7
+    for _ in range(5):
+        await end_in(replicas[0], OutcomeUnknown("lost"))
+    now = time.time_ns() // 1_000_000
+    state = names.gate_state("practice", DOOR)
+    raw_store.hset(state, mapping={"since": now - 9_500, "ends": now - 500})  # over since half a second
+    fresh = [Turns(turns._admission, turns._clock) for turns in replicas]
+    with pytest.raises(ProviderPaused) as told:
+        async with fresh[0].turn(PROVIDER, where=WHERE, patience=AGES, suspect=True):
+            raise AssertionError("others go first")
+    assert 7 <= (told.value.retry_after or 0) <= 10
+    # What it was told is not what others are told.
+    assert await paused_for(fresh[0]) is None
+    await eventually(lambda: not raw_store.exists(state))
+    async with fresh[1].turn(PROVIDER, where=WHERE, patience=AGES, suspect=True):
+        pass
+
+
+async def test_who_failed_lately_goes_when_nobody_else_came(turns: Turns, raw_store: redis.Redis) -> None:
+    """A pause as long again, ten seconds at most: then it is its turn."""  # P8
+    for _ in range(5):
+        await end_in(turns, OutcomeUnknown("lost"))
+    now = time.time_ns() // 1_000_000
+    raw_store.hset(names.gate_state("practice", DOOR), mapping={"since": now - 300_000, "ends": now - 10_500})
+    fresh = Turns(turns._admission, turns._clock)
+    async with fresh.turn(PROVIDER, where=WHERE, patience=AGES, suspect=True):
+        pass

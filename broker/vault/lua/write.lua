@@ -32,9 +32,10 @@ if fits then
     end
     if renewed ~= '' then
         redis.call('DEL', KEYS[5])
+        redis.call('HDEL', KEYS[1], 'w')
     end
     if renewed == 'refreshed' and status == 'reauth_required' then
-        redis.call('HSET', KEYS[1], 'h', noted)
+        redis.call('HSET', KEYS[1], 'h', noted, 'w', owner)
         due, answer = '', 2
     end
     if owner ~= '' then
@@ -49,7 +50,8 @@ if fits then
         redis.call('XADD', KEYS[2], '*', 'e', event)
     end
 elseif repeated then
-    answer = 1
+    -- Given up, and nobody has decided since what to make of the credential that came late: the writer still has to.
+    answer = redis.call('HGET', KEYS[1], 'w') == owner and 2 or 1
     -- A write, so that waiting for replicas waits for something: whatever they have confirmed then, they have this too.
     redis.call('HSET', KEYS[1], 'o', owner)
 end
