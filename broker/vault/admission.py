@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from broker.vault import names, scripts
-from broker.vault.redis.store import Argument, Store
+from broker.vault.redis.store import Store
 
 How = Literal["well", "failed", "refused", ""]
 """How a request went. ``failed`` counts towards a pause, ``refused`` begins one, an empty one says nothing."""
