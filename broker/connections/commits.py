@@ -5,7 +5,7 @@ finds that somebody else was faster keeps what it has beside the record, for the
 """
 
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -27,6 +27,18 @@ from broker.vault.parked import Parked
 from broker.vault.records import Records, Written
 
 log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Renewal:
+    """A new credential on its way into the record."""
+
+    before: Connection
+    after: Connection
+    credential: Credential
+    provider: Provider
+    lease: Lease
+    request_id: str | None
 
 
 class Commits:
@@ -57,8 +69,9 @@ class Commits:
         """
         credential = rotated(replaced, tokens)
         after = self._renewed(before, credential, tokens, provider)
-        if not await self._store(before, after, credential, provider, lease, request_id):
-            await self._superseded(before, after, credential, provider, lease, request_id)
+        new = _Renewal(before, after, credential, provider, lease, request_id)
+        if not await self._store(new):
+            await self._superseded(new)
             return
         await steps.reached("refresh.committed")
         if scopes_gone(before.scopes, after.scopes):
@@ -78,108 +91,87 @@ class Commits:
         if current.status is Status.ACTIVE and not await self._lives(current, credential, provider):
             await self._end(current, grants_crossed(), request_id)
 
-    async def _store(
-        self,
-        before: Connection,
-        after: Connection,
-        credential: Credential,
-        provider: Provider,
-        lease: Lease,
-        request_id: str | None,
-    ) -> bool:
+    async def _store(self, new: _Renewal) -> bool:
         event = Event.about(
-            "credential.refreshed", before, at=self._clock(), request_id=request_id, generation=after.generation
+            "credential.refreshed",
+            new.before,
+            at=self._clock(),
+            request_id=new.request_id,
+            generation=new.after.generation,
         )
 
         async def write() -> Written:
             # Fenced and marked as this attempt's, so repeating one whose answer was lost changes nothing.
-            return await self._records.replace(before, after, credential, event, lease=lease)
+            return await self._records.replace(new.before, new.after, new.credential, event, lease=new.lease)
 
         async def write_again() -> Written:
             written = await write()
             if not written.stored:
-                await self._lost(before, after, credential, provider, lease, request_id)
+                await self._lost(new)
             if written.given_up:
                 # After a failover that had lost it, somebody saw the old refresh token refused.
                 with suppress(ReauthRequired):
-                    await self._bring_back(after, credential, provider, request_id)
+                    await self._bring_back(new)
             return written
 
-        written = await until_stored(write, what=f"refreshed credential of {before.id}")
+        written = await until_stored(write, what=f"refreshed credential of {new.before.id}")
         if not written.stored:
             return False
-        self._durability.follow(after, written, write_again)
+        self._durability.follow(new.after, written, write_again)
         if written.given_up:
-            await self._bring_back(after, credential, provider, request_id)
+            await self._bring_back(new)
         return True
 
-    async def _lost(
-        self,
-        before: Connection,
-        after: Connection,
-        credential: Credential,
-        provider: Provider,
-        lease: Lease,
-        request_id: str | None,
-    ) -> None:
+    async def _lost(self, new: _Renewal) -> None:
         """Stored once, and not there any more: used and replaced since, as it should; or a failover had lost it."""
-        current = await until_stored(lambda: self._records.read(before.id), what=f"record of {before.id}")
-        if current is not None and current.generation == after.generation:
+        current = await until_stored(lambda: self._records.read(new.before.id), what=f"record of {new.before.id}")
+        if current is not None and current.generation == new.after.generation:
             # Somebody refreshed the credential before it, too. Whose of the two lives, the provider knows.
-            await self._superseded(before, after, credential, provider, lease, request_id)
+            await self._superseded(new)
 
-    async def _superseded(
-        self,
-        before: Connection,
-        after: Connection,
-        credential: Credential,
-        provider: Provider,
-        lease: Lease,
-        request_id: str | None,
-    ) -> None:
+    async def _superseded(self, new: _Renewal) -> None:
         """Somebody else's credential stands in the record. Keep this one beside it, or give it back."""
-        log.warning("refresh.superseded", connection_id=before.id)
-        refresh_token = credential.refresh_token
-        if refresh_token is None or credential.previous_refresh_token is None:
+        log.warning("refresh.superseded", connection_id=new.before.id)
+        refresh_token = new.credential.refresh_token
+        if refresh_token is None or new.credential.previous_refresh_token is None:
             # Nothing new but an access token, which nobody will miss.
-            current = await until_stored(lambda: self._records.read(before.id), what=f"record of {before.id}")
-            status = current.status if current is not None and current.grant_id == before.grant_id else None
+            current = await until_stored(lambda: self._records.read(new.before.id), what=f"record of {new.before.id}")
+            status = current.status if current is not None and current.grant_id == new.before.grant_id else None
         else:
             status = await until_stored(
-                lambda: self._parked.park(before, refresh_token), what=f"parked for {before.id}"
+                lambda: self._parked.park(new.before, refresh_token), what=f"parked for {new.before.id}"
             )
             await steps.reached("refresh.parked")
         if status is None or status is Status.REVOKED:
-            await self._give_back(before, credential, provider)
+            await self._give_back(new)
         elif status is Status.REAUTH_REQUIRED:
             # Given up while this was on its way. It is of the same grant, so it may be what was missing.
-            current = await until_stored(lambda: self._records.read(before.id), what=f"record of {before.id}")
-            if current is not None and current.grant_id == before.grant_id:
-                later = replace(after, generation=current.generation + 1)
-                await self._store(current, later, credential, provider, lease, request_id)
+            current = await until_stored(lambda: self._records.read(new.before.id), what=f"record of {new.before.id}")
+            if current is not None and current.grant_id == new.before.grant_id:
+                later = replace(new.after, generation=current.generation + 1)
+                await self._store(replace(new, before=current, after=later))
 
-    async def _give_back(self, connection: Connection, credential: Credential, provider: Provider) -> None:
+    async def _give_back(self, new: _Renewal) -> None:
         """Disconnected or authorized anew meanwhile: what the provider just issued is nobody's."""
-        if provider.revoking_ends_grant:
+        if new.provider.revoking_ends_grant:
             # Whoever disconnected has revoked the whole grant already, or spared it for another connection.
             return
         await self._upstream.revoke(
-            provider,
-            connection.parameters,
-            access_token=credential.access_token,
-            refresh_token=credential.refresh_token,
+            new.provider,
+            new.before.parameters,
+            access_token=new.credential.access_token,
+            refresh_token=new.credential.refresh_token,
         )
 
-    async def _bring_back(
-        self, connection: Connection, credential: Credential, provider: Provider, request_id: str | None
-    ) -> None:
+    async def _bring_back(self, new: _Renewal) -> None:
         """The refresh token was refused to somebody else only because this refresh had used it: it is no end.
 
         Unless the second request ended the grant. So the provider is asked first; until then nothing is served.
         """
         await steps.reached("refresh.given_up")
-        if not await self._lives(connection, credential, provider):
-            await self._end(connection, grants_crossed(), request_id)
+        connection = new.after
+        if not await self._lives(connection, new.credential, new.provider):
+            await self._end(connection, grants_crossed(), new.request_id)
             return
         await until_stored(
             lambda: self._records.annotate(
