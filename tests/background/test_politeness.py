@@ -209,7 +209,8 @@ async def test_a_provider_that_asks_for_patience_gets_it_from_everybody(
         with pytest.raises(ProviderBusy) as told:
             await each.refresher.refresh(ids[0], 1)
         assert told.value.retry_after is not None
-        assert 25 <= told.value.retry_after <= 31
+        # Ten seconds more, if it was this connection that was told to wait: then others go first.
+        assert 25 <= told.value.retry_after <= 41
     for connection_id in ids[:5]:
         answer = await app.fetch(connection_id, min_ttl=900)
         assert (answer.status_code, answer.json()["access_token"]) == (200, "at-old")
