@@ -154,7 +154,7 @@ class Commits:
     async def _give_back(self, new: _Renewal) -> None:
         """Disconnected or authorized anew meanwhile: what the provider just issued is nobody's."""
         if new.provider.revoking_ends_grant:
-            # Whoever disconnected has revoked the whole grant already, or spared it for another connection.
+            # Whoever disconnected has asked for the end of the whole grant, or spared it for another connection.
             return
         await self._upstream.revoke(
             new.provider,
