@@ -22,13 +22,13 @@ from broker.vault.redis.cluster import ClusterStore, slot_of, slot_of_command
 from broker.vault.redis.connecting import Connect, asker, connector, conversation
 from broker.vault.redis.fitness import parse_info, reasons_against
 from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.refusals import FAILOVER_SECONDS
 from broker.vault.redis.sentinel import Sentinels, SentinelStore
 from broker.vault.redis.store import Argument, Reply, Store
 
 _ASKED_WITHIN = 0.25
 """Part of the deadline that sentinels and nodes of a Cluster have to say where to go."""
 _PRIMARY_CHECKED_EVERY = 3.0
-_FAILOVER_SECONDS = 3
 
 _Ask = Callable[..., Awaitable[Reply]]
 """Sends one command to where its key is, and answers the reply."""
@@ -129,7 +129,7 @@ class _ClusterOpening:
         except BusyLoadingError:
             raise
         except (RedisError, OSError):
-            raise StoreUnavailable("the node can't be reached", retry_after=_FAILOVER_SECONDS) from None
+            raise StoreUnavailable("the node can't be reached", retry_after=FAILOVER_SECONDS) from None
         try:
             await _examine(connection)
             await self._adopt_for(node, connection)
@@ -151,7 +151,7 @@ class _ClusterOpening:
             if self._adopted and home != node:
                 return
             missing = "the node that holds what the store knows of its keys can't be reached"
-            raise StoreUnavailable(missing, retry_after=_FAILOVER_SECONDS) from None
+            raise StoreUnavailable(missing, retry_after=FAILOVER_SECONDS) from None
         self._adopted = True
 
     async def _ask(self, node: Node, connection: AbstractConnection, *parts: Argument) -> Reply:

@@ -6,17 +6,19 @@ from redis.exceptions import ResponseError
 
 from broker.errors import StoreUnavailable
 
+FAILOVER_SECONDS: Final = 3
+"""About how long one takes: what callers are told to wait while a primary or a node is missing."""
+
 _PATIENCE: Final = {
     # Until an operator has made room, or mended the disk.
     "OOM": 5,
     "MISCONF": 5,
     "LOADING": 5,
-    # A failover takes about as long.
-    "READONLY": 3,
-    "MASTERDOWN": 3,
-    "CLUSTERDOWN": 3,
-    "NOREPLICAS": 3,
-    "UNBLOCKED": 3,
+    "READONLY": FAILOVER_SECONDS,
+    "MASTERDOWN": FAILOVER_SECONDS,
+    "CLUSTERDOWN": FAILOVER_SECONDS,
+    "NOREPLICAS": FAILOVER_SECONDS,
+    "UNBLOCKED": FAILOVER_SECONDS,
 }
 """Error code → seconds; others pass in one."""
 

@@ -20,10 +20,10 @@ from broker.errors import StoreUnavailable
 from broker.settings.store_address import Node, StoreAddress
 from broker.vault.redis.connecting import Ask, Connect, asker, connector
 from broker.vault.redis.pipeline import Pipeline
+from broker.vault.redis.refusals import FAILOVER_SECONDS
 
 _OTHERS_SECONDS: Final = 0.1
 """How long the other sentinels are waited for once one has answered."""
-_FAILOVER_SECONDS: Final = 3
 
 log = structlog.get_logger(__name__)
 
@@ -62,7 +62,7 @@ class Sentinels:
             raise
         except (RedisError, OSError):
             found = "the primary that the sentinels name can't be reached"
-            raise StoreUnavailable(found, retry_after=_FAILOVER_SECONDS) from None
+            raise StoreUnavailable(found, retry_after=FAILOVER_SECONDS) from None
 
     async def find_primary(self) -> Node:
         """Ask the sentinels.
@@ -78,7 +78,7 @@ class Sentinels:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
         if not answers:
-            raise StoreUnavailable("no sentinel can be reached", retry_after=_FAILOVER_SECONDS)
+            raise StoreUnavailable("no sentinel can be reached", retry_after=FAILOVER_SECONDS)
         found = [answer for answer in answers if answer is not None]
         if not found:
             raise StoreUnavailable("no sentinel knows the service that BROKER_REDIS_URL names", retry_after=5)

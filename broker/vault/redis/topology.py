@@ -17,11 +17,11 @@ from redis.exceptions import RedisError
 from broker.errors import StoreUnavailable
 from broker.settings.store_address import Node
 from broker.vault.redis.connecting import Ask
+from broker.vault.redis.refusals import FAILOVER_SECONDS
 from broker.vault.redis.store import Reply
 
 SLOTS: Final = REDIS_CLUSTER_HASH_SLOTS
 _ASKED_AT_ONCE: Final = 3
-_FAILOVER_SECONDS: Final = 3
 _UNKNOWN_HOST: Final = "?"
 
 log = structlog.get_logger(__name__)
@@ -75,7 +75,7 @@ class Topology:
             await self.refresh()
             node = self._known(slot)
         if node is None:
-            raise StoreUnavailable("no node of the Cluster serves this key", retry_after=_FAILOVER_SECONDS)
+            raise StoreUnavailable("no node of the Cluster serves this key", retry_after=FAILOVER_SECONDS)
         return node
 
     def moved(self, slot: int | None, node: Node) -> None:
@@ -102,7 +102,7 @@ class Topology:
         if self._asking:
             await self._refreshed()
         if not self._owners:
-            raise StoreUnavailable("no node of the Cluster can be reached", retry_after=_FAILOVER_SECONDS)
+            raise StoreUnavailable("no node of the Cluster can be reached", retry_after=FAILOVER_SECONDS)
 
     async def learn(self) -> Sequence[Node | None]:
         """The map of this moment, slot by slot, even if that takes a moment.
@@ -114,7 +114,7 @@ class Topology:
         self._refresh_soon()
         await self._refreshed()
         if not self._owners:
-            raise StoreUnavailable("no node of the Cluster can be reached", retry_after=_FAILOVER_SECONDS)
+            raise StoreUnavailable("no node of the Cluster can be reached", retry_after=FAILOVER_SECONDS)
         return tuple(self._owners)
 
     async def aclose(self) -> None:
