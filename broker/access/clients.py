@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from broker.clock import Clock
 from broker.errors import FieldFault, InvalidRequest, NotFound
-from broker.models.access import CLIENT_SCOPES, DEFAULT_TENANT, Client
+from broker.models.access import CLIENT_SCOPES, DEFAULT_TENANT, Client, Workload
 from broker.models.ids import digest, is_id, new_id, new_secret
 from broker.vault.documents import Documents
 from broker.vault.stored import made_from
@@ -78,6 +78,7 @@ class Clients:
         lists = {"scopes", "secret_digests", "return_urls", "completions"}
         fields: dict[str, Any] = {key: tuple(value) if key in lists else value for key, value in document.items()}
         fields["providers"] = None if document["providers"] is None else tuple(document["providers"])
+        fields["workloads"] = tuple(made_from(Workload, workload) for workload in document.get("workloads", ()))
         return made_from(Client, fields)
 
     async def list(self, tenant: str | None = None) -> "list[Client]":

@@ -1,7 +1,8 @@
 """Who calls, and how far their reach goes."""
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 CLIENT_SCOPES: Final = (
     "connect",
@@ -52,6 +53,20 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Workload:
+    """A program that its platform vouches for: the platform's signed token stands for it, so it keeps no secret.
+
+    Issuer, audience and subject are compared as they are, character by character.
+    """
+
+    issuer: str
+    subject: str
+    audience: str
+    jwks: Mapping[str, Any] | None = None
+    """The issuer's keys (RFC 7517 §5), where they were registered; ``None``: they are found by its metadata."""
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """A downstream service registered with the broker: an OAuth client of ours."""
 
@@ -66,6 +81,14 @@ class Client:
     completions: tuple[str, ...]
     """Completions the client is registered for besides ``app`` and ``code``: empty, or ``("browser",)``."""
     created_at: int
+    secret_ends: Mapping[str, int] = field(default_factory=dict)
+    """Digest → when that secret stops working (ms): a predecessor, while programs move to its successor."""
+    jwks: Mapping[str, Any] | None = None
+    """The client's own public keys (RFC 7517 §5), for ``private_key_jwt``."""
+    jwks_uri: str | None = None
+    """Where they are published instead (RFC 7591 §2)."""
+    workloads: tuple[Workload, ...] = ()
+    """Whose platform tokens stand for this client."""
 
     @property
     def reach(self) -> Reach:
