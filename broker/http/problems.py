@@ -3,11 +3,41 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
 from broker.errors import FieldFault
 
 _NO_STORE: Final = {"Cache-Control": "no-store"}
+
+
+class Fault(BaseModel):
+    """A field of the request that is wrong."""
+
+    field: str
+    """Its name, with dots before what is inside it; ``body`` for the whole."""
+    message: str
+
+
+class Problem(BaseModel):
+    """Why the answer is no (RFC 9457)."""
+
+    type: str
+    """Always ``about:blank``: ``code`` says what kind of problem it is."""
+    title: str
+    """The code in words."""
+    status: int
+    """The HTTP status."""
+    code: str
+    """What went wrong, for programs."""
+    detail: str
+    """What went wrong, for people. Never holds a secret or a value of the request."""
+    request_id: str
+    """The id under which the broker's log knows the request."""
+    errors: list[Fault]
+    """The fields at fault."""
+    missing: list[str] = []
+    """With ``missing_provider_scopes``: the scopes that the connection lacks."""
 
 
 def problem_document(

@@ -1,16 +1,49 @@
 """``/v1/clients``: registering and removing clients of the caller's tenant."""
 
 from starlette.responses import Response
-from starlette.routing import Route
 
 from broker.access.clients import Clients
 from broker.downstream.api.bodies import CreateClient
-from broker.downstream.api.gate import Call, Gate, answer
+from broker.downstream.api.gate import JSON, Call, Gate
 from broker.downstream.api.views import ClientList, ClientView, CreatedClient, DeletedClient
+from broker.downstream.operation import DeclaredRoute, Operation
 from broker.errors import FieldFault, InvalidRequest, NotFound
 from broker.providers import Registry
 
 _SCOPE = "admin"
+_LIST = Operation(
+    face=JSON,
+    name="list_clients",
+    method="GET",
+    path="/v1/clients",
+    tag="Clients",
+    summary="List the clients of the caller's tenant.",
+    scope=_SCOPE,
+    answer=ClientList,
+)
+_CREATE = Operation(
+    face=JSON,
+    name="create_client",
+    method="POST",
+    path="/v1/clients",
+    tag="Clients",
+    summary="Register a client in the caller's tenant.",
+    scope=_SCOPE,
+    body=CreateClient,
+    answer=CreatedClient,
+    status=201,
+)
+_DELETE = Operation(
+    face=JSON,
+    name="delete_client",
+    method="DELETE",
+    path="/v1/clients/{client_id}",
+    tag="Clients",
+    summary="Remove a client; its broker tokens and secrets stop working.",
+    scope=_SCOPE,
+    answer=DeletedClient,
+    refuses=(NotFound,),
+)
 
 
 class ClientRoutes:
@@ -21,17 +54,17 @@ class ClientRoutes:
         self._clients = clients
         self._providers = providers
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[DeclaredRoute]:
         """The routes of this resource."""
         return [
-            self._gate.route("GET", "/v1/clients", _SCOPE, self._list),
-            self._gate.route("POST", "/v1/clients", _SCOPE, self._create),
-            self._gate.route("DELETE", "/v1/clients/{client_id}", _SCOPE, self._delete),
+            self._gate.route(_LIST, self._list),
+            self._gate.route(_CREATE, self._create),
+            self._gate.route(_DELETE, self._delete),
         ]
 
     async def _list(self, call: Call) -> Response:
         clients = await self._clients.list(call.caller.tenant)
-        return answer(ClientList(items=[ClientView.of(client) for client in clients]))
+        return call.answer(ClientList(items=[ClientView.of(client) for client in clients]))
 
     async def _create(self, call: Call) -> Response:
         body = call.body(CreateClient)
@@ -48,11 +81,11 @@ class ClientRoutes:
             known_providers=self._providers.names,
             completions=(body.completion,) if body.completion else (),
         )
-        return answer(CreatedClient.made(client, secret), status=201)
+        return call.answer(CreatedClient.made(client, secret))
 
     async def _delete(self, call: Call) -> Response:
         client = await self._clients.read(call.path("client_id"))
         if client is None or client.tenant != call.caller.tenant:
             raise NotFound("no such client")
         await self._clients.delete(client.client_id)
-        return answer(DeletedClient(client_id=client.client_id, status="deleted"))
+        return call.answer(DeletedClient(client_id=client.client_id, status="deleted"))

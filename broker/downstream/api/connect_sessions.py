@@ -1,7 +1,6 @@
 """``/v1/connect-sessions``: opening an attempt, watching it, completing it."""
 
 from starlette.responses import Response
-from starlette.routing import Route
 
 from broker.access.clients import Clients, matches_return_url
 from broker.access.policy import permit
@@ -11,14 +10,25 @@ from broker.connections.completion import Completions
 from broker.connections.opening import Opening, Order
 from broker.connections.proof import CompletionRequest
 from broker.downstream.api.bodies import CompleteConnectSession, OpenConnectSession
-from broker.downstream.api.gate import Call, Gate, answer
+from broker.downstream.api.gate import JSON, Call, Gate
 from broker.downstream.api.views import (
     CompletedConnectSession,
     ConnectionView,
     ConnectSessionView,
     OpenedConnectSession,
 )
-from broker.errors import Conflict, FieldFault, Forbidden, InvalidRequest, InvalidToken, NotFound
+from broker.downstream.operation import DeclaredRoute, Operation
+from broker.errors import (
+    Conflict,
+    FieldFault,
+    Forbidden,
+    InvalidRequest,
+    InvalidToken,
+    NotFound,
+    ProviderError,
+    ProviderUnavailable,
+    SubjectMismatch,
+)
 from broker.models.access import Client
 from broker.models.connection import Connection, Status
 from broker.models.ids import is_id
@@ -27,6 +37,46 @@ from broker.providers import Provider, Registry
 from broker.vault.records import Records
 
 _REFERENCE_SECONDS = 300
+
+_TAG = "Connect sessions"
+_ONE = "/v1/connect-sessions/{session_id}"
+
+_OPEN = Operation(
+    face=JSON,
+    name="open_connect_session",
+    method="POST",
+    path="/v1/connect-sessions",
+    tag=_TAG,
+    summary="Open a connect session and get the link to send the person to.",
+    scope="connect",
+    body=OpenConnectSession,
+    answer=OpenedConnectSession,
+    status=201,
+    refuses=(Forbidden, NotFound, Conflict),
+)
+_SHOW = Operation(
+    face=JSON,
+    name="show_connect_session",
+    method="GET",
+    path=_ONE,
+    tag=_TAG,
+    summary="Where an attempt to connect stands.",
+    scope="connect",
+    answer=ConnectSessionView,
+    refuses=(NotFound,),
+)
+_COMPLETE = Operation(
+    face=JSON,
+    name="complete_connect_session",
+    method="POST",
+    path=f"{_ONE}/complete",
+    tag=_TAG,
+    summary="Complete a session: confirm whose connection it is, and make it.",
+    scope="connect",
+    body=CompleteConnectSession,
+    answer=CompletedConnectSession,
+    refuses=(NotFound, SubjectMismatch, Conflict, ProviderError, ProviderUnavailable),
+)
 
 
 class ConnectSessionRoutes:
@@ -52,13 +102,12 @@ class ConnectSessionRoutes:
         self._providers = providers
         self._public_url = public_url
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[DeclaredRoute]:
         """The routes of this resource."""
-        one = "/v1/connect-sessions/{session_id}"
         return [
-            self._gate.route("POST", "/v1/connect-sessions", "connect", self._open),
-            self._gate.route("GET", one, "connect", self._show),
-            self._gate.route("POST", f"{one}/complete", "connect", self._complete),
+            self._gate.route(_OPEN, self._open),
+            self._gate.route(_SHOW, self._show),
+            self._gate.route(_COMPLETE, self._complete),
         ]
 
     async def _open(self, call: Call) -> Response:
@@ -93,10 +142,10 @@ class ConnectSessionRoutes:
             status=session.status.value,
             expires_at=rfc3339(session.expires_at),
         )
-        return answer(view, status=201)
+        return call.answer(view)
 
     async def _show(self, call: Call) -> Response:
-        return answer(ConnectSessionView.of(await self._session(call), call.now))
+        return call.answer(ConnectSessionView.of(await self._session(call), call.now))
 
     async def _complete(self, call: Call) -> Response:
         session = await self._session(call)
@@ -114,7 +163,7 @@ class ConnectSessionRoutes:
                 request_id=call.request_id,
             )
             view.expires_in = _REFERENCE_SECONDS
-        return answer(view)
+        return call.answer(view)
 
     async def _session(self, call: Call) -> ConnectSession:
         session = await self._opening.read(call.path("session_id"))

@@ -1,20 +1,101 @@
 """``/v1/connections``: making one without a browser, listing, reading, refreshing, testing, disconnecting."""
 
 from starlette.responses import Response
-from starlette.routing import Route
 
 from broker.access.policy import permit
 from broker.connections.authorization import Wanted
 from broker.connections.lifecycle import Lifecycle
 from broker.downstream.api.bodies import CreateConnection, ListConnections
-from broker.downstream.api.gate import Call, Gate, answer
+from broker.downstream.api.gate import JSON, Call, Gate
 from broker.downstream.api.views import ConnectionList, ConnectionView, DisconnectedView, TestedView
-from broker.errors import FieldFault, InvalidRequest
+from broker.downstream.operation import DeclaredRoute, Operation
+from broker.errors import (
+    Conflict,
+    FieldFault,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    ProviderError,
+    ProviderUnavailable,
+    ReauthRequired,
+)
 from broker.models.connection import Connection
 from broker.providers import Registry
 from broker.vault.directory import Directory
 
 _READ, _WRITE = "connections:read", "connections:write"
+_TAG = "Connections"
+_ALL = "/v1/connections"
+_ONE = "/v1/connections/{connection_id}"
+
+_CREATE = Operation(
+    face=JSON,
+    name="create_connection",
+    method="POST",
+    path=_ALL,
+    tag=_TAG,
+    summary="Make a connection without a browser.",
+    scope=_WRITE,
+    body=CreateConnection,
+    answer=ConnectionView,
+    status=201,
+    refuses=(Forbidden, Conflict, ProviderError, ProviderUnavailable),
+)
+_LIST = Operation(
+    face=JSON,
+    name="list_connections",
+    method="GET",
+    path=_ALL,
+    tag=_TAG,
+    summary="List connections, newest first.",
+    scope=_READ,
+    query=ListConnections,
+    answer=ConnectionList,
+)
+_SHOW = Operation(
+    face=JSON,
+    name="show_connection",
+    method="GET",
+    path=_ONE,
+    tag=_TAG,
+    summary="A connection: its account, its health, never its credential.",
+    scope=_READ,
+    answer=ConnectionView,
+    refuses=(NotFound,),
+)
+_DISCONNECT = Operation(
+    face=JSON,
+    name="disconnect",
+    method="DELETE",
+    path=_ONE,
+    tag=_TAG,
+    summary="End a connection: its credential is given back to the provider where it takes it, and erased.",
+    scope=_WRITE,
+    answer=DisconnectedView,
+    refuses=(NotFound, Conflict),
+)
+_REFRESH = Operation(
+    face=JSON,
+    name="refresh_connection",
+    method="POST",
+    path=f"{_ONE}/refresh",
+    tag=_TAG,
+    summary="Refresh the credential now.",
+    scope=_WRITE,
+    answer=ConnectionView,
+    refuses=(NotFound, Conflict, ReauthRequired, ProviderError, ProviderUnavailable),
+)
+_TEST = Operation(
+    face=JSON,
+    name="test_connection",
+    method="POST",
+    path=f"{_ONE}/test",
+    tag=_TAG,
+    summary="Ask the provider whose account it is, with the credential as it is.",
+    scope=_WRITE,
+    answer=TestedView,
+    refuses=(NotFound, Conflict, ReauthRequired, ProviderError, ProviderUnavailable),
+)
 
 
 class ConnectionRoutes:
@@ -26,16 +107,15 @@ class ConnectionRoutes:
         self._directory = directory
         self._providers = providers
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[DeclaredRoute]:
         """The routes of this resource."""
-        one = "/v1/connections/{connection_id}"
         return [
-            self._gate.route("POST", "/v1/connections", _WRITE, self._create),
-            self._gate.route("GET", "/v1/connections", _READ, self._list),
-            self._gate.route("GET", one, _READ, self._show),
-            self._gate.route("DELETE", one, _WRITE, self._disconnect),
-            self._gate.route("POST", f"{one}/refresh", _WRITE, self._refresh),
-            self._gate.route("POST", f"{one}/test", _WRITE, self._test),
+            self._gate.route(_CREATE, self._create),
+            self._gate.route(_LIST, self._list),
+            self._gate.route(_SHOW, self._show),
+            self._gate.route(_DISCONNECT, self._disconnect),
+            self._gate.route(_REFRESH, self._refresh),
+            self._gate.route(_TEST, self._test),
         ]
 
     async def _create(self, call: Call) -> Response:
@@ -62,7 +142,7 @@ class ConnectionRoutes:
                 request_id=call.request_id,
             )
         )
-        return answer(ConnectionView.of(connection), status=201)
+        return call.answer(ConnectionView.of(connection))
 
     async def _list(self, call: Call) -> Response:
         query = call.query(ListConnections)
@@ -77,24 +157,23 @@ class ConnectionRoutes:
         found, next_cursor = await self._directory.page(
             call.caller.tenant, subject=query.subject, wanted=wanted, cursor=query.cursor, limit=query.limit
         )
-        return answer(ConnectionList(items=[ConnectionView.of(c) for c in found], next_cursor=next_cursor))
+        return call.answer(ConnectionList(items=[ConnectionView.of(c) for c in found], next_cursor=next_cursor))
 
     async def _show(self, call: Call) -> Response:
-        return answer(ConnectionView.of(await self._gate.connection(call, _READ)))
+        return call.answer(ConnectionView.of(await self._gate.connection(call, _READ)))
 
     async def _disconnect(self, call: Call) -> Response:
         connection = await self._gate.connection(call, _WRITE)
         ending = await self._lifecycle.disconnect(
             connection, client_id=call.caller.client_id, request_id=call.request_id
         )
-        return answer(DisconnectedView.of(connection.id, ending))
+        return call.answer(DisconnectedView.of(connection.id, ending))
 
     async def _refresh(self, call: Call) -> Response:
         connection = await self._gate.connection(call, _WRITE)
-        return answer(ConnectionView.of(await self._lifecycle.refresh(connection, request_id=call.request_id)))
+        return call.answer(ConnectionView.of(await self._lifecycle.refresh(connection, request_id=call.request_id)))
 
     async def _test(self, call: Call) -> Response:
         connection = await self._gate.connection(call, _WRITE)
         account = await self._lifecycle.test(connection, request_id=call.request_id)
-        view = TestedView.of(connection, account)
-        return answer(view)
+        return call.answer(TestedView.of(connection, account))

@@ -4,12 +4,13 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from starlette.responses import Response
-from starlette.routing import Route
 
 from broker.connections.bookkeeping import Bookkeeping
 from broker.downstream.api.bodies import ListEvents
-from broker.downstream.api.gate import Call, Gate, answer
+from broker.downstream.api.gate import JSON, Call, Gate
 from broker.downstream.api.views import EventList, EventView
+from broker.downstream.operation import DeclaredRoute, Operation
+from broker.errors import NotFound
 from broker.models.access import Caller
 from broker.models.event import Event
 from broker.vault.journal import Journal
@@ -22,6 +23,30 @@ _READ_AT_ONCE: Final = 100
 _LOOKED_AT_MOST: Final = 2_000
 """How many events one request looks at: a filter that matches little answers a short page and a cursor."""
 
+_OF_TENANT = Operation(
+    face=JSON,
+    name="list_events",
+    method="GET",
+    path="/v1/events",
+    tag="Events",
+    summary="List what happened in the caller's tenant, newest first.",
+    scope=_SCOPE,
+    query=ListEvents,
+    answer=EventList,
+)
+_OF_CONNECTION = Operation(
+    face=JSON,
+    name="list_events_of_connection",
+    method="GET",
+    path="/v1/connections/{connection_id}/events",
+    tag="Events",
+    summary="List what happened to a connection, newest first.",
+    scope=_SCOPE,
+    query=ListEvents,
+    answer=EventList,
+    refuses=(NotFound,),
+)
+
 
 class EventRoutes:
     """Events of the caller's tenant, at the providers it was given."""
@@ -31,11 +56,11 @@ class EventRoutes:
         self._journal = journal
         self._bookkeeping = bookkeeping
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[DeclaredRoute]:
         """The routes of this resource."""
         return [
-            self._gate.route("GET", "/v1/events", _SCOPE, self._of_tenant),
-            self._gate.route("GET", "/v1/connections/{connection_id}/events", _SCOPE, self._of_connection),
+            self._gate.route(_OF_TENANT, self._of_tenant),
+            self._gate.route(_OF_CONNECTION, self._of_connection),
         ]
 
     async def _of_tenant(self, call: Call) -> Response:
@@ -47,7 +72,7 @@ class EventRoutes:
         async def read(after: Position | None) -> Entries:
             return await self._journal.of_tenant(call.caller.tenant, after, _READ_AT_ONCE)
 
-        return answer(await _page(read, after, query, call.caller))
+        return call.answer(await _page(read, after, query, call.caller))
 
     async def _of_connection(self, call: Call) -> Response:
         connection = await self._gate.connection(call, _SCOPE)
@@ -58,7 +83,7 @@ class EventRoutes:
         async def read(after: Position | None) -> Entries:
             return await self._journal.of_connection(call.caller.tenant, connection.id, after, _READ_AT_ONCE)
 
-        return answer(await _page(read, after, query, call.caller))
+        return call.answer(await _page(read, after, query, call.caller))
 
 
 async def _page(

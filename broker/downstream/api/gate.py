@@ -12,11 +12,11 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from broker.access.authentication import Authenticator
 from broker.access.policy import permit
 from broker.clock import Clock
+from broker.downstream.operation import DeclaredRoute, Face, Operation
 from broker.errors import (
     BrokerError,
     FieldFault,
@@ -25,10 +25,14 @@ from broker.errors import (
     InvalidToken,
     MissingProviderScopes,
     NotFound,
+    PayloadTooLarge,
+    RateLimited,
     SealBroken,
+    StoreUnavailable,
     Unauthenticated,
+    UnsupportedMediaType,
 )
-from broker.http.problems import problem_document
+from broker.http.problems import Problem, problem_document
 from broker.http.reading import bearer_token, read_body, single_query
 from broker.models.access import Caller
 from broker.models.connection import Connection
@@ -39,6 +43,15 @@ from broker.vault.records import Records
 
 Body = TypeVar("Body", bound=BaseModel)
 
+JSON: Final = Face(
+    takes="application/json",
+    gives="application/json",
+    refuses_with="application/problem+json",
+    refusal=Problem,
+    always=(InvalidRequest, Unauthenticated, PayloadTooLarge, UnsupportedMediaType, RateLimited, StoreUnavailable),
+    schemes=["broker_token"],
+)
+
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
@@ -46,6 +59,7 @@ _NO_STORE: Final = {"Cache-Control": "no-store"}
 class Call:
     """A request that has passed authentication and scope."""
 
+    operation: Operation
     request: Request
     caller: Caller
     now: int
@@ -61,11 +75,13 @@ class Call:
         return str(self.request.path_params[name])
 
     def body(self, model: type[Body]) -> Body:
-        """The body as ``model``; an empty body is an empty object.
+        """The body as ``model``, which is the declared one; an empty body is an empty object.
 
         :raises InvalidRequest: naming every field that is wrong, and no value; or a member stands twice, which two
             readers would read differently (RFC 8259 §4).
         """
+        if model is not self.operation.body:
+            raise TypeError("the body is not read as it was declared")
         # What is no JSON is told below, with where it stops being any.
         text = self.raw_body or b"{}"
         with suppress(ValueError, RecursionError):
@@ -76,14 +92,27 @@ class Call:
             raise InvalidRequest("the body is not what this route takes", faults_of(error)) from None
 
     def query(self, model: type[Body]) -> Body:
-        """The query parameters as ``model``.
+        """The query parameters as ``model``, which is the declared one.
 
         :raises InvalidRequest: naming every parameter that is wrong or given twice.
         """
+        if model is not self.operation.query:
+            raise TypeError("the query is not read as it was declared")
         try:
             return model.model_validate(dict(single_query(self.request)))
         except ValidationError as error:
             raise InvalidRequest("the query is not what this route takes", faults_of(error)) from None
+
+    def answer(self, view: BaseModel, *, headers: Mapping[str, str] | None = None) -> Response:
+        """``view``, of the declared model, as a JSON answer that nobody caches."""
+        if not isinstance(view, self.operation.answer):
+            raise TypeError("this answer was not declared")
+        return Response(
+            view.model_dump_json(),
+            status_code=self.operation.status,
+            media_type=self.operation.face.gives,
+            headers={**_NO_STORE, **(headers or {})},
+        )
 
     def event(self, event_type: str, connection_id: str | None = None) -> Event:
         """An audit event of this request."""
@@ -116,20 +145,20 @@ class Gate:
         self._records = records
         self._clock = clock
 
-    def route(self, method: str, path: str, scope: str | None, handler: Handler) -> Route:
-        """A route that takes client scope ``scope`` (``None``: any authenticated client)."""
+    def route(self, operation: Operation, handler: Handler) -> DeclaredRoute:
+        """The route of ``operation``."""
 
         async def endpoint(request: Request) -> Response:
             try:
-                raw_body = await read_body(request, "application/json")
+                raw_body = await read_body(request, operation.face.takes)
                 caller = await self._authenticator.bearer(bearer_token(request), request.state.address)
-                permit(caller, scope)
-                return await handler(Call(request, caller, self._clock(), raw_body))
+                permit(caller, operation.scope)
+                return await handler(Call(operation, request, caller, self._clock(), raw_body))
             except BrokerError as error:
                 request.state.refusal = error.detail
                 return problem(error, str(request.state.request_id))
 
-        return Route(path, endpoint, methods=[method], name=f"{method} {path}")
+        return DeclaredRoute(operation, endpoint)
 
     async def connection(self, call: Call, scope: str) -> Connection:
         """The connection that the path names.
@@ -142,16 +171,6 @@ class Gate:
             raise NotFound("no such connection")
         permit(call.caller, scope, connection)
         return connection
-
-
-def answer(view: BaseModel, *, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    """``view`` as a JSON answer that nobody caches. Fields that are not set are left out where the model says so."""
-    return Response(
-        view.model_dump_json(),
-        status_code=status,
-        media_type="application/json",
-        headers={**_NO_STORE, **(headers or {})},
-    )
 
 
 def problem(error: BrokerError, request_id: str) -> Response:

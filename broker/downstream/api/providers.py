@@ -1,12 +1,32 @@
 """``/v1/providers``: what can be connected, and what is missing where something can't."""
 
 from starlette.responses import Response
-from starlette.routing import Route
 
-from broker.downstream.api.gate import Call, Gate, answer
+from broker.downstream.api.gate import JSON, Call, Gate
 from broker.downstream.api.views import ProviderList, ProviderView
+from broker.downstream.operation import DeclaredRoute, Operation
 from broker.errors import NotFound
 from broker.providers import Provider, Registry
+
+_LIST = Operation(
+    face=JSON,
+    name="list_providers",
+    method="GET",
+    path="/v1/providers",
+    tag="Providers",
+    summary="List the providers that the client was given.",
+    answer=ProviderList,
+)
+_SHOW = Operation(
+    face=JSON,
+    name="show_provider",
+    method="GET",
+    path="/v1/providers/{name}",
+    tag="Providers",
+    summary="What a provider offers, and what is missing before it can be connected.",
+    answer=ProviderView,
+    refuses=(NotFound,),
+)
 
 
 class ProviderRoutes:
@@ -17,22 +37,24 @@ class ProviderRoutes:
         self._providers = providers
         self._public_url = public_url
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[DeclaredRoute]:
         """The routes of this resource."""
         return [
-            self._gate.route("GET", "/v1/providers", None, self._list),
-            self._gate.route("GET", "/v1/providers/{name}", None, self._show),
+            self._gate.route(_LIST, self._list),
+            self._gate.route(_SHOW, self._show),
         ]
 
     async def _list(self, call: Call) -> Response:
         reach = call.caller.reach
-        return answer(ProviderList(items=[self._view(p) for p in self._providers if reach.covers_provider(p.name)]))
+        return call.answer(
+            ProviderList(items=[self._view(p) for p in self._providers if reach.covers_provider(p.name)])
+        )
 
     async def _show(self, call: Call) -> Response:
         name = call.path("name")
         if not call.caller.reach.covers_provider(name):
             raise NotFound("there is no such provider")
-        return answer(self._view(self._providers.get(name)))
+        return call.answer(self._view(self._providers.get(name)))
 
     def _view(self, provider: Provider) -> ProviderView:
         return ProviderView.of(provider, provider.redirect_uri(self._public_url))

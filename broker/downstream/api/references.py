@@ -1,14 +1,28 @@
 """``/v1/connections/{id}/references``: capabilities for another service (or oneself)."""
 
 from starlette.responses import Response
-from starlette.routing import Route
 
 from broker.access.references import References
 from broker.downstream.api.bodies import IssueReference
-from broker.downstream.api.gate import Call, Gate, answer
+from broker.downstream.api.gate import JSON, Call, Gate
 from broker.downstream.api.views import ReferenceView
+from broker.downstream.operation import DeclaredRoute, Operation
+from broker.errors import NotFound
 
 _SCOPE = "references:issue"
+_ISSUE = Operation(
+    face=JSON,
+    name="issue_reference",
+    method="POST",
+    path="/v1/connections/{connection_id}/references",
+    tag="References",
+    summary="Issue a reference, which another service exchanges for an access token.",
+    scope=_SCOPE,
+    body=IssueReference,
+    answer=ReferenceView,
+    status=201,
+    refuses=(NotFound,),
+)
 
 
 class ReferenceRoutes:
@@ -18,9 +32,9 @@ class ReferenceRoutes:
         self._gate = gate
         self._references = references
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[DeclaredRoute]:
         """The routes of this resource."""
-        return [self._gate.route("POST", "/v1/connections/{connection_id}/references", _SCOPE, self._issue)]
+        return [self._gate.route(_ISSUE, self._issue)]
 
     async def _issue(self, call: Call) -> Response:
         connection = await self._gate.connection(call, _SCOPE)
@@ -33,4 +47,4 @@ class ReferenceRoutes:
             max_uses=body.max_uses,
             request_id=call.request_id,
         )
-        return answer(ReferenceView(reference=reference, expires_in=body.expires_in), status=201)
+        return call.answer(ReferenceView(reference=reference, expires_in=body.expires_in))

@@ -1,18 +1,30 @@
 """``/v1/connections/{id}/token``: the hot path."""
 
 from starlette.responses import Response
-from starlette.routing import Route
 
 from broker.connections.tokens import Tokens
 from broker.downstream.api.bodies import FetchToken
-from broker.downstream.api.gate import Call, Gate
+from broker.downstream.api.gate import JSON, Call, Gate
 from broker.downstream.api.views import TokenView
-from broker.errors import InvalidRequest, NotFound
+from broker.downstream.operation import DeclaredRoute, Operation
+from broker.errors import Conflict, InvalidRequest, NotFound, ProviderError, ProviderUnavailable, ReauthRequired
 from broker.models.ids import is_id
 from broker.observe import metrics
 from broker.vault.release import Release
 
 _SCOPE = "tokens:read"
+_FETCH = Operation(
+    face=JSON,
+    name="fetch_token",
+    method="POST",
+    path="/v1/connections/{connection_id}/token",
+    tag="Tokens",
+    summary="Fetch an access token that is fresh enough; it is refreshed first if need be.",
+    scope=_SCOPE,
+    body=FetchToken,
+    answer=TokenView,
+    refuses=(NotFound, Conflict, ReauthRequired, ProviderError, ProviderUnavailable),
+)
 
 
 class TokenRoutes:
@@ -22,9 +34,9 @@ class TokenRoutes:
         self._gate = gate
         self._tokens = tokens
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[DeclaredRoute]:
         """The routes of this resource."""
-        return [self._gate.route("POST", "/v1/connections/{connection_id}/token", _SCOPE, self._fetch)]
+        return [self._gate.route(_FETCH, self._fetch)]
 
     async def _fetch(self, call: Call) -> Response:
         connection_id = call.path("connection_id")
@@ -44,12 +56,8 @@ class TokenRoutes:
             refused_generation=body.stale_generation,
         )
         metrics.tokens_released.labels(release.provider).inc()
-        return Response(
-            token_view(release).model_dump_json(exclude_none=True),
-            media_type="application/json",
-            # RFC 6749 §5.1 and RFC 9111: a token is cached by nobody.
-            headers={"Cache-Control": "no-store", "Pragma": "no-cache"},
-        )
+        # RFC 6749 §5.1: a token is cached by nobody, however old its cache.
+        return call.answer(token_view(release), headers={"Pragma": "no-cache"})
 
 
 def token_view(release: Release) -> TokenView:

@@ -2,6 +2,7 @@
 
 * ``endpoint`` – the phases that every POST passes (size and content type, parameters, client authentication) and the
   one place where errors become RFC 6749 §5.2 answers.
+* ``forms`` – what requests may say; ``answers`` – what answers say, no included. The models are the documentation.
 * ``token`` – ``/oauth/token``: picks the grant; ``client_credentials`` and ``token_exchange`` fill in what differs.
 * ``introspection`` (RFC 7662), ``revocation`` (RFC 7009), ``metadata`` (RFC 8414).
 

@@ -1,9 +1,11 @@
 """The client credentials grant (RFC 6749 §4.4): a client gets a broker token for itself."""
 
-from typing import Any, Final
+from typing import Final
 
 from broker.access.tokens import BrokerTokens
+from broker.downstream.oauth.answers import BrokerTokenAnswer
 from broker.downstream.oauth.endpoint import OAuthCall
+from broker.downstream.oauth.forms import ClientCredentialsForm
 
 GRANT_TYPE: Final = "client_credentials"
 
@@ -11,16 +13,19 @@ GRANT_TYPE: Final = "client_credentials"
 class ClientCredentialsGrant:
     """Issues broker tokens."""
 
+    form = ClientCredentialsForm
+    answer = BrokerTokenAnswer
+
     def __init__(self, tokens: BrokerTokens) -> None:
         self._tokens = tokens
 
-    async def __call__(self, call: OAuthCall) -> dict[str, Any]:
+    async def __call__(self, call: OAuthCall) -> BrokerTokenAnswer:
         """A broker token with the scopes asked for; without ``scope``, all the client has."""
         scope = call.parameters.get("scope")
         issued = await self._tokens.issue(call.client, None if scope is None else scope.split())
-        return {
-            "access_token": issued.token,
-            "token_type": "Bearer",
-            "expires_in": issued.expires_in,
-            "scope": " ".join(issued.scopes),
-        }
+        return BrokerTokenAnswer(
+            access_token=issued.token,
+            token_type="Bearer",  # noqa: S106 - the name of a type
+            expires_in=issued.expires_in,
+            scope=" ".join(issued.scopes),
+        )

@@ -3,28 +3,50 @@
 import base64
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from urllib.parse import unquote_plus
 
+from pydantic import BaseModel
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
 
 from broker.access.authentication import Authenticator
 from broker.clock import Clock
+from broker.downstream.oauth.answers import Refused
+from broker.downstream.operation import DeclaredRoute, Face, Operation
 from broker.errors import (
     BrokerError,
     InsufficientScope,
+    InvalidRequest,
     OAuthError,
+    PayloadTooLarge,
     RateLimited,
     SealBroken,
+    StoreUnavailable,
     Unauthenticated,
+    UnsupportedMediaType,
 )
 from broker.http.reading import parse_form, read_body
 from broker.models.access import Caller, Client
 from broker.observe import metrics
 
-FORM: Final = "application/x-www-form-urlencoded"
+OAUTH: Final = Face(
+    takes="application/x-www-form-urlencoded",
+    gives="application/json",
+    refuses_with="application/json",
+    refusal=Refused,
+    always=(InvalidRequest, Unauthenticated, PayloadTooLarge, UnsupportedMediaType, RateLimited, StoreUnavailable),
+    schemes=["client_secret_basic", "client_in_body"],
+    words={
+        400: "`error` is `invalid_request`, or what RFC 6749 §5.2, RFC 8693 §2.2.2 have for the grant.",
+        401: "`invalid_client`: the client did not authenticate.",
+        413: "`invalid_request`: the body is too large.",
+        415: "`invalid_request`: the body is no form.",
+        429: "`temporarily_unavailable`: too many failed authentications.",
+        502: "`server_error`: the provider answered, and the answer was no or made no sense.",
+        503: "`temporarily_unavailable`: the store, or the provider, can't be reached.",
+    },
+)
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 """RFC 6749 §5.1: on every answer that holds a token."""
 
@@ -37,9 +59,11 @@ _SPEAKABLE: Final = str.maketrans({'"': "'", "\\": "/"})
 class OAuthCall:
     """A request whose client is authenticated."""
 
+    operation: Operation
     request_id: str
     client: Client
     parameters: Mapping[str, str] = field(repr=False)
+    """Those that the operation declares."""
     now: int
 
     @property
@@ -57,6 +81,17 @@ class OAuthCall:
         except KeyError:
             raise OAuthError("invalid_request", f"the parameter {name} is missing") from None
 
+    def answer(self, view: BaseModel | None) -> Response:
+        """``view``, of a declared model, as an answer that nobody caches; ``None`` where none is declared."""
+        if not (isinstance(view, self.operation.answer) if view else self.operation.answer == ()):
+            raise TypeError("this answer was not declared")
+        return Response(
+            view.model_dump_json(exclude_none=True) if view else None,
+            status_code=self.operation.status,
+            media_type=self.operation.face.gives if view else None,
+            headers=NO_STORE,
+        )
+
 
 OAuthHandler = Callable[[OAuthCall], Awaitable[Response]]
 
@@ -68,20 +103,22 @@ class OAuthEndpoint:
         self._authenticator = authenticator
         self._clock = clock
 
-    def route(self, path: str, handler: OAuthHandler) -> Route:
-        """A POST route under ``/oauth``."""
+    def route(self, operation: Operation, handler: OAuthHandler) -> DeclaredRoute:
+        """The route of ``operation``."""
+        declared = {name for model in operation.bodies for name in model.model_fields}
 
         async def endpoint(request: Request) -> Response:
             request_id = str(request.state.request_id)
             try:
-                parameters = parse_form(await read_body(request, FORM))
+                parameters = parse_form(await read_body(request, operation.face.takes))
                 client = await self._authenticate(request, parameters)
-                return await handler(OAuthCall(request_id, client, parameters, self._clock()))
+                known = {name: value for name, value in parameters.items() if name in declared}
+                return await handler(OAuthCall(operation, request_id, client, known, self._clock()))
             except BrokerError as error:
                 request.state.refusal = error.detail
                 return refusal(error, request_id, challenge="authorization" in request.headers)
 
-        return Route(path, endpoint, methods=["POST"], name=f"POST {path}")
+        return DeclaredRoute(operation, endpoint)
 
     async def _authenticate(self, request: Request, parameters: Mapping[str, str]) -> Client:
         """The client, by ``client_secret_basic`` or ``client_secret_post``, never both (RFC 6749 §2.3)."""
@@ -124,14 +161,8 @@ def refusal(error: BrokerError, request_id: str, *, challenge: bool = False) -> 
         metrics.seals_broken.inc()
     if error.retry_after is not None or status == 503:
         headers["Retry-After"] = str(error.retry_after or 1)
-    body: dict[str, Any] = {
-        "error": name,
-        "error_description": error.detail.translate(_SPEAKABLE),
-        "request_id": request_id,
-    }
-    if code is not None:
-        body["code"] = code
-    return JSONResponse(body, status, headers)
+    body = Refused(error=name, error_description=error.detail.translate(_SPEAKABLE), request_id=request_id, code=code)
+    return Response(body.model_dump_json(exclude_none=True), status, headers, media_type=OAUTH.refuses_with)
 
 
 def _basic(header: str) -> tuple[str, str]:

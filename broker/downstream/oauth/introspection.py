@@ -2,15 +2,28 @@
 
 from typing import Any, Final
 
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.responses import Response
 
 from broker.access.references import References
 from broker.access.tokens import BrokerTokens
-from broker.downstream.oauth.endpoint import NO_STORE, OAuthCall, OAuthEndpoint
+from broker.downstream.oauth.answers import Introspected
+from broker.downstream.oauth.endpoint import OAUTH, OAuthCall, OAuthEndpoint
+from broker.downstream.oauth.forms import TokenForm
+from broker.downstream.operation import DeclaredRoute, Operation
 from broker.models.ids import digest
 
 PATH: Final = "/oauth/introspect"
+
+_INTROSPECT: Final = Operation(
+    face=OAUTH,
+    name="introspect",
+    method="POST",
+    path=PATH,
+    tag="OAuth",
+    summary="What a broker token or a reference stands for (RFC 7662).",
+    body=TokenForm,
+    answer=Introspected,
+)
 
 
 class IntrospectionEndpoint:
@@ -22,15 +35,16 @@ class IntrospectionEndpoint:
         self._references = references
         self._issuer = issuer
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[DeclaredRoute]:
         """The route."""
-        return [self._endpoint.route(PATH, self._introspect)]
+        return [self._endpoint.route(_INTROSPECT, self._introspect)]
 
     async def _introspect(self, call: OAuthCall) -> Response:
         token = call.required("token")
         members = await (self._reference(call, token) if token.startswith("ref_") else self._token(call, token))
-        body = {"active": False} if members is None else {"active": True, "iss": self._issuer, **members}
-        return JSONResponse(body, headers=NO_STORE)
+        if members is None:
+            return call.answer(Introspected(active=False))
+        return call.answer(Introspected(active=True, iss=self._issuer, **members))
 
     async def _reference(self, call: OAuthCall, token: str) -> dict[str, Any] | None:
         return await self._references.introspect(call.caller, token)

@@ -6,16 +6,19 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
 
 from broker.downstream.oauth import introspection, revocation, token
+from broker.downstream.operation import DeclaredRoute, Face, Operation
 from broker.models.access import CLIENT_SCOPES
 
 PATH: Final = "/.well-known/oauth-authorization-server"
+_FACE: Final = Face(
+    takes="", gives="application/json", refuses_with="application/problem+json", refusal=None, always=()
+)
 _METHODS: Final = ["client_secret_basic", "client_secret_post"]
 
 
-def metadata_routes(issuer: str, grant_types: Iterable[str]) -> list[Route]:
+def metadata_routes(issuer: str, grant_types: Iterable[str]) -> list[DeclaredRoute]:
     """The metadata of the server at ``issuer``.
 
     RFC 8414 §3.1 puts the well-known part before the issuer's path, so an issuer with a path has two addresses: that
@@ -39,4 +42,15 @@ def metadata_routes(issuer: str, grant_types: Iterable[str]) -> list[Route]:
         return JSONResponse(document, headers={"Cache-Control": "public, max-age=300"})
 
     paths = dict.fromkeys((PATH, PATH + urlsplit(issuer).path))
-    return [Route(path, metadata, methods=["GET"], name=f"GET {path}") for path in paths]
+    return [DeclaredRoute(_operation(number, path), metadata) for number, path in enumerate(paths)]
+
+
+def _operation(number: int, path: str) -> Operation:
+    return Operation(
+        face=_FACE,
+        name="server_metadata_of_issuer" if number else "server_metadata",
+        method="GET",
+        path=path,
+        tag="OAuth",
+        summary="What this authorization server is and can do (RFC 8414).",
+    )

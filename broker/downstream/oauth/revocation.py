@@ -3,14 +3,26 @@
 from typing import Final
 
 from starlette.responses import Response
-from starlette.routing import Route
 
 from broker.access.authentication import Authenticator
 from broker.access.references import References
 from broker.access.tokens import BrokerTokens
-from broker.downstream.oauth.endpoint import NO_STORE, OAuthCall, OAuthEndpoint
+from broker.downstream.oauth.endpoint import OAUTH, OAuthCall, OAuthEndpoint
+from broker.downstream.oauth.forms import TokenForm
+from broker.downstream.operation import DeclaredRoute, Operation
 
 PATH: Final = "/oauth/revoke"
+
+_REVOKE: Final = Operation(
+    face=OAUTH,
+    name="revoke",
+    method="POST",
+    path=PATH,
+    tag="OAuth",
+    summary="Take a broker token or a reference back (RFC 7009).",
+    description="The answer is the same whether or not there was something to take back.",
+    body=TokenForm,
+)
 
 
 class RevocationEndpoint:
@@ -28,9 +40,9 @@ class RevocationEndpoint:
         self._tokens = tokens
         self._references = references
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[DeclaredRoute]:
         """The route."""
-        return [self._endpoint.route(PATH, self._revoke)]
+        return [self._endpoint.route(_REVOKE, self._revoke)]
 
     async def _revoke(self, call: OAuthCall) -> Response:
         # token_type_hint is only a hint: the token's own prefix says what it is.
@@ -40,4 +52,4 @@ class RevocationEndpoint:
         else:
             await self._tokens.revoke(call.caller, token)
             self._authenticator.forget(token)
-        return Response(status_code=200, headers=NO_STORE)
+        return call.answer(None)

@@ -1,18 +1,31 @@
 """``POST /oauth/token``: the endpoint owns the phases, each grant fills in what differs."""
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final
+from collections.abc import Awaitable, Mapping
+from typing import Final, Protocol
 
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from pydantic import BaseModel
+from starlette.responses import Response
 
-from broker.downstream.oauth.endpoint import NO_STORE, OAuthCall, OAuthEndpoint
-from broker.errors import OAuthError
-
-Grant = Callable[[OAuthCall], Awaitable[dict[str, Any]]]
-"""What a grant does: read its parameters and answer the members of RFC 6749 §5.1."""
+from broker.downstream.oauth.endpoint import OAUTH, OAuthCall, OAuthEndpoint
+from broker.downstream.operation import DeclaredRoute, Operation
+from broker.errors import OAuthError, ProviderError, ProviderUnavailable
 
 PATH: Final = "/oauth/token"
+
+
+class Grant(Protocol):
+    """What a grant does: read its parameters and answer the members of RFC 6749 §5.1."""
+
+    @property
+    def form(self) -> type[BaseModel]:
+        """The parameters it reads."""
+
+    @property
+    def answer(self) -> type[BaseModel]:
+        """What it answers."""
+
+    def __call__(self, call: OAuthCall) -> Awaitable[BaseModel]:
+        """The answer to ``call``."""
 
 
 class TokenEndpoint:
@@ -22,12 +35,24 @@ class TokenEndpoint:
         self._endpoint = endpoint
         self._grants = grants
 
-    def routes(self) -> list[Route]:
+    def routes(self) -> list[DeclaredRoute]:
         """The route."""
-        return [self._endpoint.route(PATH, self._token)]
+        grants = self._grants.values()
+        operation = Operation(
+            face=OAUTH,
+            name="token",
+            method="POST",
+            path=PATH,
+            tag="OAuth",
+            summary="Get a broker token, or an access token for a reference.",
+            body=tuple(grant.form for grant in grants),
+            answer=tuple(grant.answer for grant in grants),
+            refuses=(ProviderError, ProviderUnavailable),
+        )
+        return [self._endpoint.route(operation, self._token)]
 
     async def _token(self, call: OAuthCall) -> Response:
         grant = self._grants.get(call.required("grant_type"))
         if grant is None:
             raise OAuthError("unsupported_grant_type", "this server has no such grant")
-        return JSONResponse(await grant(call), headers=NO_STORE)
+        return call.answer(await grant(call))

@@ -1,11 +1,13 @@
 """Token exchange (RFC 8693): a reference goes in, the provider's access token comes out."""
 
-from typing import Any, Final
+from typing import Final
 
 from broker.access.policy import permit
 from broker.access.references import parse_reference
 from broker.connections.tokens import Tokens
+from broker.downstream.oauth.answers import ExchangedAnswer
 from broker.downstream.oauth.endpoint import OAuthCall
+from broker.downstream.oauth.forms import TokenExchangeForm
 from broker.errors import Conflict, Forbidden, MissingProviderScopes, NotFound, OAuthError, ReauthRequired
 from broker.models.event import Event
 from broker.observe import metrics
@@ -20,10 +22,13 @@ _MIN_TTL_AT_MOST: Final = 86_400
 class TokenExchangeGrant:
     """Redeems references."""
 
+    form = TokenExchangeForm
+    answer = ExchangedAnswer
+
     def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
 
-    async def __call__(self, call: OAuthCall) -> dict[str, Any]:
+    async def __call__(self, call: OAuthCall) -> ExchangedAnswer:
         """The access token of the connection that the reference leads to.
 
         :raises OAuthError: ``invalid_request`` for a reference that does not entitle this client, whatever the reason
@@ -56,7 +61,7 @@ class TokenExchangeGrant:
         except (ReauthRequired, MissingProviderScopes, Conflict, Forbidden) as error:
             raise OAuthError("invalid_request", error.detail, code=error.code) from None
         metrics.tokens_released.labels(release.provider).inc()
-        return _members(release)
+        return _answer(release)
 
     def _subject_token(self, call: OAuthCall) -> str:
         subject_token = call.required("subject_token")
@@ -79,14 +84,12 @@ def _min_ttl(call: OAuthCall) -> int:
     return int(text)
 
 
-def _members(release: Release) -> dict[str, Any]:
-    members: dict[str, Any] = {
-        "access_token": release.access_token,
-        "issued_token_type": ACCESS_TOKEN,
-        "token_type": "Bearer",
-        "scope": " ".join(release.scopes),
-        "connection_id": release.connection_id,
-    }
-    if release.expires_in is not None:
-        members["expires_in"] = release.expires_in
-    return members
+def _answer(release: Release) -> ExchangedAnswer:
+    return ExchangedAnswer(
+        access_token=release.access_token,
+        issued_token_type=ACCESS_TOKEN,
+        token_type="Bearer",  # noqa: S106 - the name of a type
+        scope=" ".join(release.scopes),
+        connection_id=release.connection_id,
+        expires_in=release.expires_in,
+    )

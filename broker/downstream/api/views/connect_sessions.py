@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import BaseModel, Field
 
 from broker.clock import rfc3339
+from broker.downstream.api.views.absence import is_absent
 from broker.downstream.api.views.connections import ConnectionView
 from broker.models.session import ConnectSession, SessionStatus
 
@@ -52,13 +53,9 @@ class OpenedConnectSession(BaseModel):
     expires_at: str | None
 
 
-def _is_absent(value: object) -> bool:
-    return value is None
-
-
 class CompletedConnectSession(BaseModel):
     """The connection that was made, and a reference to it for a caller that may redeem."""
 
     connection: ConnectionView
-    reference: str | None = Field(default=None, exclude_if=_is_absent)
-    expires_in: int | None = Field(default=None, exclude_if=_is_absent)
+    reference: str | None = Field(default=None, exclude_if=is_absent)
+    expires_in: int | None = Field(default=None, exclude_if=is_absent)

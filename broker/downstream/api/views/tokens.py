@@ -1,6 +1,8 @@
 """The two answers made for secrets: an access token, and a reference."""
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
+
+from broker.downstream.api.views.absence import is_absent
 
 
 class TokenView(BaseModel):
@@ -8,7 +10,7 @@ class TokenView(BaseModel):
 
     access_token: str
     token_type: str
-    expires_in: int | None = None
+    expires_in: int | None = Field(default=None, exclude_if=is_absent)
     scope: str
     connection_id: str
     generation: int

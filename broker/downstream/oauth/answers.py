@@ -1,0 +1,58 @@
+"""What answers of the OAuth face say. No member stands for nothing: what does not apply is left out."""
+
+from pydantic import BaseModel
+
+
+class Refused(BaseModel):
+    """Why the answer is no (RFC 6749 §5.2)."""
+
+    error: str
+    """What went wrong, in the protocol's words."""
+    error_description: str
+    """What went wrong, for people. Never holds a secret or a value of the request."""
+    request_id: str
+    """The id under which the broker's log knows the request."""
+    code: str | None = None
+    """What went wrong in the words of the JSON face, where that says more."""
+
+
+class BrokerTokenAnswer(BaseModel):
+    """A broker token (RFC 6749 §5.1)."""
+
+    access_token: str
+    token_type: str
+    expires_in: int
+    """Seconds."""
+    scope: str
+    """Client scopes, separated by spaces."""
+
+
+class ExchangedAnswer(BaseModel):
+    """An access token of the provider (RFC 8693 §2.2.1)."""
+
+    access_token: str
+    issued_token_type: str
+    token_type: str
+    scope: str
+    """The provider's scopes, separated by spaces."""
+    connection_id: str
+    expires_in: int | None = None
+    """Seconds; absent where the token has no end."""
+
+
+class Introspected(BaseModel):
+    """What a token stands for (RFC 7662 §2.2). Of one that is unknown, over or another's: only that it isn't active."""
+
+    active: bool
+    iss: str | None = None
+    token_type: str | None = None
+    client_id: str | None = None
+    sub: str | None = None
+    aud: str | None = None
+    scope: str | None = None
+    iat: int | None = None
+    exp: int | None = None
+    connection_id: str | None = None
+    """The connection that a reference leads to."""
+    remaining_uses: int | None = None
+    """How often a reference can still be redeemed."""

@@ -1,0 +1,49 @@
+"""What requests of the OAuth face may say. Parameters that are not among these are ignored (RFC 6749 §3.2).
+
+The parameters are read one by one, by those who need them; here they are declared: a call hands out no other.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+
+class ClientForm(BaseModel):
+    """How the client says who it is, unless it does in the Authorization header (RFC 6749 §2.3.1)."""
+
+    client_id: str | None = None
+    client_secret: str | None = None
+    """With ``client_secret_post``."""
+
+
+class ClientCredentialsForm(ClientForm):
+    """A broker token for the client itself (RFC 6749 §4.4)."""
+
+    grant_type: Literal["client_credentials"]
+    scope: str | None = None
+    """Client scopes, separated by spaces; absent: all that the client has."""
+
+
+class TokenExchangeForm(ClientForm):
+    """An access token of the provider for a reference (RFC 8693)."""
+
+    grant_type: Literal["urn:ietf:params:oauth:grant-type:token-exchange"]
+    subject_token: str
+    """The reference."""
+    subject_token_type: Literal["urn:broker:token-type:reference"]
+    requested_token_type: Literal["urn:ietf:params:oauth:token-type:access_token"] | None = None
+    actor_token: str | None = None
+    """Refused: nobody acts for somebody else here."""
+    resource: str | None = None
+    """Refused, as ``audience`` is: the reference itself says whose token it stands for."""
+    audience: str | None = None
+    min_ttl: str | None = None
+    """Seconds the token must still live; one just refreshed is answered even if it lives shorter."""
+
+
+class TokenForm(ClientForm):
+    """A broker token or a reference, to be looked at or taken back (RFC 7662 §2.1, RFC 7009 §2.1)."""
+
+    token: str
+    token_type_hint: str | None = None
+    """Not needed: the token's prefix says what it is."""
