@@ -163,7 +163,9 @@ class InvalidCredentials(RequestError):
 
 
 class RateLimited(RequestError):
-    """Too many failures from this address."""
+    """Too many failures, or too many unauthenticated calls, from one address; or too many failures naming one client.
+
+    ``retry_after`` says when the window ends. A right credential is never refused for it."""
 
     code = "rate_limited"
     status = 429

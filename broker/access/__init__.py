@@ -3,6 +3,7 @@
 * ``policy`` – the one function that every route and grant asks.
 * ``clients`` – registered clients: making, reading, listing, deleting.
 * ``authentication`` – from a request's credentials to a :class:`~broker.models.access.Caller`.
+* ``limits`` – what is limited, and how much: failures, and the pages that anybody may call.
 * ``tokens`` – broker tokens: issuing, looking up, revoking.
 * ``references`` – capabilities for one connection's access token: issuing, introspecting, revoking.
 

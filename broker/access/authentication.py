@@ -6,18 +6,17 @@ from dataclasses import dataclass
 from typing import Final
 
 from broker.access.clients import Clients
+from broker.access.limits import Limits
 from broker.access.tokens import BrokerTokens
 from broker.clock import Clock
-from broker.errors import InvalidToken, RateLimited, StoreUnavailable, Unauthenticated
+from broker.errors import InvalidToken, StoreUnavailable, Unauthenticated
 from broker.models.access import Caller, Client
 from broker.models.ids import digest
-from broker.vault.documents import Documents
 
 REVALIDATED_EVERY: Final = 1.5
 """Seconds between two looks at whether the broker tokens in use are still good."""
 
 _TRUSTED_FOR: Final = 5_000
-_FAILURES_PER_MINUTE: Final = 120
 _NOBODY: Final = digest("nobody's secret")
 
 
@@ -32,8 +31,8 @@ class _Known:
 class Authenticator:
     """Tells who calls. Broker tokens in use are remembered, and looked at again every moment."""
 
-    def __init__(self, documents: Documents, clients: Clients, tokens: BrokerTokens, clock: Clock) -> None:
-        self._documents = documents
+    def __init__(self, limits: Limits, clients: Clients, tokens: BrokerTokens, clock: Clock) -> None:
+        self._limits = limits
         self._clients = clients
         self._tokens = tokens
         self._clock = clock
@@ -43,7 +42,7 @@ class Authenticator:
         """The client with this secret. An unknown client and a wrong secret are told apart by nothing.
 
         :raises Unauthenticated: no such client, or not its secret.
-        :raises RateLimited: too many failures from ``address`` within a minute.
+        :raises RateLimited: too many failures from ``address``, or of this client, within a minute.
         """
         client = await self._clients.read(client_id)
         presented = digest(secret)
@@ -51,7 +50,7 @@ class Authenticator:
         registered = client.secret_digests if client else (_NOBODY,)
         if any(hmac.compare_digest(presented, known) for known in registered) and client:
             return client
-        await self._count_failure(address)
+        await self._count_failure(address, client_id)
         raise Unauthenticated("client authentication failed")
 
     async def bearer(self, token: str, address: str) -> Caller:
@@ -106,7 +105,5 @@ class Authenticator:
         self._known[token_digest] = known
         return known
 
-    async def _count_failure(self, address: str) -> None:
-        count, left = await self._documents.count("authentication", address, window=60_000)
-        if count > _FAILURES_PER_MINUTE:
-            raise RateLimited("too many failed authentications from this address", retry_after=max(1, left // 1000))
+    async def _count_failure(self, address: str, client_id: str | None = None) -> None:
+        await self._limits.failure(address, client_id)

@@ -139,10 +139,10 @@ def _services_routes(heart: Heart) -> list[BaseRoute]:
 def _people_routes(heart: Heart) -> list[BaseRoute]:
     binding = BrowserBinding(heart.keyring, secure=heart.settings.secure, origin=heart.settings.origin)
     orderers = Orderers(heart.clients, heart.journey)
-    codes = CodePages(heart.opening, heart.arrivals, heart.providers, binding)
+    codes = CodePages(heart.opening, heart.arrivals, heart.providers, binding, heart.limits)
     return [
-        *ConnectPages(heart.opening, heart.journey, orderers, binding).routes(),
-        *CallbackPages(heart.arrivals, heart.completions, codes, orderers, binding).routes(),
+        *ConnectPages(heart.opening, heart.journey, orderers, binding, heart.limits).routes(),
+        *CallbackPages(heart.arrivals, heart.completions, codes, orderers, binding, heart.limits).routes(),
         *codes.routes(),
         Mount("/static", ImmutableFiles(directory=str(files("broker.web") / "static")), name="static"),
     ]

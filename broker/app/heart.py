@@ -8,6 +8,7 @@ import structlog
 
 from broker.access.authentication import Authenticator
 from broker.access.clients import Clients
+from broker.access.limits import Limits
 from broker.access.references import References
 from broker.access.tokens import BrokerTokens
 from broker.clock import Clock, system_clock
@@ -34,6 +35,7 @@ from broker.settings.values import parse_keys
 from broker.upstream.egress import Egress
 from broker.upstream.facade import Upstream
 from broker.vault.admission import Admission
+from broker.vault.counters import Counters
 from broker.vault.directory import Directory
 from broker.vault.documents import Documents
 from broker.vault.due import DueWork
@@ -76,6 +78,7 @@ class Heart:
     bookkeeping: Bookkeeping
     clients: Clients
     broker_tokens: BrokerTokens
+    limits: Limits
     references: References
     authenticator: Authenticator
     opening: Opening
@@ -125,6 +128,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     siblings, revocations = Siblings(store), Revocations(store, keyring)
     retention = settings.events_retention
     journal = Journal(store, keep_milliseconds=retention.milliseconds, keep_events=retention.events)
+    limits = Limits(Counters(store, clock), clock)
     clients, broker_tokens = Clients(documents, clock), BrokerTokens(documents, clock)
     leases, parked = Leases(store), Parked(store, keyring)
     durability = Durability(records, clock)
@@ -155,8 +159,9 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         bookkeeping=Bookkeeping(journal, records, Sink(settings.events_sink), clock),
         clients=clients,
         broker_tokens=broker_tokens,
+        limits=limits,
         references=References(StoredReferences(store), clients, clock),
-        authenticator=Authenticator(documents, clients, broker_tokens, clock),
+        authenticator=Authenticator(limits, clients, broker_tokens, clock),
         opening=Opening(sessions, providers, clock),
         journey=journey,
         arrivals=Arrivals(sessions, journey, providers, clock),

@@ -63,6 +63,12 @@ work_due: Final = Gauge(
     registry=_registry,
     multiprocess_mode="mostrecent",
 )
+rate_limits: Final = Counter(
+    "broker_rate_limits_total",
+    "Calls over a rate limit, or that the store could not count, by limit.",
+    ["limit", "outcome"],
+    registry=_registry,
+)
 connections_made: Final = Counter(
     "broker_connections_made_total", "Connections made or renewed.", ["provider"], registry=_registry
 )

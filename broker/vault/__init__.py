@@ -12,7 +12,8 @@
   ``leases`` – who may refresh one; ``parked`` – what came too late; ``revocations`` – ending a connection, and what is
   to be given back; ``due`` – what has to happen later; ``admission`` – so many at once at a provider;
   ``siblings`` – who may share a grant; ``directory``, ``listing`` – what there is.
-* ``sessions`` – connect sessions; ``documents`` – clients and broker tokens; ``references`` – capabilities.
+* ``sessions`` – connect sessions; ``documents`` – clients and broker tokens; ``references`` – capabilities;
+  ``counters`` – what rate limits count with.
 * ``admission`` – how many requests a provider sees at once from all replicas, and until when it is left alone.
 * ``stored`` – reading what another version may have written.
 * ``journal`` – the audit record; ``leadership`` – which replica does a chore.

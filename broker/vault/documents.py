@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from broker.vault import names, scripts
+from broker.vault import names
 from broker.vault.redis.store import Store
 
 Document = Mapping[str, Any]
@@ -46,11 +46,6 @@ class Documents:
     async def delete_broker_token(self, digest: str) -> None:
         """Forget a broker token."""
         await self._store.execute("DEL", names.broker_token(digest))
-
-    async def count(self, kind: str, who: str, *, window: int) -> tuple[int, int]:
-        """Count one failure within ``window`` ms; answers the count and the milliseconds until it starts anew."""
-        count, left = await self._store.run(scripts.COUNT, [names.failures(kind, who)], [1, window])
-        return count, left
 
 
 def _decoded(reply: bytes | None) -> Document | None:

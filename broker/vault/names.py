@@ -125,9 +125,9 @@ def gate_state(provider: str, where: str) -> str:
     return f"{gate(provider, where)}:state"
 
 
-def failures(kind: str, who: str) -> str:
-    """String: a counter of failures within a window."""
-    return f"{PREFIX}failures:{kind}:{who}"
+def counter(name: str) -> str:
+    """String: a counter that ends with its window."""
+    return f"{PREFIX}count:{name}"
 
 
 def leader(chore: str) -> str:

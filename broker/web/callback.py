@@ -6,6 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from broker.access.limits import Limits
 from broker.connections.arrival import Arrival, Arrivals
 from broker.connections.completion import Completions, failure_of
 from broker.errors import BrokerError, InvalidRequest
@@ -32,16 +33,18 @@ class CallbackPages:
         codes: CodePages,
         orderers: Orderers,
         binding: BrowserBinding,
+        limits: Limits,
     ) -> None:
         self._arrivals = arrivals
         self._codes = codes
         self._completions = completions
         self._orderers = orderers
         self._binding = binding
+        self._limits = limits
 
     def routes(self) -> list[Route]:
         """The route of this page."""
-        route = Route(_PATH, page(self._arrive), methods=["GET"], name=f"GET {_PATH}")
+        route = Route(_PATH, page(self._arrive, self._limits.arrival), methods=["GET"], name=f"GET {_PATH}")
         # Starlette adds HEAD, whose answer nobody sees; an answer of a provider is taken in only once.
         route.methods = {"GET"}
         return [route]

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from broker.access.limits import Limits
 from broker.connections.arrival import Arrivals, NotThisBrowser
 from broker.connections.opening import Opening
 from broker.models.session import ConnectSession, SessionStatus
@@ -25,15 +26,18 @@ _PATH: Final = "/connect/{session_id}/code"
 class CodePages:
     """What a person sees who carries a code back."""
 
-    def __init__(self, opening: Opening, arrivals: Arrivals, providers: Registry, binding: BrowserBinding) -> None:
+    def __init__(
+        self, opening: Opening, arrivals: Arrivals, providers: Registry, binding: BrowserBinding, limits: Limits
+    ) -> None:
         self._opening = opening
         self._arrivals = arrivals
         self._providers = providers
         self._binding = binding
+        self._limits = limits
 
     def routes(self) -> list[Route]:
         """The route of this page."""
-        return [Route(_PATH, page(self._show), methods=["GET"], name=f"GET {_PATH}")]
+        return [Route(_PATH, page(self._show, self._limits.page), methods=["GET"], name=f"GET {_PATH}")]
 
     async def _show(self, request: Request) -> Response:
         session = await self._opening.read(request.path_params["session_id"])

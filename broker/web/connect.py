@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from broker.access.limits import Limits
 from broker.connections.journey import Journey
 from broker.connections.opening import Opening
 from broker.errors import InvalidRequest, ProviderError, ProviderUnavailable
@@ -29,17 +30,20 @@ log = structlog.get_logger(__name__)
 class ConnectPages:
     """The start of a connection in a browser."""
 
-    def __init__(self, opening: Opening, journey: Journey, orderers: Orderers, binding: BrowserBinding) -> None:
+    def __init__(
+        self, opening: Opening, journey: Journey, orderers: Orderers, binding: BrowserBinding, limits: Limits
+    ) -> None:
         self._opening = opening
         self._journey = journey
         self._orderers = orderers
         self._binding = binding
+        self._limits = limits
 
     def routes(self) -> list[Route]:
         """The routes of this page."""
         return [
-            Route(_PATH, page(self._show), methods=["GET"], name=f"GET {_PATH}"),
-            Route(_PATH, page(self._press), methods=["POST"], name=f"POST {_PATH}"),
+            Route(_PATH, page(self._show, self._limits.page), methods=["GET"], name=f"GET {_PATH}"),
+            Route(_PATH, page(self._press, self._limits.button), methods=["POST"], name=f"POST {_PATH}"),
         ]
 
     async def _show(self, request: Request) -> Response:

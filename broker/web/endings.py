@@ -7,12 +7,22 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from broker.connections.arrival import AnswerSpent, NotThisBrowser
-from broker.errors import BrokerError, Conflict, Forbidden, InvalidRequest, NotFound, ProviderError, SealBroken
+from broker.errors import (
+    BrokerError,
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    ProviderError,
+    RateLimited,
+    SealBroken,
+)
 from broker.models.session import ConnectSession
 from broker.observe import metrics
 from broker.web import pages
 
 Page = Callable[[Request], Awaitable[Response]]
+Limit = Callable[[str], Awaitable[None]]
 
 _TRY_AGAIN = "Go back to the app and start again from there."
 _LOOK_IN_THE_APP = "Look in the app whether your account is connected. If it is not, start again from there."
@@ -39,11 +49,15 @@ def back_to_app(session: ConnectSession, **result: str) -> Response | None:
     )
 
 
-def page(handler: Page) -> Page:
-    """Turn the error tree into pages, here and nowhere else."""
+def page(handler: Page, limit: Limit) -> Page:
+    """Turn the error tree into pages, here and nowhere else.
+
+    :param limit: counts the caller's address before anything else happens, and refuses one that comes too often.
+    """
 
     async def endpoint(request: Request) -> Response:
         try:
+            await limit(request.state.address)
             return await handler(request)
         except BrokerError as error:
             request.state.refusal = error.detail
@@ -79,6 +93,11 @@ def error_page(error: BrokerError, request_id: str) -> Response:
             title = "Something is set up wrong"
             message = "This is not your fault, and nothing was lost. Waiting won't help: somebody has to mend it."
             hint = "Tell the people who run the app, and give them the id at the end of this page."
+        case RateLimited():
+            title = "Too many requests"
+            message = "Too many requests came from your network within a short time."
+            # Nothing has happened, so the same page or form works then, the provider's answer included.
+            hint = "Wait a minute, then load this page again."
         case _ if error.status == 503:
             title = "The service can't be reached right now"
             message = "This is not your fault, and nothing was lost."
@@ -86,6 +105,6 @@ def error_page(error: BrokerError, request_id: str) -> Response:
     if isinstance(error, SealBroken):
         metrics.seals_broken.inc()
     response = pages.error_page(status=status, title=title, message=message, hint=hint, request_id=request_id)
-    if error.status == 503:
+    if error.retry_after is not None or error.status == 503:
         response.headers["Retry-After"] = str(error.retry_after or 1)
     return response

@@ -165,7 +165,7 @@ async def test_the_limit_ends_by_itself(heart: Heart, raw_store: redis.Redis) ->
     for _ in range(3):
         with pytest.raises(Unauthenticated):
             await heart.authenticator.client(new_id("cl"), "x", ADDRESS)
-    [key] = raw_store.keys("broker:failures:*")
+    [key] = raw_store.keys("broker:count:failures/*")
     assert raw_store.get(key) == b"3"
     assert 0 < int(raw_store.pttl(key)) <= 60_000
 

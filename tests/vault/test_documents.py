@@ -1,6 +1,4 @@
-"""Documents: clients, broker tokens and counters, whole or not at all, gone when their time is over."""
-
-import asyncio
+"""Documents: clients and broker tokens, whole or not at all, gone when their time is over."""
 
 import redis
 
@@ -31,15 +29,3 @@ async def test_a_broker_token_ends_by_itself(pipeline: Store, raw_store: redis.R
     assert 0 < raw_store.pttl(names.broker_token("d1")) <= 900_000
     await documents.delete_broker_token("d1")
     assert await documents.broker_token("d1") is None
-
-
-async def test_failures_are_counted_within_a_window(pipeline: Store, raw_store: redis.Redis) -> None:
-    """All of many at once are counted; the window begins with the first and is not prolonged by the others."""  # S8
-    documents = Documents(pipeline)
-    counts = await asyncio.gather(*(documents.count("authentication", "203.0.113.7", window=60_000) for _ in range(30)))
-    assert sorted(count for count, _ in counts) == list(range(1, 31))
-    assert all(0 < left <= 60_000 for _, left in counts)
-    raw_store.pexpire(names.failures("authentication", "203.0.113.7"), 1_000)
-    _, left = await documents.count("authentication", "203.0.113.7", window=60_000)
-    assert left <= 1_000
-    assert (await documents.count("authentication", "203.0.113.8", window=60_000))[0] == 1

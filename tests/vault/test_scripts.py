@@ -8,10 +8,11 @@ from importlib.resources import files
 import pytest
 import redis
 
+from broker.clock import system_clock
 from broker.models.connection import Status
 from broker.models.session import Completion, ConnectSession, SessionStatus
 from broker.vault import names, scripts
-from broker.vault.documents import Documents
+from broker.vault.counters import Counters
 from broker.vault.journal import Journal
 from broker.vault.keyring import Keyring
 from broker.vault.leadership import Leadership
@@ -112,7 +113,7 @@ async def test_what_belongs_to_no_connection_runs_on_a_cluster_too(cluster: Stor
     await sessions.create(session)
     change: dict[str, Argument] = {"status": SessionStatus.AUTHORIZING}
     assert await sessions.step(session, now=NOW, among=[SessionStatus.PENDING], change=change, keep=60_000)
-    assert await Documents(cluster).count("authentication", "203.0.113.7", window=1000) == (1, 1000)
+    assert await Counters(cluster, system_clock).incr("failures/203.0.113.7", 60) == 1
     leadership = Leadership(cluster)
     assert await leadership.leads("chore")
     assert await leadership.leads("chore")

@@ -1,0 +1,100 @@
+"""What is limited, and how much: failed authentications, and the pages that anybody may call.
+
+======================  ================  ======  =====================================================
+what                    counted by        a min.  asked for
+======================  ================  ======  =====================================================
+failed authentication   address           120     after the check, so a right credential always gets in
+failed authentication   client it named   600     likewise; whether there is such a client is not told
+a connect or code page  address           600     before anything else, as the rest below
+a button pressed there  address           120
+a provider's answer     address           600     apart from the pages: one who came so far can get back
+======================  ================  ======  =====================================================
+
+Not limited, because counting would cost more than the answer: what comes from memory (metadata, static files, unknown
+addresses, ``/livez``, ``/metrics``). ``/readyz`` asks the store, but once for all who ask at that moment. What an
+authenticated service does is not limited either: it is trusted not to hurt itself, and a fetch costs one command.
+
+A store that can't count refuses nobody, and lets nobody in: whoever was to be counted has failed already, or goes on to
+ask the same store and is told what it says (503, if it says nothing).
+"""
+
+from ipaddress import IPv6Address, ip_address
+from math import ceil
+from typing import Final
+
+from limits import RateLimitItem, RateLimitItemPerMinute
+from limits.aio.strategies import FixedWindowRateLimiter
+
+from broker.clock import Clock
+from broker.errors import RateLimited, StoreUnavailable
+from broker.models.ids import digest
+from broker.observe import metrics
+from broker.vault.counters import Counters
+
+_FAILURES: Final = RateLimitItemPerMinute(120, namespace="failures")
+_FAILURES_OF_A_CLIENT: Final = RateLimitItemPerMinute(600, namespace="failures_of_client")
+_PAGES: Final = RateLimitItemPerMinute(600, namespace="pages")
+_BUTTONS: Final = RateLimitItemPerMinute(120, namespace="buttons")
+_RETURNS: Final = RateLimitItemPerMinute(600, namespace="returns")
+_NO_ADDRESS: Final = "unknown"
+_DIGITS: Final = 32
+
+
+class Limits:
+    """Counts, and refuses what comes too often. Every method raises :class:`RateLimited` with the seconds to wait."""
+
+    def __init__(self, counters: Counters, clock: Clock) -> None:
+        self._limiter = FixedWindowRateLimiter(counters)
+        self._clock = clock
+
+    async def failure(self, address: str, client_id: str | None = None) -> None:
+        """A credential from ``address`` was wrong; ``client_id`` is the client that it named, if it named one."""
+        await self._hit(_FAILURES, network_of(address), "too many failed authentications from this address")
+        if client_id is not None:
+            # Only below the limit of its address: one caller can't make up names without end.
+            # Hashed: it may be anything, of any length.
+            who = digest(client_id)[:_DIGITS]
+            await self._hit(_FAILURES_OF_A_CLIENT, who, "too many failed authentications for this client")
+
+    async def page(self, address: str) -> None:
+        """Somebody opens a page of a connect session."""
+        await self._hit(_PAGES, network_of(address), "too many pages were opened from this address")
+
+    async def button(self, address: str) -> None:
+        """Somebody presses a button on one: that writes, and may ask a provider for its metadata."""
+        await self._hit(_BUTTONS, network_of(address), "too many forms were sent from this address")
+
+    async def arrival(self, address: str) -> None:
+        """A browser comes back from a provider, or says so."""
+        await self._hit(_RETURNS, network_of(address), "too many answers of providers came from this address")
+
+    async def _hit(self, limit: RateLimitItem, who: str, refusal: str) -> None:
+        try:
+            allowed = await self._limiter.hit(limit, who)
+        except StoreUnavailable:
+            metrics.rate_limits.labels(limit.namespace, "uncounted").inc()
+            return
+        if not allowed:
+            metrics.rate_limits.labels(limit.namespace, "refused").inc()
+            raise RateLimited(refusal, retry_after=await self._time_left(limit, who))
+
+    async def _time_left(self, limit: RateLimitItem, who: str) -> int:
+        """Seconds until the window ends; all of it where the store does not say."""
+        try:
+            ends = (await self._limiter.get_window_stats(limit, who)).reset_time
+        except StoreUnavailable:
+            return limit.get_expiry()
+        return max(1, ceil(ends - self._clock() / 1000))
+
+
+def network_of(address: str) -> str:
+    """Who is counted together: an IPv4 address, or the /64 that one IPv6 host can take its addresses from."""
+    try:
+        ip = ip_address(address)
+    except ValueError:
+        return _NO_ADDRESS
+    if not isinstance(ip, IPv6Address):
+        return str(ip)
+    if ip.ipv4_mapped is not None:
+        return str(ip.ipv4_mapped)
+    return f"{IPv6Address(int(ip) >> 64 << 64)}/64"
