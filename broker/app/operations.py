@@ -1,5 +1,9 @@
 """What operators and their machines ask: is it alive, can it serve, how is it doing."""
 
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
@@ -8,9 +12,45 @@ from broker.app.heart import Heart
 from broker.observe import metrics
 from broker.vault.opening import reasons_not_ready
 
+_READY_FOR: Final = 1.0
+"""Seconds for which a store that was found fit is not asked again."""
+
+
+class Readiness:
+    """Whether the store can be served from, asked once for all who want to know.
+
+    Anybody may ask, and no limit is counted for it: a flood costs the store one question at a time, and one a second
+    while it is fit. That it is not is never remembered: who mended it sees so at once.
+    """
+
+    def __init__(self, ask: Callable[[], Awaitable[Sequence[str]]]) -> None:
+        """``ask`` finds the reasons against serving; empty = ready."""
+        self._ask = ask
+        self._asking: asyncio.Task[Sequence[str]] | None = None
+        self._ready_until = float("-inf")
+
+    async def reasons(self) -> Sequence[str]:
+        """Why the broker is not ready; empty = it is, or was a second ago."""
+        if asyncio.get_running_loop().time() < self._ready_until:
+            return ()
+        if self._asking is None:
+            self._asking = asyncio.create_task(self._look(), name="readiness")
+        # Who hangs up must not take the answer from the others.
+        return await asyncio.shield(self._asking)
+
+    async def _look(self) -> Sequence[str]:
+        try:
+            reasons = await self._ask()
+        finally:
+            self._asking = None
+        if not reasons:
+            self._ready_until = asyncio.get_running_loop().time() + _READY_FOR
+        return reasons
+
 
 def operations_routes(heart: Heart) -> list[BaseRoute]:
     """``/livez``, ``/readyz`` and ``/metrics``."""
+    readiness = Readiness(lambda: reasons_not_ready(heart.store, wait_replicas=heart.settings.store_wait_replicas))
 
     async def livez(_request: Request) -> Response:
         """The process answers. Says nothing of the store: restarting the broker does not mend that."""
@@ -18,9 +58,9 @@ def operations_routes(heart: Heart) -> list[BaseRoute]:
 
     async def readyz(_request: Request) -> Response:
         """The store is reachable, fit for tokens, and known to the keyring; or why not."""
-        reasons = await reasons_not_ready(heart.store, wait_replicas=heart.settings.store_wait_replicas)
+        reasons = await readiness.reasons()
         if reasons:
-            return JSONResponse({"status": "not_ready", "reasons": reasons}, 503, {"Retry-After": "5"})
+            return JSONResponse({"status": "not_ready", "reasons": list(reasons)}, 503, {"Retry-After": "5"})
         return JSONResponse({"status": "ready"})
 
     async def exposition(_request: Request) -> Response:
