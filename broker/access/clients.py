@@ -1,20 +1,49 @@
-"""Registered clients: making, reading, listing and deleting them."""
+"""Registered clients: making, reading and listing them, giving them new secrets, deleting them."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import asdict
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from broker.access.registration import checked, checked_keys
 from broker.clock import Clock
-from broker.errors import FieldFault, InvalidRequest, NotFound
+from broker.errors import Conflict, FieldFault, InvalidRequest, NotFound
 from broker.models.access import CLIENT_SCOPES, DEFAULT_TENANT, Client, Workload
+from broker.models.event import Event
 from broker.models.ids import digest, is_id, new_id, new_secret
-from broker.vault.documents import Documents
+from broker.vault.documents import Document, Documents
 from broker.vault.stored import made_from
 
+OVERLAP: Final = 86_400
+"""Seconds that a replaced secret still works, unless said otherwise."""
+LONGEST_OVERLAP: Final = 30 * 86_400
+
 _LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_NAME_LENGTH: Final = 100
-_PRINTABLE_ASCII: Final = frozenset(map(chr, range(0x21, 0x7F)))
+_SECRETS_AT_MOST: Final = 5
+"""Secrets of one client that work at the same time."""
+_TRIES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who changes a client: another client, in one request of its own, or nobody but the operator."""
+
+    client_id: str | None = None
+    request_id: str | None = None
+
+
+_OPERATOR: Final = Actor()
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """A secret that was just made in another one's place: the only time it is known in the clear."""
+
+    client_id: str
+    secret: str = field(repr=False)
+    previous_ends_at: int | None
+    """When the replaced one stops working (ms); ``None``: it has."""
 
 
 class Clients:
@@ -34,52 +63,49 @@ class Clients:
         providers: Sequence[str] | None = None,
         known_providers: Collection[str] | None = None,
         completions: Sequence[str] = (),
+        jwks: Mapping[str, Any] | None = None,
+        jwks_uri: str | None = None,
+        workloads: Sequence[Workload] = (),
+        by: Actor = _OPERATOR,
     ) -> tuple[Client, str]:
         """Register a client; answers it and its secret, which is not stored and can't be shown again.
 
+        One with keys or workloads gets no secret (``""``): what does not exist can't leak.
+
         :param providers: the providers it may use; ``None`` = all.
         :param known_providers: what ``providers`` is checked against; ``None`` = not checked.
+        :param jwks: its public keys (RFC 7517 §5).
+        :param jwks_uri: where they are published instead.
+        :param workloads: whose platform tokens stand for it.
         :raises InvalidRequest: naming every field that is wrong.
         """
-        faults = [
-            *_name_faults("name", name),
-            *_name_faults("tenant", tenant),
-            *_scope_faults(scopes),
-            *(fault for url in return_urls for fault in _return_url_faults(url)),
-        ]
-        unknown = set(providers or ()) - set(known_providers if known_providers is not None else providers or ())
-        faults += [FieldFault("provider", f"{provider!r} is not in the providers file") for provider in sorted(unknown)]
-        if set(completions) - {"browser"}:
-            faults.append(FieldFault("completion", "only 'browser' has to be registered"))
-        if faults:
-            raise InvalidRequest("the client can't be registered", faults)
-        secret = new_secret("bcs")
-        client = Client(
-            client_id=new_id("cl"),
-            name=name,
-            tenant=tenant,
-            scopes=tuple(scope for scope in CLIENT_SCOPES if scope in scopes),
-            providers=None if providers is None else tuple(sorted(set(providers))),
-            secret_digests=(digest(secret),),
-            return_urls=tuple(dict.fromkeys(return_urls)),
-            completions=tuple(completions),
-            created_at=self._clock(),
+        secret = "" if jwks is not None or jwks_uri is not None or workloads else new_secret("bcs")
+        client = checked(
+            Client(
+                client_id=new_id("cl"),
+                name=name,
+                tenant=tenant,
+                scopes=tuple(scopes),
+                providers=None if providers is None else tuple(sorted(set(providers))),
+                secret_digests=(digest(secret),) if secret else (),
+                return_urls=tuple(dict.fromkeys(return_urls)),
+                completions=tuple(completions),
+                created_at=self._clock(),
+                jwks=jwks,
+                jwks_uri=jwks_uri,
+                workloads=tuple(workloads),
+            ),
+            known_providers,
         )
+        client = replace(client, scopes=tuple(scope for scope in CLIENT_SCOPES if scope in scopes))
         await self._documents.put_client(client.client_id, asdict(client))
+        await self._record("client.created", client, by)
         return client, secret
 
     async def read(self, client_id: str) -> Client | None:
         """The client, or ``None``. A stored client without a tenant is nobody's and is not answered."""
-        if not is_id("cl", client_id):
-            return None
-        document = await self._documents.client(client_id)
-        if document is None or not document.get("tenant"):
-            return None
-        lists = {"scopes", "secret_digests", "return_urls", "completions"}
-        fields: dict[str, Any] = {key: tuple(value) if key in lists else value for key, value in document.items()}
-        fields["providers"] = None if document["providers"] is None else tuple(document["providers"])
-        fields["workloads"] = tuple(made_from(Workload, workload) for workload in document.get("workloads", ()))
-        return made_from(Client, fields)
+        text = await self._documents.client(client_id) if is_id("cl", client_id) else None
+        return _client_of(json.loads(text)) if text is not None else None
 
     async def list(self, tenant: str | None = None) -> "list[Client]":
         """All clients, or those of one tenant, newest first."""
@@ -87,13 +113,92 @@ class Clients:
         found = [client for client in clients if client and (tenant is None or client.tenant == tenant)]
         return sorted(found, key=lambda client: client.created_at, reverse=True)
 
-    async def delete(self, client_id: str) -> None:
+    async def rotate(self, client_id: str, *, overlap: int = OVERLAP, by: Actor = _OPERATOR) -> Rotation:
+        """Give the client a new secret. The present one works for ``overlap`` seconds more, older ones to their end.
+
+        Without an overlap no other secret works any more, and as one may have leaked, broker tokens that were issued
+        until now stop, too.
+
+        :raises InvalidRequest: the overlap is none.
+        :raises NotFound: there is no such client.
+        :raises Conflict: it has no secret that could be replaced.
+        """
+        if not 0 <= overlap <= LONGEST_OVERLAP:
+            fault = FieldFault("overlap", f"0 to {LONGEST_OVERLAP} seconds")
+            raise InvalidRequest("the secret can't be replaced", [fault])
+        now, secret = self._clock(), new_secret("bcs")
+        ends_at = now + overlap * 1000 if overlap else None
+
+        def renewed(client: Client) -> Client:
+            if not client.secret_digests:
+                raise Conflict("the client has no secret: it proves itself with keys, or by its platform")
+            if ends_at is None:
+                return replace(client, secret_digests=(digest(secret),), secret_ends={}, tokens_from=now)
+            # Earlier ones keep their end: the answer to the last rotation may have been lost, and its secret with it.
+            ends = {client.secret_digests[0]: ends_at} | dict(client.secret_ends)
+            left = [old for old in client.secret_digests if ends.get(old, ends_at) > now][: _SECRETS_AT_MOST - 1]
+            ending = {old: ends.get(old, ends_at) for old in left}
+            return replace(client, secret_digests=(digest(secret), *left), secret_ends=ending)
+
+        changed = await self._change(client_id, renewed)
+        await self._record("client.rotated", changed, by, overlap=overlap)
+        return Rotation(client_id, secret, ends_at)
+
+    async def replace_keys(self, client_id: str, jwks: Mapping[str, Any], *, by: Actor = _OPERATOR) -> Client:
+        """Register these public keys in place of the client's present ones, which stop working at once.
+
+        :raises InvalidRequest: they are none that can be registered.
+        :raises NotFound: there is no such client.
+        :raises Conflict: it was not registered with keys.
+        """
+        keys, faults = checked_keys(jwks, "jwks")
+        if faults:
+            raise InvalidRequest("the keys can't be registered", faults)
+
+        def renewed(client: Client) -> Client:
+            if client.jwks is None:
+                raise Conflict("the client was not registered with keys that stand here")
+            return replace(client, jwks=keys)
+
+        changed = await self._change(client_id, renewed)
+        await self._record("client.rotated", changed, by)
+        return changed
+
+    async def delete(self, client_id: str, *, by: Actor = _OPERATOR) -> None:
         """Remove a client; its broker tokens stop working within seconds, its connections stay.
 
         :raises NotFound: there is none.
         """
+        client = await self.read(client_id)
         if not await self._documents.delete_client(client_id):
             raise NotFound("no such client")
+        if client is not None:
+            await self._record("client.deleted", client, by)
+
+    async def _change(self, client_id: str, change: Callable[[Client], Client]) -> Client:
+        """The client as it stands after ``change``, which is repeated if somebody else's came in between."""
+        for _ in range(_TRIES):
+            text = await self._documents.client(client_id) if is_id("cl", client_id) else None
+            document: Document = json.loads(text) if text is not None else {}
+            client = _client_of(document)
+            if text is None or client is None:
+                raise NotFound("no such client")
+            changed = change(client)
+            # What another version wrote beside the fields of this one stays.
+            if await self._documents.replace_client(client_id, text, {**document, **asdict(changed)}):
+                return changed
+        raise Conflict("the client is being changed by others; try again")
+
+    async def _record(self, event_type: str, client: Client, by: Actor, **data: object) -> None:
+        event = Event(
+            type=event_type,
+            tenant=client.tenant,
+            at=self._clock(),
+            client_id=by.client_id,
+            request_id=by.request_id,
+            data={"client": client.client_id, "name": client.name, **data},
+        )
+        await self._documents.record(client.client_id, event)
 
 
 def matches_return_url(registered: str, requested: str) -> bool:
@@ -117,31 +222,11 @@ def _host_of(netloc: str) -> str:
     return netloc if netloc.startswith("[") and netloc.endswith("]") else netloc.partition(":")[0]
 
 
-def _name_faults(field: str, value: str) -> list[FieldFault]:
-    if 0 < len(value) <= _NAME_LENGTH and value.isprintable() and value.strip() == value:
-        return []
-    return [FieldFault(field, f"1 to {_NAME_LENGTH} printable characters, no space at either end")]
-
-
-def _scope_faults(scopes: Collection[str]) -> list[FieldFault]:
-    unknown = sorted(set(scopes) - set(CLIENT_SCOPES))
-    faults = [FieldFault("scope", f"{scope!r} is none of {', '.join(CLIENT_SCOPES)}") for scope in unknown]
-    return faults if scopes else [FieldFault("scope", "at least one is needed")]
-
-
-def _return_url_faults(url: str) -> list[FieldFault]:
-    def fault(message: str) -> list[FieldFault]:
-        return [FieldFault("return_url", message)]
-
-    if not url or set(url) - _PRINTABLE_ASCII or "\\" in url:
-        return fault("an absolute https address in printable ASCII is needed")
-    try:
-        parts = urlsplit(url)
-        port_is_fine = parts.port is None or parts.port > 0
-    except ValueError:
-        return fault("not an address")
-    if not parts.hostname or not port_is_fine or "@" in parts.netloc or "#" in url:
-        return fault("an absolute address without user and fragment is needed")
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK_HOSTS):
-        return fault("https is needed (plain http only on loopback)")
-    return []
+def _client_of(document: Document) -> Client | None:
+    if not document.get("tenant"):
+        return None
+    lists = {"scopes", "secret_digests", "return_urls", "completions"}
+    fields: dict[str, Any] = {key: tuple(value) if key in lists else value for key, value in document.items()}
+    fields["providers"] = None if document["providers"] is None else tuple(document["providers"])
+    fields["workloads"] = tuple(made_from(Workload, workload) for workload in document.get("workloads", ()))
+    return made_from(Client, fields)

@@ -1,13 +1,17 @@
 """``broker clients``: the programs that may call the broker."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
 
 import typer
 
+from broker.access.clients import OVERLAP
 from broker.app.heart import Heart
 from broker.cli.output import Json, Yes, confirm, note, print_fields, print_json, print_table
+from broker.cli.proofs import keys_of, workloads_of
 from broker.cli.session import with_heart
-from broker.downstream.api.views import ClientList, ClientView, CreatedClient, DeletedClient
+from broker.downstream.api.views import ClientList, ClientView, CreatedClient, DeletedClient, RotatedClient
 from broker.errors import NotFound
 from broker.models.access import DEFAULT_TENANT, Client
 
@@ -15,6 +19,11 @@ commands = typer.Typer(
     name="clients", help="Register the programs that may call the broker.", no_args_is_help=True, rich_markup_mode=None
 )
 
+_SHOWN_ONCE: Final = "The secret is not stored and can't be shown again."
+
+JwksFile = Annotated[
+    Path | None, typer.Option(help="Its public keys: a JWK Set (RFC 7517), or one key.", metavar="FILE")
+]
 ClientId = Annotated[str, typer.Argument(metavar="CLIENT_ID", help="cl_…")]
 
 
@@ -34,9 +43,22 @@ def create(
     completion: Annotated[
         str | None, typer.Option(help="'browser': connections may be completed by the browser alone.")
     ] = None,
+    jwks_file: JwksFile = None,
+    jwks_uri: Annotated[
+        str | None, typer.Option(help="Where it publishes its public keys instead.", metavar="URL")
+    ] = None,
+    workload: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Whose platform tokens stand for it: issuer=…,subject=…,audience=…[,jwks_file=…]; may be repeated.",
+            metavar="WORKLOAD",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Register a client. Its secret is shown now and never again."""
+    """Register a client. Its secret is shown now and never again; one with keys or workloads has none."""
+    jwks = keys_of(jwks_file, "--jwks-file") if jwks_file else None
+    workloads = workloads_of(workload or ())
 
     async def work(heart: Heart) -> CreatedClient:
         client, secret = await heart.clients.create(
@@ -47,15 +69,21 @@ def create(
             providers=provider or None,
             known_providers=heart.providers.names,
             completions=(completion,) if completion else (),
+            jwks=jwks,
+            jwks_uri=jwks_uri,
+            workloads=workloads,
         )
         return CreatedClient.made(client, secret)
 
     created = with_heart(work)
     if as_json:
         print_json(created)
-        return
-    print_fields({**_fields(created), "client secret": created.client_secret})
-    note("The secret is not stored and can't be shown again.")
+    elif created.client_secret is None:
+        print_fields(_fields(created))
+        note("It has no secret: it proves itself with its keys, or by its platform.")
+    else:
+        print_fields({**_fields(created), "client secret": created.client_secret})
+        note(_SHOWN_ONCE)
 
 
 @commands.command("list")
@@ -82,6 +110,48 @@ def show(client_id: ClientId, as_json: Json = False) -> None:
 
     async def work(heart: Heart) -> ClientView:
         return ClientView.of(await _existing(heart, client_id))
+
+    client = with_heart(work)
+    if as_json:
+        print_json(client)
+    else:
+        print_fields(_fields(client))
+
+
+@commands.command()
+def rotate(
+    client_id: ClientId,
+    overlap: Annotated[
+        int, typer.Option(help="How long the present secret still works; 0: not at all.", metavar="SECONDS")
+    ] = OVERLAP,
+    jwks_file: JwksFile = None,
+    as_json: Json = False,
+) -> None:
+    """Give a client a new secret, shown now and never again; the present one works on for a while.
+
+    A client with registered keys gets those of --jwks-file instead, at once: let the file hold old and new ones while
+    its programs move.
+    """
+    if jwks_file:
+        _rotate_keys(client_id, keys_of(jwks_file, "--jwks-file"), as_json=as_json)
+        return
+
+    async def work(heart: Heart) -> RotatedClient:
+        return RotatedClient.of(await heart.clients.rotate(client_id, overlap=overlap))
+
+    rotated = with_heart(work)
+    if as_json:
+        print_json(rotated)
+        return
+    ends_at = rotated.previous_secret_ends_at
+    shown = {"client id": rotated.client_id, "client secret": rotated.client_secret}
+    print_fields({**shown, "previous secret ends at": ends_at})
+    note(_SHOWN_ONCE if ends_at else f"{_SHOWN_ONCE} The previous one, and broker tokens got with it, work no longer.")
+
+
+def _rotate_keys(client_id: str, jwks: Mapping[str, Any], *, as_json: bool) -> None:
+    async def work(heart: Heart) -> ClientView:
+        return ClientView.of(await heart.clients.replace_keys(client_id, jwks))
 
     client = with_heart(work)
     if as_json:
@@ -123,4 +193,20 @@ def _fields(client: ClientView) -> dict[str, str | None]:
         "providers": "all" if client.providers is None else " ".join(client.providers),
         "completions": " ".join(client.completions),
         "created at": client.created_at,
+        "proves itself by": " ".join(client.authentication),
+        **_proofs(client),
     }
+
+
+def _proofs(client: ClientView) -> dict[str, str | None]:
+    """What only some clients have."""
+    proofs: dict[str, str | None] = {}
+    if client.previous_secret_ends_at:
+        proofs["previous secret ends at"] = client.previous_secret_ends_at
+    if client.jwks_uri:
+        proofs["keys are published at"] = client.jwks_uri
+    if client.key_ids:
+        proofs["key ids"] = " ".join(client.key_ids)
+    for number, workload in enumerate(client.workloads, start=1):
+        proofs[f"workload {number}"] = f"{workload.subject} of {workload.issuer} for {workload.audience}"
+    return proofs

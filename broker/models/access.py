@@ -89,6 +89,22 @@ class Client:
     """Where they are published instead (RFC 7591 §2)."""
     workloads: tuple[Workload, ...] = ()
     """Whose platform tokens stand for this client."""
+    tokens_from: int = 0
+    """Broker tokens that were issued up to this moment count no longer (ms): its secret may have leaked by then."""
+
+    @property
+    def authentication(self) -> tuple[str, ...]:
+        """How it can prove itself: ``client_secret``, ``private_key_jwt``, ``workload``."""
+        ways = {
+            "client_secret": bool(self.secret_digests),
+            "private_key_jwt": self.jwks is not None or self.jwks_uri is not None,
+            "workload": bool(self.workloads),
+        }
+        return tuple(way for way, given in ways.items() if given)
+
+    def honours(self, issued_at: int) -> bool:
+        """Whether a broker token that this client got at ``issued_at`` (ms) still counts."""
+        return issued_at > self.tokens_from
 
     @property
     def reach(self) -> Reach:

@@ -4,8 +4,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from broker.vault import names
-from broker.vault.redis.store import Store
+from broker.models.event import Event
+from broker.vault import names, scripts
+from broker.vault.redis.store import Argument, Store
 
 Document = Mapping[str, Any]
 
@@ -16,14 +17,24 @@ class Documents:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def client(self, client_id: str) -> Document | None:
-        """The client's document, or ``None``."""
-        return _decoded(await self._store.execute("GET", names.client(client_id)))
+    async def client(self, client_id: str) -> bytes | None:
+        """The client's document as it stands there, or ``None``."""
+        text: bytes | None = await self._store.execute("GET", names.client(client_id))
+        return text
 
     async def put_client(self, client_id: str, document: Document) -> None:
         """Store a client's document and list it."""
         await self._store.execute("SET", names.client(client_id), json.dumps(document))
         await self._store.execute("SADD", names.CLIENTS, client_id)
+
+    async def replace_client(self, client_id: str, before: bytes, document: Document) -> bool:
+        """Store another document in place of ``before``; ``False`` if that does not stand there any more."""
+        arguments: list[Argument] = [before, json.dumps(document)]
+        return bool(await self._store.run(scripts.CLIENT_REPLACE, [names.client(client_id)], arguments))
+
+    async def record(self, client_id: str, event: Event) -> None:
+        """Write an event about a client into an outbox, from where it reaches the journal as all others do."""
+        await self._store.execute("XADD", names.outbox(client_id), "*", "e", event.encode())
 
     async def delete_client(self, client_id: str) -> bool:
         """Remove a client; ``False`` if there was none."""

@@ -43,6 +43,7 @@ KEYRING_MOVE = _load("keyring_move")
 KEYRING_RETIRE = _load("keyring_retire")
 REWRAP = _load("rewrap")
 COUNT = _load("count")
+CLIENT_REPLACE = _load("client_replace")
 CLAIM = _load("claim")
 CLAIM_SETTLE = _load("claim_settle")
 ADMIT = _load("admit")
@@ -70,6 +71,7 @@ ALL = (
     KEYRING_RETIRE,
     REWRAP,
     COUNT,
+    CLIENT_REPLACE,
     CLAIM,
     CLAIM_SETTLE,
     ADMIT,

@@ -26,6 +26,11 @@ def test_a_secret_is_shown_once_and_stored_as_a_hash(cli: Cli, raw_store: redis.
         "return_urls": ["https://a.example/x", "https://b.example/y"],
         "providers": ["practice"],
         "completions": ["app", "code", "browser"],
+        "authentication": ["client_secret"],
+        "previous_secret_ends_at": None,
+        "jwks_uri": None,
+        "key_ids": [],
+        "workloads": [],
     }
     stored = everything_in(raw_store)
     assert secret.encode() not in stored

@@ -14,7 +14,7 @@ async def test_clients_are_kept_listed_and_deleted(pipeline: Store) -> None:
     for client_id in ("cl_2", "cl_1"):
         await documents.put_client(client_id, {"name": client_id, "tenant": "acme"})
     assert await documents.clients() == ["cl_1", "cl_2"]
-    assert await documents.client("cl_1") == {"name": "cl_1", "tenant": "acme"}
+    assert await documents.client("cl_1") == b'{"name": "cl_1", "tenant": "acme"}'
     assert await documents.delete_client("cl_1")
     assert not await documents.delete_client("cl_1")
     assert await documents.client("cl_1") is None

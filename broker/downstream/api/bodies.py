@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, S
 from pydantic_core import PydanticCustomError
 
 from broker.access.references import LONGEST, MOST_USES
+from broker.access.registration import WORKLOADS_AT_MOST
 from broker.models.connection import Status
 
 _METADATA_MEMBERS: Final = 50
@@ -140,6 +141,16 @@ class IssueReference(Body):
     max_uses: Annotated[int, Field(ge=1, le=MOST_USES)] = 1
 
 
+class RegisterWorkload(Body):
+    """A program that its platform vouches for; compared character by character."""
+
+    issuer: Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+    subject: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    audience: Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+    jwks: dict[str, Any] | None = None
+    """The issuer's keys (RFC 7517 §5); absent = found by its metadata."""
+
+
 class CreateClient(Body):
     """Register a client in the caller's tenant."""
 
@@ -150,6 +161,13 @@ class CreateClient(Body):
     providers: Annotated[list[Name], Field(max_length=500)] | None = None
     """Absent = every provider."""
     completion: Literal["browser"] | None = None
+    jwks: dict[str, Any] | None = None
+    """The client's own public keys (RFC 7517 §5), for ``private_key_jwt``. A client with keys or workloads gets no
+    secret."""
+    jwks_uri: Annotated[str, StringConstraints(min_length=1, max_length=2048)] | None = None
+    """Where they are published instead."""
+    workloads: Annotated[list[RegisterWorkload], Field(max_length=WORKLOADS_AT_MOST)] = []
+    """Whose platform tokens stand for the client."""
 
 
 class Paging(Body):

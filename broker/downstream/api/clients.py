@@ -2,12 +2,13 @@
 
 from starlette.responses import Response
 
-from broker.access.clients import Clients
+from broker.access.clients import Actor, Clients
 from broker.downstream.api.bodies import CreateClient
 from broker.downstream.api.gate import JSON, Call, Gate
 from broker.downstream.api.views import ClientList, ClientView, CreatedClient, DeletedClient
 from broker.downstream.operation import DeclaredRoute, Operation
 from broker.errors import FieldFault, InvalidRequest, NotFound
+from broker.models.access import Workload
 from broker.providers import Registry
 
 _SCOPE = "admin"
@@ -80,6 +81,10 @@ class ClientRoutes:
             providers=body.providers,
             known_providers=self._providers.names,
             completions=(body.completion,) if body.completion else (),
+            jwks=body.jwks,
+            jwks_uri=body.jwks_uri,
+            workloads=[Workload(**workload.model_dump()) for workload in body.workloads],
+            by=_actor(call),
         )
         return call.answer(CreatedClient.made(client, secret))
 
@@ -87,5 +92,9 @@ class ClientRoutes:
         client = await self._clients.read(call.path("client_id"))
         if client is None or client.tenant != call.caller.tenant:
             raise NotFound("no such client")
-        await self._clients.delete(client.client_id)
+        await self._clients.delete(client.client_id, by=_actor(call))
         return call.answer(DeletedClient(client_id=client.client_id, status="deleted"))
+
+
+def _actor(call: Call) -> Actor:
+    return Actor(call.caller.client_id, call.request_id)

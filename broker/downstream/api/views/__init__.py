@@ -3,7 +3,14 @@
 No view has a field that could hold a credential, except those made for it.
 """
 
-from broker.downstream.api.views.clients import ClientList, ClientView, CreatedClient, DeletedClient
+from broker.downstream.api.views.clients import (
+    ClientList,
+    ClientView,
+    CreatedClient,
+    DeletedClient,
+    RotatedClient,
+    WorkloadView,
+)
 from broker.downstream.api.views.connect_sessions import (
     CompletedConnectSession,
     ConnectSessionView,
@@ -42,6 +49,8 @@ __all__ = [
     "ProviderList",
     "ProviderView",
     "ReferenceView",
+    "RotatedClient",
     "TestedView",
     "TokenView",
+    "WorkloadView",
 ]

@@ -1,11 +1,33 @@
 """Clients as they are shown; a secret only in the answer that made it."""
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 from pydantic import BaseModel
 
+from broker.access.clients import Rotation
 from broker.clock import rfc3339
-from broker.models.access import Client
+from broker.models.access import Client, Workload
+
+
+class WorkloadView(BaseModel):
+    """Whose platform tokens stand for a client."""
+
+    issuer: str
+    subject: str
+    audience: str
+    key_ids: list[str] | None
+    """Of the issuer's registered keys; ``null``: they are found by its metadata."""
+
+    @classmethod
+    def of(cls, workload: Workload) -> Self:
+        """The view of ``workload``."""
+        return cls(
+            issuer=workload.issuer,
+            subject=workload.subject,
+            audience=workload.audience,
+            key_ids=None if workload.jwks is None else _key_ids(workload.jwks),
+        )
 
 
 class ClientView(BaseModel):
@@ -19,6 +41,14 @@ class ClientView(BaseModel):
     providers: list[str] | None
     completions: list[str]
     created_at: str | None
+    authentication: list[str]
+    """How it can prove itself: ``client_secret``, ``private_key_jwt``, ``workload``."""
+    previous_secret_ends_at: str | None
+    """When the last of its replaced secrets stops working."""
+    jwks_uri: str | None
+    key_ids: list[str]
+    """Of its registered keys; one that names no id is not told."""
+    workloads: list[WorkloadView]
 
     @classmethod
     def of(cls, client: Client) -> Self:
@@ -37,18 +67,42 @@ class ClientView(BaseModel):
             "providers": None if client.providers is None else list(client.providers),
             "completions": ["app", "code", *client.completions],
             "created_at": rfc3339(client.created_at),
+            "authentication": list(client.authentication),
+            "previous_secret_ends_at": rfc3339(max(client.secret_ends.values(), default=None)),
+            "jwks_uri": client.jwks_uri,
+            "key_ids": _key_ids(client.jwks or {}),
+            "workloads": [WorkloadView.of(workload) for workload in client.workloads],
         }
 
 
 class CreatedClient(ClientView):
     """A client that was just made: the only time its secret is shown."""
 
-    client_secret: str
+    client_secret: str | None
+    """``null`` where it proves itself otherwise."""
 
     @classmethod
     def made(cls, client: Client, secret: str) -> Self:
         """The view of a new client."""
-        return cls(**cls.fields_of(client), client_secret=secret)
+        return cls(**cls.fields_of(client), client_secret=secret or None)
+
+
+class RotatedClient(BaseModel):
+    """A secret in another one's place: the only time it is shown."""
+
+    client_id: str
+    client_secret: str
+    previous_secret_ends_at: str | None
+    """``null``: it has."""
+
+    @classmethod
+    def of(cls, rotation: Rotation) -> Self:
+        """The view of ``rotation``."""
+        return cls(
+            client_id=rotation.client_id,
+            client_secret=rotation.secret,
+            previous_secret_ends_at=rfc3339(rotation.previous_ends_at),
+        )
 
 
 class DeletedClient(BaseModel):
@@ -63,3 +117,7 @@ class ClientList(BaseModel):
 
     items: list[ClientView]
     next_cursor: str | None = None
+
+
+def _key_ids(jwks: Mapping[str, Any]) -> list[str]:
+    return [key["kid"] for key in jwks.get("keys", ()) if "kid" in key]
