@@ -4,6 +4,8 @@
 * ``clients`` – registered clients: making, reading, listing, deleting.
 * ``authentication`` – from a request's credentials to a :class:`~broker.models.access.Caller`.
 * ``limits`` – what is limited, and how much: failures, and the pages that anybody may call.
+* ``assertions`` – clients that prove themselves with a signature instead of a secret; ``jws`` – reading and verifying
+  one; ``key_rules`` – which keys and algorithms count.
 * ``tokens`` – broker tokens: issuing, looking up, revoking.
 * ``references`` – capabilities for one connection's access token: issuing, introspecting, revoking.
 

@@ -1,23 +1,30 @@
-"""From what a request carries to a :class:`~broker.models.access.Caller`: client secrets and broker tokens."""
+"""From what a request carries to who calls: by a client's secret, by a signed assertion, by a broker token."""
 
 import asyncio
 import hmac
 from dataclasses import dataclass
 from typing import Final
 
-from broker.access.clients import Clients
+import structlog
+
+from broker.access.assertions import Assertions
+from broker.access.clients import SECRETS_AT_MOST, Clients
+from broker.access.jws import NotProvenError
 from broker.access.limits import Limits
 from broker.access.tokens import BrokerTokens
 from broker.clock import Clock
 from broker.errors import InvalidToken, StoreUnavailable, Unauthenticated
 from broker.models.access import Caller, Client
-from broker.models.ids import digest
+from broker.models.ids import digest, is_id
 
 REVALIDATED_EVERY: Final = 1.5
 """Seconds between two looks at whether the broker tokens in use are still good."""
 
 _TRUSTED_FOR: Final = 5_000
-_NOBODY: Final = digest("nobody's secret")
+_NOBODYS: Final = (digest("nobody's secret"),) * SECRETS_AT_MOST
+_REFUSED: Final = "client authentication failed"
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -31,9 +38,12 @@ class _Known:
 class Authenticator:
     """Tells who calls. Broker tokens in use are remembered, and looked at again every moment."""
 
-    def __init__(self, limits: Limits, clients: Clients, tokens: BrokerTokens, clock: Clock) -> None:
+    def __init__(
+        self, limits: Limits, clients: Clients, assertions: Assertions, tokens: BrokerTokens, clock: Clock
+    ) -> None:
         self._limits = limits
         self._clients = clients
+        self._assertions = assertions
         self._tokens = tokens
         self._clock = clock
         self._known: dict[str, _Known] = {}
@@ -45,13 +55,32 @@ class Authenticator:
         :raises RateLimited: too many failures from ``address``, or of this client, within a minute.
         """
         client = await self._clients.read(client_id)
+        registered = _secrets_of(client, self._clock()) if client else ()
         presented = digest(secret)
-        # Everybody's secret is compared, against nobody's if need be: both ways take the same steps.
-        registered = client.secret_digests if client else (_NOBODY,)
-        if any(hmac.compare_digest(presented, known) for known in registered) and client:
+        # Somebody's secrets are compared, and nobody's in the place of those that are not there: whether the client is
+        # unknown, has no secret or another one, the steps are the same.
+        compared = [hmac.compare_digest(presented, known) for known in (*registered, *_NOBODYS[len(registered) :])]
+        if client and any(compared[: len(registered)]):
             return client
-        await self._count_failure(address, client_id)
-        raise Unauthenticated("client authentication failed")
+        await self._limits.failure(address, client_id)
+        raise Unauthenticated(_REFUSED)
+
+    async def asserted(self, assertion: str, client_id: str | None, address: str) -> Client:
+        """The client that a signed assertion proves. Whatever is wrong with it, the answer is the same.
+
+        :param client_id: whom the request names beside the assertion, if anybody.
+        :raises Unauthenticated: it proves nobody, or somebody else.
+        :raises ProviderUnavailable: the keys that would prove it can't be had now.
+        :raises RateLimited: too many failures from ``address``, or of the client that was named, within a minute.
+        """
+        try:
+            return await self._assertions.client(assertion, client_id)
+        except NotProvenError as error:
+            # For whoever registered the client and wonders. What else stands in the place of an id may be anything.
+            named = client_id if client_id and is_id("cl", client_id) else None
+            log.debug("authentication.assertion_refused", reason=str(error), client_id=named)
+        await self._limits.failure(address, client_id)
+        raise Unauthenticated(_REFUSED)
 
     async def bearer(self, token: str, address: str) -> Caller:
         """The caller whose broker token this is.
@@ -64,7 +93,7 @@ class Authenticator:
         if known is None or now >= known.trusted_until:
             known = await self._look_up(token_digest)
         if known is None or now >= known.expires_at:
-            await self._count_failure(address)
+            await self._limits.failure(address)
             raise InvalidToken("the broker token is unknown, expired or revoked")
         known.used = True
         return known.caller
@@ -105,5 +134,7 @@ class Authenticator:
         self._known[token_digest] = known
         return known
 
-    async def _count_failure(self, address: str, client_id: str | None = None) -> None:
-        await self._limits.failure(address, client_id)
+
+def _secrets_of(client: Client, now: int) -> tuple[str, ...]:
+    """The digests of the secrets that still work at ``now`` (ms)."""
+    return tuple(known for known in client.secret_digests if client.secret_ends.get(known, now + 1) > now)

@@ -20,7 +20,7 @@ OVERLAP: Final = 86_400
 LONGEST_OVERLAP: Final = 30 * 86_400
 
 _LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
-_SECRETS_AT_MOST: Final = 5
+SECRETS_AT_MOST: Final = 5
 """Secrets of one client that work at the same time."""
 _TRIES: Final = 8
 
@@ -136,7 +136,7 @@ class Clients:
                 return replace(client, secret_digests=(digest(secret),), secret_ends={}, tokens_from=now)
             # Earlier ones keep their end: the answer to the last rotation may have been lost, and its secret with it.
             ends = {client.secret_digests[0]: ends_at} | dict(client.secret_ends)
-            left = [old for old in client.secret_digests if ends.get(old, ends_at) > now][: _SECRETS_AT_MOST - 1]
+            left = [old for old in client.secret_digests if ends.get(old, ends_at) > now][: SECRETS_AT_MOST - 1]
             ending = {old: ends.get(old, ends_at) for old in left}
             return replace(client, secret_digests=(digest(secret), *left), secret_ends=ending)
 

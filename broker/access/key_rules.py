@@ -37,7 +37,8 @@ _LONGEST_KID: Final = 255
 class PublicKey:
     """A key that verifies signatures."""
 
-    kid: str | None
+    kid: str
+    """Its name; for a key without one, its thumbprint (RFC 7638), which is what signers call such a key."""
     algorithms: frozenset[str]
     """The algorithms it may be used with: those of its type, or the one that it names."""
     key: RSAKey | ECKey | OKPKey
@@ -57,14 +58,13 @@ def check_jwks(document: object, field: str = "jwks") -> dict[str, Any]:
     if not isinstance(keys, list) or not 1 <= len(keys) <= KEYS_AT_MOST:
         text = f"a JWK Set is needed: an object whose 'keys' are 1 to {KEYS_AT_MOST} public keys"
         raise InvalidRequest("the keys can't be registered", [FieldFault(field, text)])
-    faults, kids = [], list[str | None]()
+    faults, kids = [], list[str]()
     for index, member in enumerate(keys):
         try:
             kids.append(_read(member).kid)
         except _UnusableError as error:
             faults.append(FieldFault(f"{field}.keys.{index}", str(error)))
-    named = [kid for kid in kids if kid is not None]
-    if len(set(named)) != len(named):
+    if len(set(kids)) != len(kids):
         faults.append(FieldFault(field, "two keys have the same kid"))
     if faults:
         raise InvalidRequest("the keys can't be registered", faults)
@@ -103,7 +103,7 @@ def _read(member: object) -> PublicKey:
     key, algorithms = _key_of(member)
     if "alg" in member:
         algorithms = _only(member["alg"], algorithms)
-    return PublicKey(kid, frozenset(algorithms), key)
+    return PublicKey(kid or key.thumbprint(), frozenset(algorithms), key)
 
 
 def _key_of(member: Mapping[str, Any]) -> tuple[RSAKey | ECKey | OKPKey, Sequence[str]]:

@@ -6,8 +6,10 @@ from typing import cast
 
 import structlog
 
+from broker.access.assertions import Assertions
 from broker.access.authentication import Authenticator
 from broker.access.clients import Clients
+from broker.access.key_rules import PublicKey, usable_keys
 from broker.access.limits import Limits
 from broker.access.references import References
 from broker.access.tokens import BrokerTokens
@@ -32,8 +34,10 @@ from broker.observe.sink import Sink
 from broker.providers import Registry
 from broker.settings import Settings
 from broker.settings.values import parse_keys
+from broker.upstream.discovery import Discovery
 from broker.upstream.egress import Egress
 from broker.upstream.facade import Upstream
+from broker.upstream.key_sets import KeySets
 from broker.vault.admission import Admission
 from broker.vault.counters import Counters
 from broker.vault.directory import Directory
@@ -53,6 +57,7 @@ from broker.vault.replicas import Replicas
 from broker.vault.revocations import Revocations
 from broker.vault.sessions import Sessions
 from broker.vault.siblings import Siblings
+from broker.vault.spent import SpentIds
 
 log = structlog.get_logger(__name__)
 
@@ -68,6 +73,7 @@ class Heart:
     replicas: Replicas
     providers: Registry
     upstream: Upstream
+    key_sets: KeySets[tuple[PublicKey, ...]]
     records: Records
     leases: Leases
     parked: Parked
@@ -110,6 +116,7 @@ class Heart:
                 unconfirmed=unfinished[2],
                 seconds=work_ends_within,
             )
+        await self.key_sets.aclose()
         await self.upstream.aclose()
         # Not before: a refresh that was under way has sealed with the key that this process said it writes with.
         await self.replicas.sign_off()
@@ -123,13 +130,17 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     """
     keyring = _keyring(settings)
     store = open_store(_store_url(settings), keyring, wait_replicas=settings.store_wait_replicas)
-    upstream = Upstream(Egress(allow=settings.egress_allow), clock)
+    egress = Egress(allow=settings.egress_allow)
+    upstream = Upstream(egress, clock)
+    # Metadata of its own: who registers many clients must not push the providers' out of the cache.
+    key_sets = KeySets(egress, Discovery(egress, clock), clock, usable_keys)
     records, sessions, documents = Records(store, keyring), Sessions(store, keyring), Documents(store)
     siblings, revocations = Siblings(store), Revocations(store, keyring)
     retention = settings.events_retention
     journal = Journal(store, keep_milliseconds=retention.milliseconds, keep_events=retention.events)
     limits = Limits(Counters(store, clock), clock)
     clients, broker_tokens = Clients(documents, clock), BrokerTokens(documents, clock)
+    assertions = Assertions(clients, key_sets, SpentIds(store), clock, settings.issuer)
     leases, parked = Leases(store), Parked(store, keyring)
     durability = Durability(records, clock)
     turns = Turns(Admission(store), clock)
@@ -149,6 +160,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         replicas=Replicas(store, keyring),
         providers=providers,
         upstream=upstream,
+        key_sets=key_sets,
         records=records,
         leases=leases,
         parked=parked,
@@ -161,7 +173,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         broker_tokens=broker_tokens,
         limits=limits,
         references=References(StoredReferences(store), clients, clock),
-        authenticator=Authenticator(limits, clients, broker_tokens, clock),
+        authenticator=Authenticator(limits, clients, assertions, broker_tokens, clock),
         opening=Opening(sessions, providers, clock),
         journey=journey,
         arrivals=Arrivals(sessions, journey, providers, clock),

@@ -17,6 +17,7 @@ rooms::
     authorization_response.py   the ``iss`` of what came back through the browser (RFC 9207)
     revocation.py               giving a token back
     identity.py                 whose account it is
+    key_sets.py                 keys that clients and their platforms publish: fetched once, shared, cached
       answers.py                reading any answer: body, refusals, requests for patience
       json_pointer.py           RFC 6901
     egress.py                   the only way out: deadline, capped body, no redirects, no cookies, TLS

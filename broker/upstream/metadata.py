@@ -13,6 +13,7 @@ _ENDPOINTS = (
     "device_authorization_endpoint",
     "revocation_endpoint",
     "userinfo_endpoint",
+    "jwks_uri",
 )
 
 
@@ -26,6 +27,7 @@ class Metadata:
     device_authorization_endpoint: str | None = None
     revocation_endpoint: str | None = None
     userinfo_endpoint: str | None = None
+    jwks_uri: str | None = None
     code_challenge_methods_supported: tuple[str, ...] | None = None
     token_endpoint_auth_methods_supported: tuple[str, ...] | None = None
     authorization_response_iss_parameter_supported: bool = False

@@ -130,6 +130,12 @@ def counter(name: str) -> str:
     return f"{PREFIX}count:{name}"
 
 
+def spent(owner: str, identifier: str) -> str:
+    """String: an identifier of ``owner`` that was used up. It is hashed: it may be anything."""
+    parts = "\n".join((owner, identifier))
+    return f"{PREFIX}spent:{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
+
+
 def leader(chore: str) -> str:
     """String: which replica does a chore at present."""
     return f"{PREFIX}leader:{chore}"

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from broker.access.assertions import ASSERTION_TYPE
 from broker.access.authentication import Authenticator
 from broker.clock import Clock
 from broker.downstream.oauth.answers import Refused
@@ -49,6 +50,9 @@ OAUTH: Final = Face(
 )
 NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 """RFC 6749 §5.1: on every answer that holds a token."""
+
+CLIENT_AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
+"""How a client can authenticate, in the words of RFC 7591 §2. A platform's token travels as the third does."""
 
 
 _SPEAKABLE: Final = str.maketrans({'"': "'", "\\": "/"})
@@ -121,15 +125,18 @@ class OAuthEndpoint:
         return DeclaredRoute(operation, endpoint)
 
     async def _authenticate(self, request: Request, parameters: Mapping[str, str]) -> Client:
-        """The client, by ``client_secret_basic`` or ``client_secret_post``, never both (RFC 6749 §2.3)."""
+        """The client, by one of :data:`CLIENT_AUTH_METHODS` and never two at once (RFC 6749 §2.3)."""
         headers = request.headers.getlist("authorization")
-        in_body = [name for name in ("client_secret", "client_assertion") if name in parameters]
-        if len(headers) + len(in_body) > 1:
+        by_assertion = "client_assertion" in parameters or "client_assertion_type" in parameters
+        if len(headers) + ("client_secret" in parameters) + by_assertion > 1:
             raise OAuthError("invalid_request", "the client authenticates in more than one way")
+        address: str = request.state.address
+        if by_assertion:
+            return await self._authenticator.asserted(_assertion(parameters), parameters.get("client_id"), address)
         client_id, secret = _basic(headers[0]) if headers else _post(parameters)
         if parameters.get("client_id", client_id) != client_id:
             raise OAuthError("invalid_request", "client_id is given twice, and differs")
-        return await self._authenticator.client(client_id, secret, request.state.address)
+        return await self._authenticator.client(client_id, secret, address)
 
 
 def refusal(error: BrokerError, request_id: str, *, challenge: bool = False) -> Response:
@@ -183,3 +190,17 @@ def _post(parameters: Mapping[str, str]) -> tuple[str, str]:
     if "client_id" not in parameters or "client_secret" not in parameters:
         raise Unauthenticated("client authentication failed")
     return parameters["client_id"], parameters["client_secret"]
+
+
+def _assertion(parameters: Mapping[str, str]) -> str:
+    """The assertion, by RFC 7521 §4.2: it and its type come together.
+
+    :raises OAuthError: one of them is missing.
+    :raises Unauthenticated: a type that is not accepted (RFC 6749 §5.2).
+    """
+    for name in ("client_assertion", "client_assertion_type"):
+        if name not in parameters:
+            raise OAuthError("invalid_request", f"the parameter {name} is missing")
+    if parameters["client_assertion_type"] != ASSERTION_TYPE:
+        raise Unauthenticated("client authentication failed")
+    return parameters["client_assertion"]

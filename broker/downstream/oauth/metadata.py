@@ -1,13 +1,15 @@
 """``GET /.well-known/oauth-authorization-server`` (RFC 8414): what this server is and can do."""
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from broker.access.key_rules import ALGORITHMS
 from broker.downstream.oauth import introspection, revocation, token
+from broker.downstream.oauth.endpoint import CLIENT_AUTH_METHODS
 from broker.downstream.operation import DeclaredRoute, Face, Operation
 from broker.models.access import CLIENT_SCOPES
 
@@ -15,7 +17,8 @@ PATH: Final = "/.well-known/oauth-authorization-server"
 _FACE: Final = Face(
     takes="", gives="application/json", refuses_with="application/problem+json", refusal=None, always=()
 )
-_METHODS: Final = ["client_secret_basic", "client_secret_post"]
+_AUTHENTICATED: Final = ("token", "introspection", "revocation")
+"""The endpoints at which a client authenticates; at all of them in the same ways."""
 
 
 def metadata_routes(issuer: str, grant_types: Iterable[str]) -> list[DeclaredRoute]:
@@ -24,19 +27,20 @@ def metadata_routes(issuer: str, grant_types: Iterable[str]) -> list[DeclaredRou
     RFC 8414 §3.1 puts the well-known part before the issuer's path, so an issuer with a path has two addresses: that
     one, and the plain one, which a proxy that strips the path makes of ``issuer`` + the well-known part.
     """
-    document = {
+    document: dict[str, Any] = {
         "issuer": issuer,
         "token_endpoint": issuer + token.PATH,
-        "token_endpoint_auth_methods_supported": _METHODS,
         "introspection_endpoint": issuer + introspection.PATH,
-        "introspection_endpoint_auth_methods_supported": _METHODS,
         "revocation_endpoint": issuer + revocation.PATH,
-        "revocation_endpoint_auth_methods_supported": _METHODS,
         "grant_types_supported": list(grant_types),
         # Required by RFC 8414 §2, and empty: there is no authorization endpoint for browsers here.
         "response_types_supported": [],
         "scopes_supported": list(CLIENT_SCOPES),
     }
+    for endpoint in _AUTHENTICATED:
+        document[f"{endpoint}_endpoint_auth_methods_supported"] = list(CLIENT_AUTH_METHODS)
+        # Required where private_key_jwt is listed (§2).
+        document[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] = list(ALGORITHMS)
 
     async def metadata(_request: Request) -> Response:
         return JSONResponse(document, headers={"Cache-Control": "public, max-age=300"})

@@ -18,7 +18,8 @@ async def test_the_metadata_names_what_there_is(http: httpx2.AsyncClient) -> Non
     document = (await http.get(PATH)).json()
     assert document["issuer"] == PUBLIC_URL
     assert document["grant_types_supported"] == ["client_credentials", TOKEN_EXCHANGE]
-    assert document["token_endpoint_auth_methods_supported"] == ["client_secret_basic", "client_secret_post"]
+    methods = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
+    assert document["token_endpoint_auth_methods_supported"] == methods
     assert document["scopes_supported"] == list(CLIENT_SCOPES)
     assert document["response_types_supported"] == []
     assert "authorization_endpoint" not in document

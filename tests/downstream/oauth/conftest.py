@@ -1,0 +1,59 @@
+"""What tests of client authentication share: clients without a secret, and a network that they can be fetched from."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from ipaddress import ip_network
+from typing import Any
+
+import httpx2
+import pytest
+import redis
+
+from broker.app.heart import Heart
+from broker.models.access import CLIENT_SCOPES
+from broker.settings import Settings
+from tests.access.stored import rewrite
+from tests.upstream.practice_server import PracticeServer, practice_server
+
+FORM = {"grant_type": "client_credentials", "token": "x"}
+"""Does at each of the three endpoints."""
+
+MakeKeyClient = Callable[..., Awaitable[str]]
+"""The ``key_client`` fixture."""
+
+Present = Callable[..., Awaitable[httpx2.Response]]
+"""The ``present`` fixture."""
+
+
+@pytest.fixture
+def key_client(heart: Heart, raw_store: redis.Redis) -> MakeKeyClient:
+    """Registers a client that has no secret, but what is given; answers its id."""
+
+    async def make(**given: Any) -> str:
+        client, _ = await heart.clients.create("keys", scopes=CLIENT_SCOPES)
+        rewrite(raw_store, f"broker:{client.client_id}", secret_digests=[], **given)
+        return client.client_id
+
+    return make
+
+
+@pytest.fixture
+def show(http: httpx2.AsyncClient) -> Present:
+    """Authenticates with the given parameters at one of the endpoints."""
+
+    async def call(parameters: dict[str, str], path: str = "/oauth/token", **options: Any) -> httpx2.Response:
+        return await http.post(path, data={**FORM, **parameters}, **options)
+
+    return call
+
+
+@pytest.fixture
+def loopback_allowed(settings: Settings) -> Settings:
+    """Settings with which fetched addresses may be on this machine."""
+    return settings.model_copy(update={"egress_allow": (ip_network("127.0.0.0/8"),)})
+
+
+@pytest.fixture
+async def publisher() -> AsyncIterator[PracticeServer]:
+    """A server that publishes what a test says."""
+    async with practice_server() as running:
+        yield running
