@@ -1,11 +1,12 @@
 """References: short-lived capabilities to obtain one connection's access token, bound to one client."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from broker.access.clients import Clients
 from broker.clock import Clock
-from broker.errors import FieldFault, InvalidRequest, NotFound
+from broker.errors import FieldFault, InvalidRequest, MissingProviderScopes, NotFound
 from broker.models.access import Caller
 from broker.models.connection import Connection, Status, unusable
 from broker.models.event import Event
@@ -48,15 +49,22 @@ class References:
         expires_in: int,
         max_uses: int,
         request_id: str | None,
+        required_scopes: Sequence[str] = (),
     ) -> str:
         """A new reference, which only the client ``audience`` can redeem.
 
         :param expires_in: seconds, at most :data:`LONGEST`.
+        :param required_scopes: provider scopes that whoever redeems it counts on. They are looked for now, and again
+            each time that it is redeemed: a person can take some back.
         :raises InvalidRequest: the audience is no client of the caller's tenant.
         :raises NotFound: the connection is gone.
         :raises ReauthRequired: its grant is.
         :raises Conflict: it is switched off.
+        :raises MissingProviderScopes: the person granted less than is required.
         """
+        lacking = [scope for scope in required_scopes if scope not in connection.scopes]
+        if lacking:
+            raise MissingProviderScopes(lacking)
         client = await self._clients.read(audience)
         if client is None or client.tenant != caller.tenant:
             fault = FieldFault("audience", "no client of this tenant has this client_id")
@@ -83,6 +91,7 @@ class References:
                     "max_uses": max_uses,
                 },
             ),
+            required_scopes=required_scopes,
         )
         match outcome:
             case "ok":

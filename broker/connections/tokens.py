@@ -10,6 +10,7 @@ from broker.errors import (
     BrokerError,
     Forbidden,
     InvalidRequest,
+    MissingProviderScopes,
     NotFound,
     ProviderError,
     ProviderUnavailable,
@@ -56,6 +57,7 @@ class Tokens:
         :raises ReferenceUnknown: the reference entitles nobody, or somebody else.
         :raises ReauthRequired: the grant is gone.
         :raises Conflict: the connection is switched off.
+        :raises MissingProviderScopes: the reference needs provider scopes that the connection lacks.
         :raises Forbidden: the provider's credentials never leave the broker.
         :raises ProviderError, ProviderUnavailable: a refresh was needed and failed.
         :raises StoreUnavailable: the store can't be asked.
@@ -113,5 +115,7 @@ def _refusal(kept: Kept) -> BrokerError:
             return Forbidden("this provider's credentials never leave the broker; call its API through the proxy")
         case "stale":
             return ProviderUnavailable("the credential is being replaced", retry_after=1)
+        case "scopes":
+            return MissingProviderScopes(kept.missing)
         case "status":
             return unusable(kept.status or Status.REAUTH_REQUIRED)

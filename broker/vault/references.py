@@ -1,6 +1,6 @@
 """References at rest: a hash each beside their connection, under the digest of the secret, gone at their end."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from broker.models.event import Event
 from broker.vault import names, scripts
@@ -14,9 +14,19 @@ class StoredReferences:
         self._store = store
 
     async def issue(
-        self, connection_id: str, digest: str, *, audience: str, uses: int, ends_at: int, event: Event
+        self,
+        connection_id: str,
+        digest: str,
+        *,
+        audience: str,
+        uses: int,
+        ends_at: int,
+        event: Event,
+        required_scopes: Sequence[str] = (),
     ) -> str:
         """Store a reference for ``audience`` until ``ends_at`` (ms), issued by the event's client.
+
+        :param required_scopes: provider scopes without which it releases nothing.
 
         Answers ``ok``, ``absent``, or the status of a connection that is not active.
         """
@@ -27,7 +37,15 @@ class StoredReferences:
                 names.reference(connection_id, digest),
                 names.outbox(connection_id),
             ],
-            [event.tenant, audience, event.client_id or "", uses, ends_at, event.encode()],
+            [
+                event.tenant,
+                audience,
+                event.client_id or "",
+                uses,
+                ends_at,
+                event.encode(),
+                " ".join(required_scopes),
+            ],
         )
         return str(reply.decode())
 

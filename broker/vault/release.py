@@ -41,12 +41,13 @@ class Kept:
 
     ``absent``: no such connection within reach. ``reference``: no such reference for this audience.
     ``status``: the connection is not active. ``withheld``: its provider releases no tokens. ``stale``: refresh
-    ``generation`` first.
+    ``generation`` first. ``scopes``: the reference needs some that are ``missing``.
     """
 
-    reason: Literal["absent", "reference", "status", "withheld", "stale"]
+    reason: Literal["absent", "reference", "status", "withheld", "stale", "scopes"]
     status: Status | None = None
     generation: int | None = None
+    missing: tuple[str, ...] = ()
 
 
 class Releases:
@@ -104,6 +105,7 @@ class Releases:
                 word,
                 status=Status(reply[1].decode()) if word == "status" else None,
                 generation=int(reply[1]) if word == "stale" else None,
+                missing=tuple(scope.decode() for scope in reply[1:]) if word == "scopes" else (),
             )
         generation, expiry, grant, scopes, sealed, provider = reply[1:]
         belongs = place(

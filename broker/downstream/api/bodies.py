@@ -23,6 +23,8 @@ Subject = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 """An end user (or system) as the calling app names them; opaque to the broker."""
 Label = Annotated[str, StringConstraints(max_length=200)]
 Scope = Annotated[str, StringConstraints(min_length=1, max_length=255)]
+ScopeToken = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
+"""One scope, without spaces (RFC 6749 §3.3)."""
 Parameters = Annotated[dict[Name, Annotated[str, StringConstraints(max_length=255)]], Field(max_length=20)]
 
 
@@ -139,6 +141,8 @@ class IssueReference(Body):
     expires_in: Annotated[int, Field(ge=1, le=LONGEST)] = 300
     """Seconds."""
     max_uses: Annotated[int, Field(ge=1, le=MOST_USES)] = 1
+    required_scopes: Annotated[list[ScopeToken], Field(max_length=100)] = []
+    """Provider scopes that whoever redeems it counts on. Looked for now, and again each time it is redeemed."""
 
 
 class RegisterWorkload(Body):

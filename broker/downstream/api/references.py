@@ -7,7 +7,7 @@ from broker.downstream.api.bodies import IssueReference
 from broker.downstream.api.gate import JSON, Call, Gate
 from broker.downstream.api.views import ReferenceView
 from broker.downstream.operation import DeclaredRoute, Operation
-from broker.errors import NotFound
+from broker.errors import Conflict, MissingProviderScopes, NotFound, ReauthRequired
 
 _SCOPE = "references:issue"
 _ISSUE = Operation(
@@ -21,7 +21,7 @@ _ISSUE = Operation(
     body=IssueReference,
     answer=ReferenceView,
     status=201,
-    refuses=(NotFound,),
+    refuses=(NotFound, MissingProviderScopes, ReauthRequired, Conflict),
 )
 
 
@@ -45,6 +45,7 @@ class ReferenceRoutes:
             audience=body.audience,
             expires_in=body.expires_in,
             max_uses=body.max_uses,
+            required_scopes=body.required_scopes,
             request_id=call.request_id,
         )
         return call.answer(ReferenceView(reference=reference, expires_in=body.expires_in))

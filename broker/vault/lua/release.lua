@@ -5,7 +5,8 @@
 --       (",a,b,"), client id, generation the provider refused ("" = none), event (JSON without its closing brace), name
 --       of this attempt
 -- Answers {"ok", generation, expiry, grant, scopes, sealed access token, provider} or {"absent"}, {"reference"},
---         {"status", status}, {"withheld"}, {"stale", generation}. Only "ok" changes anything.
+--         {"status", status}, {"withheld"}, {"stale", generation}, {"scopes", scope, …}: those that the reference needs
+--         and the connection lacks. Only "ok" changes anything.
 -- A repeat by the attempt's name spends nothing more: its first answer was lost.
 -- Not allow-oom: when memory is full no event can be written, and no token leaves without its event.
 local now = tonumber(ARGV[1])
@@ -19,14 +20,14 @@ if ARGV[4] ~= '*' and not string.find(ARGV[4], ',' .. provider .. ',', 1, true) 
     return {'absent'}
 end
 
-local uses, repeated
+local uses, repeated, needed
 if KEYS[3] then
-    local audience, left, ends, attempt = unpack(redis.call('HMGET', KEYS[3], 'aud', 'left', 'exp', 'by'))
+    local audience, left, ends, attempt, need = unpack(redis.call('HMGET', KEYS[3], 'aud', 'left', 'exp', 'by', 'need'))
     repeated = attempt == ARGV[9]
     if not audience or audience ~= ARGV[6] or tonumber(ends) <= now then
         return {'reference'}
     end
-    uses = tonumber(left)
+    uses, needed = tonumber(left), need or ''
     if uses < 1 and not repeated then
         return {'reference'}
     end
@@ -40,6 +41,18 @@ if string.find(ARGV[5], ',' .. provider .. ',', 1, true) then
 end
 if generation == ARGV[7] or (expiry ~= '' and tonumber(expiry) <= tonumber(ARGV[2])) then
     return {'stale', generation}
+end
+
+if needed then
+    local lacking = {'scopes'}
+    for scope in string.gmatch(needed, '%S+') do
+        if not string.find(' ' .. scopes .. ' ', ' ' .. scope .. ' ', 1, true) then
+            lacking[#lacking + 1] = scope
+        end
+    end
+    if #lacking > 1 then
+        return lacking
+    end
 end
 
 if uses and not repeated then
