@@ -66,6 +66,7 @@ class Clients:
         jwks: Mapping[str, Any] | None = None,
         jwks_uri: str | None = None,
         workloads: Sequence[Workload] = (),
+        client_id: str | None = None,
         by: Actor = _OPERATOR,
     ) -> tuple[Client, str]:
         """Register a client; answers it and its secret, which is not stored and can't be shown again.
@@ -77,12 +78,13 @@ class Clients:
         :param jwks: its public keys (RFC 7517 §5).
         :param jwks_uri: where they are published instead.
         :param workloads: whose platform tokens stand for it.
+        :param client_id: one that was drawn for it before; whatever was registered under it gives way.
         :raises InvalidRequest: naming every field that is wrong.
         """
         secret = "" if jwks is not None or jwks_uri is not None or workloads else new_secret("bcs")
         client = checked(
             Client(
-                client_id=new_id("cl"),
+                client_id=client_id or new_id("cl"),
                 name=name,
                 tenant=tenant,
                 scopes=tuple(scopes),

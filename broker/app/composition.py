@@ -27,6 +27,7 @@ from broker.downstream.api.events import EventRoutes
 from broker.downstream.api.gate import Gate
 from broker.downstream.api.providers import ProviderRoutes
 from broker.downstream.api.references import ReferenceRoutes
+from broker.downstream.api.repeats import Repeats
 from broker.downstream.api.tokens import TokenRoutes
 from broker.downstream.oauth import client_credentials, token_exchange
 from broker.downstream.oauth.endpoint import OAuthEndpoint
@@ -66,6 +67,8 @@ def create_app(settings: Settings) -> Starlette:
 def app_of(heart: Heart) -> Starlette:
     """The app on top of a heart that it owns and closes."""
 
+    repeats = Repeats(heart.repeats)
+
     @asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
         tasks = [
@@ -88,11 +91,12 @@ def app_of(heart: Heart) -> Starlette:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await ahead.aclose()
+            await repeats.drain(_WORK_ENDS_WITHIN)
             await _resign(leadership)
             await heart.aclose(work_ends_within=_WORK_ENDS_WITHIN)
 
     app = Starlette(
-        routes=[*_services_routes(heart), *_people_routes(heart), *operations_routes(heart)],
+        routes=[*_services_routes(heart, repeats), *_people_routes(heart), *operations_routes(heart)],
         middleware=[Middleware(RequestContext, trusted_proxies=heart.settings.trusted_proxies)],
         exception_handlers=exception_handlers(),
         lifespan=lifespan,
@@ -103,8 +107,8 @@ def app_of(heart: Heart) -> Starlette:
     return app
 
 
-def _services_routes(heart: Heart) -> list[BaseRoute]:
-    gate = Gate(heart.authenticator, heart.records, heart.clock)
+def _services_routes(heart: Heart, repeats: Repeats) -> list[BaseRoute]:
+    gate = Gate(heart.authenticator, heart.records, repeats.answer, heart.clock)
     endpoint = OAuthEndpoint(heart.authenticator, heart.clock)
     grants: dict[str, Grant] = {
         client_credentials.GRANT_TYPE: client_credentials.ClientCredentialsGrant(heart.broker_tokens),

@@ -53,6 +53,7 @@ from broker.vault.redis.data_dir import ensure_keys, store_url
 from broker.vault.redis.store import Store
 from broker.vault.references import StoredReferences
 from broker.vault.release import Releases
+from broker.vault.repeats import StoredRepeats
 from broker.vault.replicas import Replicas
 from broker.vault.revocations import Revocations
 from broker.vault.sessions import Sessions
@@ -97,6 +98,7 @@ class Heart:
     durability: Durability
     giving_back: GivingBack
     lifecycle: Lifecycle
+    repeats: StoredRepeats
 
     async def aclose(self, *, work_ends_within: float) -> None:
         """Let refreshes and exchanges finish, for at most so many seconds, then let go of provider and store."""
@@ -188,6 +190,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         lifecycle=Lifecycle(
             records, parked, siblings, revocations, giving_back, authorizations, refresher, upstream, providers, clock
         ),
+        repeats=StoredRepeats(store, keyring),
     )
 
 

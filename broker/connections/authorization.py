@@ -46,6 +46,8 @@ class Wanted:
     validate: bool = True
     """Whether to ask the provider whose account it is; unasked, the account is unknown."""
     request_id: str | None = None
+    connection_id: str | None = None
+    """Of the connection to make, where its id was drawn before."""
 
 
 class AccountChanged(Conflict):
@@ -170,7 +172,7 @@ class Authorizations:
     ) -> Connection:
         now = self._clock()
         connection = Connection(
-            id=new_id("con"),
+            id=wanted.connection_id or new_id("con"),
             tenant=wanted.tenant,
             provider=wanted.provider.name,
             subject=wanted.subject,

@@ -69,9 +69,13 @@ class Lifecycle:
     async def connect_app(self, wanted: Wanted) -> Connection:
         """A connection of the OAuth app itself, by the provider's client credentials grant (RFC 6749 §4.4).
 
+        One whose id was drawn before, and that was made then, is answered as it stands.
+
         :raises Conflict: the provider lacks settings or that grant.
         :raises ProviderError, ProviderUnavailable: the provider gives no token.
         """
+        if wanted.connection_id is not None and (made := await self._records.read(wanted.connection_id)):
+            return made
         provider = wanted.provider
         if not provider.ready:
             raise Conflict(f"the provider is not ready: {', '.join(provider.missing)} missing")

@@ -20,7 +20,7 @@ from typing import Any, Final
 from broker.clock import Clock
 from broker.errors import Conflict, FieldFault, InvalidRequest, NotFound
 from broker.models.connection import Connection
-from broker.models.ids import bearing_secret, digest, is_id, new_id, owner_of
+from broker.models.ids import bearing_secret, digest, is_id, owner_of
 from broker.models.session import Completion, ConnectSession
 from broker.providers import Provider, Registry
 from broker.upstream.parameters import check_parameters, check_scopes
@@ -50,6 +50,8 @@ class Order:
     metadata: Mapping[str, Any]
     renews: Connection | None
     allow_account_change: bool
+    session_id: str
+    """Where a session with this id was opened before, and nobody got its link, that one gives way."""
 
 
 class Opening:
@@ -81,7 +83,7 @@ class Opening:
                 ]
                 raise InvalidRequest("other parameters could lead to another account (allow_account_change)", faults)
         parameters = check_parameters(provider, {**inherited, **order.parameters})
-        session_id = new_id("cs")
+        session_id = order.session_id
         handle = bearing_secret("ch", session_id)
         now = self._clock()
         session = ConnectSession(

@@ -13,6 +13,7 @@
   to be given back; ``due`` – what has to happen later; ``admission`` – so many at once at a provider;
   ``siblings`` – who may share a grant; ``directory``, ``listing`` – what there is.
 * ``sessions`` – connect sessions; ``documents`` – clients and broker tokens; ``references`` – capabilities;
+  ``repeats`` – requests that may come again, and what was answered;
   ``counters`` – what rate limits count with; ``spent`` – identifiers that work once.
 * ``admission`` – how many requests a provider sees at once from all replicas, and until when it is left alone.
 * ``stored`` – reading what another version may have written.

@@ -22,7 +22,7 @@ class Sealed:
     """One envelope, where it lies."""
 
     owner: str
-    """The id of the connection or session."""
+    """The id of the connection, session or repeat."""
     what: str
     field: str
     """Of the hash; elsewhere empty."""
@@ -135,6 +135,17 @@ async def _of_session(store: Store, key: str, owner: str) -> list[Sealed]:
     ]
 
 
+async def _of_repeat(store: Store, key: str, owner: str) -> list[Sealed]:
+    tenant, claim, answer = await store.execute("HMGET", key, "t", "c", "a")
+    # Without a tenant it matches no place that anything was sealed for.
+    whose = (tenant or b"").decode()
+    return [
+        Sealed(owner, what, field, b"", envelope, Place(whose, owner, "", what, 0))
+        for what, field, envelope in (("claim", "c", claim), ("answer", "a", answer))
+        if envelope is not None
+    ]
+
+
 def _below_header(owner: str, what: str, stored: bytes) -> Sealed:
     """Of an entry that is a line of JSON, in the clear, and then the envelope, which is sealed for what that says."""
     head, newline, envelope = stored.partition(b"\n")
@@ -153,6 +164,7 @@ KINDS: Final = (
     Kind(re.compile(f"{_CONNECTION}:revocation"), "string", _of_queue),
     Kind(re.compile(f"{_CONNECTION}:parked"), "list", _of_list),
     Kind(re.compile(rf"{re.escape(names.PREFIX)}(?P<owner>cs_[0-9A-Za-z]+)"), "hash", _of_session),
+    Kind(re.compile(rf"{re.escape(names.PREFIX)}(?P<owner>rep_[0-9a-f]+)"), "hash", _of_repeat),
 )
 
 

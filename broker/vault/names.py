@@ -136,6 +136,11 @@ def spent(owner: str, identifier: str) -> str:
     return f"{PREFIX}spent:{hashlib.sha256(parts.encode()).hexdigest()[:32]}"
 
 
+def repeat(repeat_id: str) -> str:
+    """Hash: a request that may come again, and what was answered."""
+    return f"{PREFIX}{repeat_id}"
+
+
 def leader(chore: str) -> str:
     """String: which replica does a chore at present."""
     return f"{PREFIX}leader:{chore}"

@@ -44,6 +44,8 @@ KEYRING_RETIRE = _load("keyring_retire")
 REWRAP = _load("rewrap")
 COUNT = _load("count")
 CLIENT_REPLACE = _load("client_replace")
+REPEAT_CLAIM = _load("repeat_claim")
+REPEAT_SETTLE = _load("repeat_settle")
 CLAIM = _load("claim")
 CLAIM_SETTLE = _load("claim_settle")
 ADMIT = _load("admit")
@@ -72,6 +74,8 @@ ALL = (
     REWRAP,
     COUNT,
     CLIENT_REPLACE,
+    REPEAT_CLAIM,
+    REPEAT_SETTLE,
     CLAIM,
     CLAIM_SETTLE,
     ADMIT,

@@ -33,6 +33,7 @@ _CREATE = Operation(
     body=CreateClient,
     answer=CreatedClient,
     status=201,
+    creates=True,
 )
 _DELETE = Operation(
     face=JSON,
@@ -84,6 +85,7 @@ class ClientRoutes:
             jwks=body.jwks,
             jwks_uri=body.jwks_uri,
             workloads=[Workload(**workload.model_dump()) for workload in body.workloads],
+            client_id=call.id_for("cl"),
             by=_actor(call),
         )
         return call.answer(CreatedClient.made(client, secret))

@@ -52,6 +52,7 @@ _OPEN = Operation(
     body=OpenConnectSession,
     answer=OpenedConnectSession,
     status=201,
+    creates=True,
     refuses=(Forbidden, NotFound, Conflict),
 )
 _SHOW = Operation(
@@ -134,6 +135,7 @@ class ConnectSessionRoutes:
                 metadata=body.metadata,
                 renews=await self._renewed(call, body),
                 allow_account_change=body.allow_account_change,
+                session_id=call.id_for("cs"),
             )
         )
         view = OpenedConnectSession(

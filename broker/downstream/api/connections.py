@@ -39,6 +39,7 @@ _CREATE = Operation(
     body=CreateConnection,
     answer=ConnectionView,
     status=201,
+    creates=True,
     refuses=(Forbidden, Conflict, ProviderError, ProviderUnavailable),
 )
 _LIST = Operation(
@@ -140,6 +141,7 @@ class ConnectionRoutes:
                 metadata=body.metadata,
                 validate=body.validate_,
                 request_id=call.request_id,
+                connection_id=None if call.drawn is None else call.id_for("con"),
             )
         )
         return call.answer(ConnectionView.of(connection))

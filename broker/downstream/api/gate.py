@@ -37,7 +37,7 @@ from broker.http.reading import bearer_token, read_body, single_query
 from broker.models.access import Caller
 from broker.models.connection import Connection
 from broker.models.event import Event
-from broker.models.ids import is_id
+from broker.models.ids import is_id, new_id
 from broker.observe import metrics
 from broker.vault.records import Records
 
@@ -52,6 +52,9 @@ JSON: Final = Face(
     schemes=["broker_token"],
 )
 
+HEADER: Final = "Idempotency-Key"
+"""Names a request that may come again (draft-ietf-httpapi-idempotency-key-header)."""
+
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
@@ -64,6 +67,8 @@ class Call:
     caller: Caller
     now: int
     raw_body: bytes = field(repr=False)
+    drawn: str | None = None
+    """The random part of the id of what is made, where a repeat has to make the same thing."""
 
     @property
     def request_id(self) -> str:
@@ -107,12 +112,20 @@ class Call:
         """``view``, of the declared model, as a JSON answer that nobody caches."""
         if not isinstance(view, self.operation.answer):
             raise TypeError("this answer was not declared")
+        return self.made(view.model_dump_json().encode(), headers=headers)
+
+    def made(self, body: bytes, *, headers: Mapping[str, str] | None = None) -> Response:
+        """An answer whose body was made before."""
         return Response(
-            view.model_dump_json(),
+            body,
             status_code=self.operation.status,
             media_type=self.operation.face.gives,
             headers={**_NO_STORE, **(headers or {})},
         )
+
+    def id_for(self, prefix: str) -> str:
+        """The id of the one thing that this request makes."""
+        return new_id(prefix) if self.drawn is None else f"{prefix}_{self.drawn}"
 
     def event(self, event_type: str, connection_id: str | None = None) -> Event:
         """An audit event of this request."""
@@ -136,31 +149,48 @@ def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 Handler = Callable[[Call], Awaitable[Response]]
 
+Once = Callable[[Call, Handler], Awaitable[Response]]
+"""Carries a request out, or answers what was answered when it came before."""
+
 
 class Gate:
     """Makes routes whose handlers only see requests that may be there."""
 
-    def __init__(self, authenticator: Authenticator, records: Records, clock: Clock) -> None:
+    def __init__(self, authenticator: Authenticator, records: Records, once: Once, clock: Clock) -> None:
+        """:param once: carries out what makes something new."""
         self._authenticator = authenticator
         self._records = records
+        self._once = once
         self._clock = clock
 
     def route(self, operation: Operation, handler: Handler) -> DeclaredRoute:
         """The route of ``operation``."""
+        answer = self._repeatable(handler) if operation.creates else handler
 
         async def endpoint(request: Request) -> Response:
             try:
                 raw_body = await read_body(request, operation.face.takes)
                 caller = await self._authenticator.bearer(bearer_token(request), request.state.address)
                 permit(caller, operation.scope)
-                return await handler(Call(operation, request, caller, self._clock(), raw_body))
+                return await answer(Call(operation, request, caller, self._clock(), raw_body))
             except BrokerError as error:
                 request.state.refusal = error.detail
                 return problem(error, str(request.state.request_id))
 
         return DeclaredRoute(operation, endpoint)
 
-    async def connection(self, call: Call, scope: str) -> Connection:
+    def _repeatable(self, handler: Handler) -> Handler:
+        async def once(call: Call) -> Response:
+            if HEADER not in call.request.headers:
+                return await handler(call)
+            if "connection_id" in call.request.path_params:
+                # What was answered about a connection is not for who does not see it any more.
+                await self.connection(call, call.operation.scope)
+            return await self._once(call, handler)
+
+        return once
+
+    async def connection(self, call: Call, scope: str | None) -> Connection:
         """The connection that the path names.
 
         :raises NotFound: there is none for this tenant and client; unknown and foreign answer the same.

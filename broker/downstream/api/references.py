@@ -21,6 +21,7 @@ _ISSUE = Operation(
     body=IssueReference,
     answer=ReferenceView,
     status=201,
+    creates=True,
     refuses=(NotFound, MissingProviderScopes, ReauthRequired, Conflict),
 )
 
