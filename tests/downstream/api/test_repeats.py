@@ -205,7 +205,12 @@ async def test_of_many_at_once_one_is_carried_out(
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_what_a_dead_worker_made_is_not_made_twice(
-    app: ServiceClient, connection: dict[str, Any], clock: FakeClock, monkeypatch: pytest.MonkeyPatch, kind: str
+    app: ServiceClient,
+    connection: dict[str, Any],
+    sandbox: httpx2.Client,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
 ) -> None:
     """Killed before it could keep its answer: whoever asks again waits, takes over, and gets the same thing."""
     # F1, R3
@@ -222,8 +227,10 @@ async def test_what_a_dead_worker_made_is_not_made_twice(
     clock.advance(seconds=TAKEN_OVER_AFTER / 1000)
     other = await app.call("POST", path, {**body, "label": "other"}, headers=KEY)
     assert other.status_code == 409
+    asked = sandbox.get("/counters").json()
     again = await app.call("POST", path, body, headers=KEY)
     assert again.status_code == 201
+    assert sandbox.get("/counters").json() == asked
     if kind != "reference":
         name = "client_id" if kind == "client" else "id"
         assert again.json()[name] == first[name]
