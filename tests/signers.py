@@ -22,6 +22,9 @@ KEYS: dict[str, RSAKey | ECKey | OKPKey] = {
 }
 """One key of each kind, made once: an RSA key takes its time."""
 
+KIND_OF = {"RS": "RSA", "PS": "RSA", "ES256": "P-256", "ES384": "P-384", "ES512": "P-521", "Ed": "Ed25519"}
+"""How an algorithm's name starts, and the key that it needs."""
+
 ABSENT = object()
 """In place of a claim or header that shall not be there."""
 
@@ -56,6 +59,12 @@ class Signer:
         self.key = KEYS[kind]
         self.algorithm = algorithm
         self.kid = kid
+
+    @classmethod
+    def for_algorithm(cls, clock: FakeClock, algorithm: str) -> "Signer":
+        """Somebody with a key for ``algorithm``."""
+        [kind] = [kind for start, kind in KIND_OF.items() if algorithm.startswith(start)]
+        return cls(clock, kind, algorithm)
 
     def renewed(self, kid: str) -> "Signer":
         """The same one with another key."""

@@ -7,7 +7,7 @@ import redis
 from broker.access.tokens import LIFETIME
 from broker.app.heart import Heart
 from broker.errors import RateLimited, StoreUnavailable, Unauthenticated
-from broker.models.ids import new_id, new_secret
+from broker.models.ids import digest, new_id, new_secret
 from tests.access.stored import rewrite
 from tests.journey import MakeClient
 from tests.world import FakeClock
@@ -47,6 +47,47 @@ async def test_a_revoked_token_stops_working_within_seconds(
     await heart.authenticator.revalidate()
     with pytest.raises(Unauthenticated):
         await heart.authenticator.bearer(token, ADDRESS)
+
+
+async def test_a_secret_ends_when_it_was_said_to(
+    heart: Heart, make_client: MakeClient, clock: FakeClock, raw_store: redis.Redis
+) -> None:
+    """The predecessor works until then, to the millisecond; its successor before and after."""  # S13
+    app, successor = await make_client(), new_secret("bcs")
+    ends_at = clock() + 86_400_000
+    digests = [digest(successor), digest(app.secret)]
+    rewrite(raw_store, f"broker:{app.client_id}", secret_digests=digests, secret_ends={digests[1]: ends_at, "gone": 1})
+    clock.now = ends_at - 1
+    for secret in (app.secret, successor):
+        assert (await heart.authenticator.client(app.client_id, secret, ADDRESS)).client_id == app.client_id
+    clock.now = ends_at
+    assert (await heart.authenticator.client(app.client_id, successor, ADDRESS)).client_id == app.client_id
+    with pytest.raises(Unauthenticated):
+        await heart.authenticator.client(app.client_id, app.secret, ADDRESS)
+
+
+@pytest.mark.parametrize("registered", [0, 1, 2, 3])
+async def test_as_many_secrets_are_compared_whoever_is_asked_for(
+    heart: Heart, make_client: MakeClient, raw_store: redis.Redis, monkeypatch: pytest.MonkeyPatch, registered: int
+) -> None:
+    """An unknown client, one without a secret, one whose secret ended, one with two: the same steps."""  # S8
+    compared = []
+
+    def count(one: str, other: str) -> bool:
+        compared.append(other)
+        return one == other
+
+    app = await make_client()
+    digests = [digest(new_secret("bcs")) for _ in range(min(registered, 2))]
+    ends = {digests[0]: 1} if registered == 3 else {}
+    rewrite(raw_store, f"broker:{app.client_id}", secret_digests=digests, secret_ends=ends)
+    monkeypatch.setattr("broker.access.authentication.hmac.compare_digest", count)
+    for client_id in (app.client_id, new_id("cl")):
+        for secret in (new_secret("bcs"), "nobody's secret", ""):
+            compared.clear()
+            with pytest.raises(Unauthenticated):
+                await heart.authenticator.client(client_id, secret, ADDRESS)
+            assert len(compared) == 2
 
 
 @pytest.mark.parametrize("looks", ["revalidated", "only the time passed"])

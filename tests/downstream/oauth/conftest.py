@@ -12,16 +12,19 @@ from broker.app.heart import Heart
 from broker.models.access import CLIENT_SCOPES
 from broker.settings import Settings
 from tests.access.stored import rewrite
+from tests.downstream.answers import oauth_error_of
+from tests.signers import Signer
 from tests.upstream.practice_server import PracticeServer, practice_server
+from tests.world import FakeClock
 
 FORM = {"grant_type": "client_credentials", "token": "x"}
-"""Does at each of the three endpoints."""
+"""Enough for each of the three endpoints."""
 
 MakeKeyClient = Callable[..., Awaitable[str]]
 """The ``key_client`` fixture."""
 
-Present = Callable[..., Awaitable[httpx2.Response]]
-"""The ``present`` fixture."""
+Show = Callable[..., Awaitable[httpx2.Response]]
+"""The ``show`` fixture."""
 
 
 @pytest.fixture
@@ -37,7 +40,7 @@ def key_client(heart: Heart, raw_store: redis.Redis) -> MakeKeyClient:
 
 
 @pytest.fixture
-def show(http: httpx2.AsyncClient) -> Present:
+def show(http: httpx2.AsyncClient) -> Show:
     """Authenticates with the given parameters at one of the endpoints."""
 
     async def call(parameters: dict[str, str], path: str = "/oauth/token", **options: Any) -> httpx2.Response:
@@ -57,3 +60,24 @@ async def publisher() -> AsyncIterator[PracticeServer]:
     """A server that publishes what a test says."""
     async with practice_server() as running:
         yield running
+
+
+@pytest.fixture
+def signer(clock: FakeClock) -> Signer:
+    """Somebody with a key."""
+    return Signer(clock)
+
+
+@pytest.fixture
+async def client_id(key_client: MakeKeyClient, signer: Signer) -> str:
+    """A client that registered it."""
+    return await key_client(jwks=signer.jwks)
+
+
+async def refused(show: Show, parameters: dict[str, str], path: str = "/oauth/token") -> httpx2.Response:
+    """The answer, which must be the one refusal that there is."""
+    answer = await show(parameters, path)
+    assert (answer.status_code, oauth_error_of(answer)) == (401, "invalid_client"), answer.text
+    assert answer.json()["error_description"] == "client authentication failed"
+    assert "www-authenticate" not in answer.headers
+    return answer

@@ -9,7 +9,9 @@ import pytest
 from broker.app.heart import Heart
 from broker.models.ids import new_id, new_secret
 from tests.downstream.answers import nameless, oauth_error_of
+from tests.downstream.oauth.conftest import Show, refused
 from tests.journey import MakeClient
+from tests.signers import Signer, proof
 from tests.world import ServiceClient
 
 PATHS = ["/oauth/token", "/oauth/introspect", "/oauth/revoke"]
@@ -167,3 +169,40 @@ async def test_a_flood_of_failures_is_429_and_the_right_secret_still_works(app: 
     guessed = await app.http.get("/v1/connections", headers={"Authorization": "Bearer bat_" + "x" * 43})
     assert guessed.status_code == 429
     assert int(guessed.headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize("missing", ["client_assertion", "client_assertion_type"])
+async def test_an_assertion_and_its_type_come_together(
+    show: Show, signer: Signer, client_id: str, missing: str
+) -> None:
+    """One without the other is a request that is wrong in itself."""  # S9
+    parameters = proof(signer.assertion(client_id), client_id)
+    del parameters[missing]
+    answer = await show(parameters)
+    assert (answer.status_code, oauth_error_of(answer)) == (400, "invalid_request")
+    assert missing in answer.json()["error_description"]
+
+
+@pytest.mark.parametrize(
+    "kind", ["urn:ietf:params:oauth:client-assertion-type:saml2-bearer", "jwt-bearer", "urn:ietf:params:oauth:x"]
+)
+async def test_another_type_of_assertion_is_not_supported(
+    show: Show, signer: Signer, client_id: str, kind: str
+) -> None:
+    """RFC 6749 §5.2: an unsupported authentication method is invalid_client."""
+    await refused(show, {**proof(signer.assertion(client_id)), "client_assertion_type": kind})
+
+
+async def test_a_client_with_keys_has_no_secret(show: Show, client_id: str) -> None:
+    """Nor does the empty one, or anything that stands in the place of none, open anything."""  # S14
+    secrets = ["", "None", "null", "nobody's secret", "[]", "x"]
+    for secret in secrets:
+        for options in ({"auth": (client_id, secret)}, {}):
+            parameters = {} if options else {"client_id": client_id, "client_secret": secret}
+            answer = await show(parameters, **options)
+            assert (answer.status_code, oauth_error_of(answer)) == (401, "invalid_client")
+
+
+async def test_a_client_with_a_secret_has_no_keys(app: ServiceClient, signer: Signer, show: Show) -> None:
+    """A signature by whichever key proves nothing."""
+    await refused(show, proof(signer.assertion(app.client_id)))

@@ -1,5 +1,7 @@
 """Authorization server metadata (RFC 8414): what a client needs to find everything else."""
 
+from typing import Any
+
 import httpx2
 import pytest
 
@@ -8,8 +10,13 @@ from broker.app.heart import build_heart
 from broker.models.access import CLIENT_SCOPES
 from broker.providers import Registry
 from broker.settings import Settings
-from tests.world import PUBLIC_URL, TOKEN_EXCHANGE
+from tests.downstream.answers import oauth_error_of
+from tests.downstream.oauth.calls import reference_for
+from tests.downstream.oauth.conftest import FORM, MakeKeyClient
+from tests.signers import Signer, proof
+from tests.world import PUBLIC_URL, TOKEN_EXCHANGE, FakeClock, ServiceClient
 
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 PATH = "/.well-known/oauth-authorization-server"
 
 
@@ -18,8 +25,6 @@ async def test_the_metadata_names_what_there_is(http: httpx2.AsyncClient) -> Non
     document = (await http.get(PATH)).json()
     assert document["issuer"] == PUBLIC_URL
     assert document["grant_types_supported"] == ["client_credentials", TOKEN_EXCHANGE]
-    methods = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
-    assert document["token_endpoint_auth_methods_supported"] == methods
     assert document["scopes_supported"] == list(CLIENT_SCOPES)
     assert document["response_types_supported"] == []
     assert "authorization_endpoint" not in document
@@ -43,14 +48,73 @@ async def test_an_issuer_with_a_path_is_found_where_rfc_8414_says(
     await heart.aclose(work_ends_within=1)
 
 
-async def test_every_endpoint_it_names_answers(http: httpx2.AsyncClient) -> None:
-    """A 401 is an answer, a 404 would be a lie."""
+ENDPOINTS = ["token", "introspection", "revocation"]
+MEMBERS = {
+    *("issuer", "grant_types_supported", "response_types_supported", "scopes_supported"),
+    *(f"{endpoint}_endpoint" for endpoint in ENDPOINTS),
+    *(f"{endpoint}_endpoint_auth_methods_supported" for endpoint in ENDPOINTS),
+    *(f"{endpoint}_endpoint_auth_signing_alg_values_supported" for endpoint in ENDPOINTS),
+}
+"""What the tests below try, each of them: a member that is added here needs a test that it is true."""
+
+
+async def test_nothing_is_listed_that_is_not_tried_here(http: httpx2.AsyncClient) -> None:
+    """A name that no registry knows, or nobody tried, is a promise to nobody."""
+    assert (await http.get(PATH)).json().keys() == MEMBERS
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+async def test_every_way_to_authenticate_that_is_listed_works_there(
+    http: httpx2.AsyncClient, app: ServiceClient, key_client: MakeKeyClient, clock: FakeClock, endpoint: str
+) -> None:
+    """Each method, and ``private_key_jwt`` with each algorithm; there is no fourth way, and ``none`` is none."""
+    document = (await http.get(PATH)).json()
+    address = document[f"{endpoint}_endpoint"]
+    ways: dict[str, list[dict[str, Any]]] = {
+        "client_secret_basic": [{"auth": (app.client_id, app.secret), "data": FORM}],
+        "client_secret_post": [{"data": {**FORM, "client_id": app.client_id, "client_secret": app.secret}}],
+        "private_key_jwt": [],
+    }
+    algorithms = document[f"{endpoint}_endpoint_auth_signing_alg_values_supported"]
+    assert algorithms
+    for algorithm in algorithms:
+        signer = Signer.for_algorithm(clock, algorithm)
+        client_id = await key_client(jwks=signer.jwks)
+        ways["private_key_jwt"].append({"data": {**FORM, **proof(signer.assertion(client_id))}})
+    assert document[f"{endpoint}_endpoint_auth_methods_supported"] == list(ways)
+    for method, calls in ways.items():
+        for call in calls:
+            answer = await http.post(address, **call)
+            assert answer.status_code == 200, (method, answer.text)
+    for form in (FORM, {**FORM, "client_id": app.client_id}):
+        assert (await http.post(address, data=form)).status_code == 401
+
+
+async def test_every_grant_and_scope_that_is_listed_works(app: ServiceClient, connection: dict[str, Any]) -> None:
+    """And what isn't listed is not there: another grant, another scope."""
+    document = (await app.http.get(PATH)).json()
+    client_credentials, exchange = document["grant_types_supported"]
+    for scope in document["scopes_supported"]:
+        answer = await app.token(grant_type=client_credentials, scope=scope)
+        assert (answer.status_code, answer.json()["scope"]) == (200, scope)
+    reference = await reference_for(app, connection, app)
+    assert exchange == TOKEN_EXCHANGE
+    assert (await app.redeem(reference)).status_code == 200
+    for grant_type in ("authorization_code", "password", "refresh_token", JWT_BEARER):
+        assert oauth_error_of(await app.token(grant_type=grant_type, code="x")) == "unsupported_grant_type"
+    assert oauth_error_of(await app.token(grant_type=client_credentials, scope="openid")) == "invalid_scope"
+
+
+async def test_every_endpoint_it_names_answers_and_nothing_is_authorized_here(http: httpx2.AsyncClient) -> None:
+    """A 401 is an answer, a 404 would be a lie; with no response type there is no authorization endpoint."""
     document = (await http.get(PATH)).json()
     endpoints = [value for name, value in document.items() if name.endswith("_endpoint")]
     assert len(endpoints) == 3
     for endpoint in endpoints:
         assert endpoint.startswith(PUBLIC_URL)
         assert (await http.post(endpoint, data={"token": "x"})).status_code == 401
+    assert document["response_types_supported"] == []
+    assert (await http.get("/oauth/authorize")).status_code == 404
 
 
 async def test_what_a_request_says_of_its_host_changes_nothing(http: httpx2.AsyncClient) -> None:
