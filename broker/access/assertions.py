@@ -107,7 +107,7 @@ class Assertions:
         self, client: Client, token: SignedToken, jwks: Mapping[str, Any] | None, source: KeySource | None
     ) -> None:
         if jwks is not None:
-            keys = usable_keys(jwks["keys"])
+            keys = usable_keys(jwks.get("keys", ()))
         elif source is not None:
             keys = await self._published(client, token, source)
         else:

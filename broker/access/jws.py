@@ -7,6 +7,7 @@ own key, or say where to fetch one, is never followed.
 import json
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, Final
 
 from joserfc.jws import JWSRegistry
@@ -19,6 +20,10 @@ LONGEST: Final = 8 * 1024
 
 _REFUSED_HEADERS: Final = frozenset({"jwk", "jku", "x5u", "x5c", "crit", "b64"})
 """Keys, and addresses of keys, of the token's own choice; demands that are not understood."""
+
+
+_TRIED_AT_MOST: Final = 20
+"""Keys that a token without a name is tried with: each costs time, and a stranger may send such tokens."""
 
 
 class NotProvenError(Exception):
@@ -66,12 +71,9 @@ def is_signed_by(token: SignedToken, keys: Iterable[PublicKey]) -> bool:
     """Whether one of ``keys`` signed the token: the one it names, or any of the right kind where it names none."""
     # RFC 9864: one algorithm with two names. The library warns when the older one is looked up.
     algorithm = JWSRegistry.algorithms["Ed25519" if token.algorithm == "EdDSA" else token.algorithm]
-    return any(
-        algorithm.verify(token.signed, token.signature, key.key)
-        for key in keys
-        # The kid is a name to compare, nothing else: never a path, an address or part of a query.
-        if token.algorithm in key.algorithms and token.kid in {None, key.kid}
-    )
+    # The kid is a name to compare, nothing else: never a path, an address or part of a query.
+    fitting = (key for key in keys if token.algorithm in key.algorithms and token.kid in {None, key.kid})
+    return any(algorithm.verify(token.signed, token.signature, key.key) for key in islice(fitting, _TRIED_AT_MOST))
 
 
 def _decoded(part: bytes) -> bytes:

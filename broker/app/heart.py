@@ -34,7 +34,6 @@ from broker.observe.sink import Sink
 from broker.providers import Registry
 from broker.settings import Settings
 from broker.settings.values import parse_keys
-from broker.upstream.discovery import Discovery
 from broker.upstream.egress import Egress
 from broker.upstream.facade import Upstream
 from broker.upstream.key_sets import KeySets
@@ -134,8 +133,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     store = open_store(_store_url(settings), keyring, wait_replicas=settings.store_wait_replicas)
     egress = Egress(allow=settings.egress_allow)
     upstream = Upstream(egress, clock)
-    # Metadata of its own: who registers many clients must not push the providers' out of the cache.
-    key_sets = KeySets(egress, Discovery(egress, clock), clock, usable_keys)
+    key_sets = KeySets(egress, clock, usable_keys)
     records, sessions, documents = Records(store, keyring), Sessions(store, keyring), Documents(store)
     siblings, revocations = Siblings(store), Revocations(store, keyring)
     retention = settings.events_retention

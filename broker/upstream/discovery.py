@@ -68,7 +68,7 @@ class Discovery:
 
     async def _fetched(self, key: tuple[str, bool], deadline: float) -> Metadata:
         if key not in self._running:
-            task = asyncio.create_task(self._fetch(*key, deadline))
+            task = asyncio.create_task(fetch_metadata(self._egress, key[0], trusted=key[1], deadline=deadline))
             self._running[key] = task
             task.add_done_callback(lambda done: self._finish(key, done))
         # Shielded: one caller who gives up must not take the answer from the others.
@@ -84,23 +84,29 @@ class Discovery:
         if len(self._known) > _MAX_ISSUERS:
             self._known.popitem(last=False)
 
-    async def _fetch(self, issuer: str, trusted: bool, deadline: float) -> Metadata:
-        failing, found, address = False, list[str](), issuer
-        try:
-            async with asyncio.timeout(deadline):
-                for address in well_known_addresses(issuer):
-                    request = OutboundRequest("GET", address, {"accept": "application/json"})
-                    answer = await self._egress.send(request, deadline=deadline, trusted=trusted)
-                    # Anything else means that nothing is published here: a 404, a redirect, a page.
-                    if answer.status == 200 and (document := read_object(answer)) is not None:
-                        return parse_metadata(issuer, document, found_at=address)
-                    failing = failing or answer.status == 429 or answer.status >= 500
-                    said = "no JSON object" if answer.status == 200 else f"HTTP {answer.status}"
-                    found.append(f"{shown(address)} answers {said}")
-        except TimeoutError:
-            raise NotSent(f"{_UNFETCHED}: {shown(address)} took too long") from None
-        except ProviderUnavailable as error:
-            raise NotSent(f"{_UNFETCHED}: {shown(address)}: {error.detail}") from None
-        if failing:
-            raise NotSent(f"{_UNFETCHED}: {'; '.join(found)}")
-        raise ProviderError(f"the provider publishes no metadata where it should: {'; '.join(found)}")
+
+async def fetch_metadata(egress: Egress, issuer: str, *, trusted: bool, deadline: float) -> Metadata:
+    """The metadata of ``issuer``, from wherever they are published, and from no copy.
+
+    Raises:
+        NotSent, ProviderError, AddressRefused: as :meth:`Discovery.metadata` does.
+    """
+    failing, found, address = False, list[str](), issuer
+    try:
+        async with asyncio.timeout(deadline):
+            for address in well_known_addresses(issuer):
+                request = OutboundRequest("GET", address, {"accept": "application/json"})
+                answer = await egress.send(request, deadline=deadline, trusted=trusted)
+                # Anything else means that nothing is published here: a 404, a redirect, a page.
+                if answer.status == 200 and (document := read_object(answer)) is not None:
+                    return parse_metadata(issuer, document, found_at=address)
+                failing = failing or answer.status == 429 or answer.status >= 500
+                said = "no JSON object" if answer.status == 200 else f"HTTP {answer.status}"
+                found.append(f"{shown(address)} answers {said}")
+    except TimeoutError:
+        raise NotSent(f"{_UNFETCHED}: {shown(address)} took too long") from None
+    except ProviderUnavailable as error:
+        raise NotSent(f"{_UNFETCHED}: {shown(address)}: {error.detail}") from None
+    if failing:
+        raise NotSent(f"{_UNFETCHED}: {'; '.join(found)}")
+    raise ProviderError(f"the provider publishes no metadata where it should: {'; '.join(found)}")

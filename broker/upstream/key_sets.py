@@ -14,7 +14,7 @@ from typing import Final, Generic, TypeVar
 from broker.clock import Clock
 from broker.errors import BrokerError, NotSent, ProviderError, ProviderUnavailable
 from broker.upstream.answers import read_object
-from broker.upstream.discovery import Discovery
+from broker.upstream.discovery import fetch_metadata
 from broker.upstream.egress import Egress, OutboundRequest
 
 TIME_TO_LIVE: Final = 600_000
@@ -63,11 +63,8 @@ class _Known(Generic[Keys]):
 class KeySets(Generic[Keys]):
     """A cache of key sets, in memory. ``read`` makes keys of a set's members, and passes over what it can't use."""
 
-    def __init__(
-        self, egress: Egress, discovery: Discovery, clock: Clock, read: Callable[[Sequence[object]], Keys]
-    ) -> None:
+    def __init__(self, egress: Egress, clock: Clock, read: Callable[[Sequence[object]], Keys]) -> None:
         self._egress = egress
-        self._discovery = discovery
         self._clock = clock
         self._read = read
         self._known: OrderedDict[KeySource, _Known[Keys]] = OrderedDict()
@@ -106,7 +103,6 @@ class KeySets(Generic[Keys]):
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
-        await self._discovery.aclose()
 
     def _still_counts(self, known: _Known[Keys]) -> bool:
         return 0 <= self._clock() - known.fetched_at < KEPT_AT_MOST
@@ -158,7 +154,8 @@ class KeySets(Generic[Keys]):
     async def _address(self, source: KeySource, deadline: float) -> str:
         if not source.of_issuer:
             return source.url
-        metadata = await self._discovery.metadata(source.url, trusted=False, deadline=deadline)
+        # As fresh as the keys: an issuer that moves them must not be locked out by a copy of its metadata.
+        metadata = await fetch_metadata(self._egress, source.url, trusted=False, deadline=deadline)
         if metadata.jwks_uri is None:
             raise ProviderError("the issuer's metadata name no address of keys")
         return metadata.jwks_uri

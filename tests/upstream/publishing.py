@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from broker.upstream.discovery import Discovery
 from broker.upstream.egress import Egress
 from broker.upstream.key_sets import KeySets, KeySource
 from tests.upstream.conftest import NOW
@@ -49,7 +48,7 @@ def time() -> Time:
 async def key_sets(time: Time) -> AsyncIterator[KeySets[Names]]:
     """A cache that knows nothing yet, with a way out to this machine."""
     egress = Egress(allow=[ip_network("127.0.0.0/8")])
-    found = KeySets(egress, Discovery(egress, time), time, names)
+    found = KeySets(egress, time, names)
     yield found
     await found.aclose()
     await egress.aclose()

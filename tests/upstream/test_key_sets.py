@@ -196,6 +196,18 @@ async def test_many_sources_do_not_fill_the_memory(
     assert len(key_sets._known) == 2
 
 
+async def test_an_issuer_can_move_its_keys(server: PracticeServer, key_sets: KeySets[Names], time: Time) -> None:
+    """Its metadata are asked for anew with the keys, so no copy of them leads to a place that is no more."""
+    server.answers[OPENID] = json_answer({"issuer": server.origin, "jwks_uri": f"{server.origin}/old"})
+    server.answers["/old"] = published("a")
+    assert await anything(key_sets, issuer(server)) == ("a",)
+    server.answers[OPENID] = json_answer({"issuer": server.origin, "jwks_uri": f"{server.origin}/new"})
+    server.answers["/new"] = published("b")
+    del server.answers["/old"]
+    time.now += LOOKED_AGAIN_EVERY
+    assert await named(key_sets, issuer(server), "b") == ("b",)
+
+
 async def test_an_issuer_that_fails_is_left_alone_for_a_moment(
     server: PracticeServer, key_sets: KeySets[Names], time: Time
 ) -> None:

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from broker.errors import AddressRefused, BrokerError, NotSent, ProviderError
-from broker.upstream.discovery import Discovery
 from broker.upstream.egress import Egress
 from broker.upstream.key_sets import TIME_TO_LIVE, KeySets, KeySource
 from tests.upstream.practice_server import PracticeServer, json_answer, practice_server, raw_answer
@@ -113,7 +112,7 @@ async def test_an_address_that_may_not_be_called_is_not(time: Time, url: str, of
         return ["127.0.0.1"]
 
     egress = Egress(resolve=resolve)
-    key_sets = KeySets(egress, Discovery(egress, time), time, names)
+    key_sets = KeySets(egress, time, names)
     with pytest.raises(AddressRefused):
         await anything(key_sets, KeySource(url, of_issuer))
     assert asked == []
@@ -129,7 +128,7 @@ async def test_a_server_on_this_machine_is_not_reached(server: PracticeServer, t
         return ["127.0.0.1"]
 
     egress = Egress(resolve=resolve)
-    key_sets = KeySets(egress, Discovery(egress, time), time, names)
+    key_sets = KeySets(egress, time, names)
     for url in (server.origin, f"{server.origin}/jwks", f"https://keys.example:{server.port}/jwks"):
         with pytest.raises(AddressRefused):
             await anything(key_sets, KeySource(url, of_issuer))
@@ -148,7 +147,7 @@ async def test_only_the_checked_address_is_dialled(tmp_path: Path, time: Time) -
         return answers[len(asked) - 1]
 
     egress = Egress(allow=[ip_network("127.0.0.2/32")], ssl_context=trust, resolve=resolve)
-    key_sets = KeySets(egress, Discovery(egress, time), time, names)
+    key_sets = KeySets(egress, time, names)
     async with (
         practice_server("127.0.0.2", tls=serving) as checked,
         practice_server("127.0.0.1", checked.port, tls=serving) as other,
@@ -173,7 +172,7 @@ async def test_the_environments_proxy_is_ignored(
         for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.origin)
         egress = Egress(allow=[ip_network("127.0.0.0/8")])
-        key_sets = KeySets(egress, Discovery(egress, time), time, names)
+        key_sets = KeySets(egress, time, names)
         assert await anything(key_sets, at(server)) == ("a",)
         assert proxy.asked == []
         await egress.aclose()
@@ -221,7 +220,7 @@ async def test_metadata_can_not_send_us_to_a_place_that_is_guarded(time: Time) -
     """The issuer may be called; the address that it names may not."""  # E1
     async with practice_server("127.0.0.2") as public, practice_server("127.0.0.1") as inside:
         egress = Egress(allow=[ip_network("127.0.0.2/32")])
-        key_sets = KeySets(egress, Discovery(egress, time), time, names)
+        key_sets = KeySets(egress, time, names)
         public.answers[OPENID] = json_answer({"issuer": public.origin, "jwks_uri": f"{inside.origin}/jwks"})
         with pytest.raises(AddressRefused):
             await anything(key_sets, issuer(public))
