@@ -1,13 +1,18 @@
 """Signed tokens, taken apart and verified: what a stranger's text can't make us do."""
 
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from broker.access.jws import LONGEST, NotProvenError, is_signed_by, read_token
 from broker.access.key_rules import usable_keys
-from tests.signers import Signer, signed
+from tests.signers import Signer, encoded, signed
 from tests.world import FakeClock
 
 TYPES = {None, "jwt"}
+KEYS_OF_A_CLIENT = usable_keys(Signer(FakeClock(), kid=None).jwks["keys"])
 
 
 def test_a_token_is_taken_apart_and_none_of_it_shows(clock: FakeClock) -> None:
@@ -66,6 +71,33 @@ def test_another_spelling_of_a_signature_is_no_signature(clock: FakeClock) -> No
     if standard != signature:
         with pytest.raises(NotProvenError):
             read_token(f"{head}.{standard}", TYPES)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+HEADERS = st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "jwk", "x"]), JSON | st.just("ES256"))
+PARTS = st.tuples(st.binary() | HEADERS, st.binary() | JSON, st.binary())
+
+
+@given(parts=PARTS)
+def test_no_token_is_an_error_of_ours(parts: tuple[Any, Any, bytes]) -> None:
+    """Whatever stands in it: it can be read, or it proves nothing."""
+    text = ".".join(map(encoded, parts))
+    try:
+        token = read_token(text, TYPES)
+    except NotProvenError:
+        return
+    assert not is_signed_by(token, KEYS_OF_A_CLIENT)
+
+
+@given(text=st.text())
+def test_no_text_is_an_error_of_ours(text: str) -> None:
+    """Nor one that isn't even in three parts."""
+    with pytest.raises(NotProvenError):
+        read_token(text, TYPES)
 
 
 def test_a_refusal_repeats_nothing_of_the_token() -> None:

@@ -116,6 +116,13 @@ def test_a_private_key_is_never_repeated(key: Any) -> None:
     assert not any(value in text for value in private.values() if len(value) > 5)
 
 
+def test_a_shared_secret_is_called_one() -> None:
+    """Its owner mustn't look for a private half."""
+    with pytest.raises(InvalidRequest) as refused:
+        check_jwks({"keys": [WRONG["a shared secret"]]})
+    assert "shared secret" in refused.value.faults[0].message
+
+
 @pytest.mark.parametrize(
     "document",
     [None, [], {}, "", PUBLIC, {"keys": []}, {"keys": None}, {"keys": {}}, {"keys": [PUBLIC] * (KEYS_AT_MOST + 1)}],

@@ -16,8 +16,10 @@ from broker.app.heart import Heart, build_heart
 from broker.models.ids import new_id
 from broker.providers import Registry
 from broker.settings import Settings
+from tests.access.stored import rewrite
 from tests.downstream.answers import nameless, oauth_error_of
 from tests.downstream.oauth.conftest import FORM, MakeKeyClient, Show, refused
+from tests.journey import everything_in
 from tests.signers import ABSENT, Signer, proof
 from tests.world import PUBLIC_URL, FakeClock
 
@@ -247,6 +249,29 @@ async def test_a_deleted_clients_key_is_worth_nothing_at_once(
     assert (await show(proof(signer.assertion(client_id)))).status_code == 200
     await heart.clients.delete(client_id)
     await refused(show, proof(signer.assertion(client_id)))
+
+
+async def test_a_key_that_was_taken_out_is_worth_nothing_at_once(
+    show: Show, signer: Signer, client_id: str, raw_store: redis.Redis
+) -> None:
+    """What is registered now counts; nothing of the client is remembered."""  # S13
+    newer = signer.renewed("two")
+    assert (await show(proof(signer.assertion(client_id)))).status_code == 200
+    rewrite(raw_store, f"broker:{client_id}", jwks=newer.jwks)
+    await refused(show, proof(signer.assertion(client_id)))
+    assert (await show(proof(newer.assertion(client_id)))).status_code == 200
+
+
+async def test_nothing_of_an_assertion_is_kept(
+    show: Show, http: httpx2.AsyncClient, signer: Signer, client_id: str, raw_store: redis.Redis, logged: StringIO
+) -> None:
+    """Not in the store, where only a digest remembers it, nor in logs and metrics."""  # K1
+    assertion = signer.assertion(client_id, jti="planted-jti", more="planted-claim")
+    assert (await show(proof(assertion))).status_code == 200
+    await refused(show, proof(assertion))
+    kept = everything_in(raw_store).decode(errors="replace") + logged.getvalue() + (await http.get("/metrics")).text
+    for secret in ("planted", *assertion.split(".")):
+        assert secret not in kept
 
 
 async def test_the_operator_learns_why_and_the_log_holds_no_token(

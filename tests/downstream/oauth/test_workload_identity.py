@@ -7,60 +7,13 @@ import redis
 
 from broker.app.heart import Heart
 from broker.settings import Settings
+from tests.access.stored import rewrite
 from tests.downstream.answers import nameless, oauth_error_of
 from tests.downstream.oauth.conftest import MakeKeyClient, Show, refused
-from tests.signers import ABSENT, Signer, present, proof
-from tests.upstream.practice_server import PracticeServer, json_answer, practice_server, raw_answer
+from tests.downstream.oauth.platforms import AUDIENCE, OPENID, RFC8414, SUBJECT, Platform
+from tests.signers import ABSENT, Signer, proof
+from tests.upstream.practice_server import PracticeServer, practice_server, raw_answer
 from tests.world import PUBLIC_URL, FakeClock
-
-OPENID = "/.well-known/openid-configuration"
-RFC8414 = "/.well-known/oauth-authorization-server"
-SUBJECT = "system:serviceaccount:shop:checkout"
-AUDIENCE = "https://broker.shop.example"
-
-
-class Platform:
-    """Signs tokens for the programs that run on it, and publishes its keys."""
-
-    def __init__(self, server: PracticeServer, clock: FakeClock) -> None:
-        self.server = server
-        self.signer = Signer(clock, "RSA", "RS256", kid="platform-1")
-        self.issuer = server.origin
-        self.publish()
-
-    def publish(self, **document: Any) -> None:
-        """Metadata as a cluster has them: no endpoint but that of the keys."""
-        usual = {
-            "issuer": self.issuer,
-            "jwks_uri": f"{self.server.origin}/openid/v1/jwks",
-            "response_types_supported": ["id_token"],
-            "subject_types_supported": ["public"],
-            "id_token_signing_alg_values_supported": ["RS256"],
-        }
-        self.server.answers[OPENID] = json_answer({**usual, **document})
-        self.server.answers["/openid/v1/jwks"] = json_answer(self.signer.jwks)
-
-    def workload(self, **more: Any) -> dict[str, Any]:
-        """What is registered of one program."""
-        return {"issuer": self.issuer, "subject": SUBJECT, "audience": AUDIENCE, **more}
-
-    def claims(self, **claims: Any) -> dict[str, Any]:
-        """The claims of a projected service account token, with ``claims`` over the usual."""
-        now = self.signer.now
-        usual = {
-            "aud": [AUDIENCE],
-            "exp": now + 3600,
-            "iat": now,
-            "nbf": now,
-            "iss": self.issuer,
-            "sub": SUBJECT,
-            "kubernetes.io": {"namespace": "shop", "serviceaccount": {"name": "checkout", "uid": "0b7e"}},
-        }
-        return present({**usual, **claims})
-
-    def token(self, **claims: Any) -> str:
-        """A token; like a cluster's, without a type."""
-        return self.signer.sign(self.claims(**claims), typ=ABSENT)
 
 
 @pytest.fixture
@@ -283,6 +236,15 @@ async def test_metadata_that_redirect_lead_nowhere(show: Show, platform: Platfor
         platform.server.answers["/openid/v1/jwks"] = away
         assert (await show(proof(platform.token(), client_id))).status_code == 503
         assert elsewhere.asked == []
+
+
+async def test_a_program_that_was_taken_out_is_nobody_at_once(
+    show: Show, platform: Platform, client_id: str, raw_store: redis.Redis
+) -> None:
+    """Though its platform still signs for it, and its keys are known here."""  # S13
+    assert (await show(proof(platform.token(), client_id))).status_code == 200
+    rewrite(raw_store, f"broker:{client_id}", workloads=[platform.workload(subject="other")])
+    await refused(show, proof(platform.token(), client_id))
 
 
 async def test_a_deleted_clients_programs_are_nobody_at_once(
