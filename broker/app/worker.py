@@ -10,6 +10,7 @@ import asyncio
 import gc
 import importlib
 import os
+import resource
 import signal
 import socket
 import sys
@@ -22,12 +23,15 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from broker.app.process import EXIT_CONFIGURATION, READY
+from broker.app.protocol import LimitedProtocol
 from broker.errors import ConfigurationError
 from broker.settings import Settings, load_settings
 from broker.vault.redis.embedded import using
 
 _BACKLOG = 2048
 _KEEP_ALIVE_SECONDS = 65  # load balancers keep idle connections for 60 s; let them be the ones who close
+_CONNECTIONS = 4_000
+_OTHER_FILES = 256  # the store, providers, the listener, what Python opens
 _DRAIN_SECONDS = 0.5
 _GRACE_SECONDS = 20
 _CLOSE = (b"connection", b"close")
@@ -116,11 +120,26 @@ def _make_app(path: str, settings: Settings) -> ASGIApp:
     return create_app(settings)
 
 
+def room_for_connections() -> int:
+    """How many connections this process can take: 4,000, or fewer if it may not open that many files.
+
+    Raises the process's own limit as far as it may; many systems start with 1,024.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = _CONNECTIONS + _OTHER_FILES
+    if soft == resource.RLIM_INFINITY or soft >= needed:
+        return _CONNECTIONS
+    raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
+    return max(1, raised - _OTHER_FILES)
+
+
 def _serving(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
-        http="httptools",
+        http=LimitedProtocol,
+        limit_concurrency=room_for_connections(),
         ws="none",
         lifespan="on",
         log_config=None,
