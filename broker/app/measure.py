@@ -62,11 +62,16 @@ class Measure:
     def field(self, name: bytes, value: bytes) -> None:
         """A whole header field."""
         self._fields += 1
-        self._hosts += name.lower() == b"host"
+        lowered = name.lower()
+        self._hosts += lowered == b"host"
         self._head += len(name) + len(value) + len(b": \r\n")
         self._unfinished = 0
         if self._fields > FIELDS_AT_MOST or self._head > HEAD_AT_MOST:
             self._refuse(431, "the head of the request is too large")
+
+        if lowered == b"transfer-encoding" and value.strip().lower() != b"chunked":
+            # The parser would hand the head over before it found fault (RFC 9112 §6.1).
+            self._refuse(501, "the only transfer coding is chunked")
 
     def check_head(self, version: str, *, ahead: bool) -> None:
         """All header fields are there, and may be acted on.

@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as error:
         print(*error.faults, sep="\n", file=sys.stderr)
         return EXIT_CONFIGURATION
-    server = WorkerServer(_serving(app), status=options.status_fd, lifeline=options.lifeline_fd)
+    server = WorkerServer(serving(app), status=options.status_fd, lifeline=options.lifeline_fd)
     listener = socket.socket(fileno=options.listen_fd)
     with using(settings.data_dir) if settings.redis_url is None else nullcontext():
         server.run(sockets=[listener])
@@ -134,7 +134,7 @@ def room_for_connections() -> int:
     return max(1, raised - _OTHER_FILES)
 
 
-def _serving(app: ASGIApp) -> uvicorn.Config:
+def serving(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         loop="uvloop",
