@@ -8,6 +8,7 @@ from starlette.responses import JSONResponse, Response
 
 from broker.errors import FieldFault
 
+_FAULTS_AT_MOST: Final = 50
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
@@ -53,7 +54,8 @@ def problem_document(
     """The answer, which nobody caches.
 
     :param code: the broker's own name of what went wrong; its words are the title.
-    :param faults: the fields at fault; ``errors`` is there, and empty, where there are none.
+    :param faults: the fields at fault; ``errors`` is there, and empty, where there are none. Only the first 50 are told:
+        a body of ten thousand wrong members is not answered by ten thousand sentences.
     :param more: members that only this code has (RFC 9457 §3.2).
     """
     body = {
@@ -63,7 +65,7 @@ def problem_document(
         "code": code,
         "detail": detail,
         "request_id": request_id,
-        "errors": [{"field": fault.field, "message": fault.message} for fault in faults],
+        "errors": [{"field": fault.field, "message": fault.message} for fault in faults[:_FAULTS_AT_MOST]],
         **(more or {}),
     }
     return JSONResponse(body, status, {**_NO_STORE, **(headers or {})}, media_type="application/problem+json")

@@ -1,49 +1,15 @@
 """The hot path by counting: what a fetch costs at the store, in commands and in round trips."""
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import httpx2
 import pytest
 import redis
 
-from broker.vault import scripts
 from tests.downstream.oauth.calls import reference_for
+from tests.downstream.watching import watching
 from tests.world import ServiceClient
-
-_START, _END = "the watch begins", "the watch ends"
-
-
-@dataclass
-class Watched:
-    """What the store was asked."""
-
-    commands: list[str] = field(default_factory=list)
-    """By clients; a script by its name."""
-    within: list[str] = field(default_factory=list)
-    """By scripts, inside."""
-
-
-@contextmanager
-def watching(store: redis.Redis) -> Iterator[Watched]:
-    """Everything that the store does in the block."""
-    watched = Watched()
-    names = {script.sha: script.name for script in scripts.ALL}
-    with store.monitor() as monitor:  # type: ignore[no-untyped-call]
-        store.echo(_START)
-        while _START not in monitor.next_command()["command"]:
-            pass
-        yield watched
-        store.echo(_END)
-        while _END not in (seen := monitor.next_command())["command"]:
-            word, _, rest = seen["command"].partition(" ")
-            if seen["client_type"] == "lua":
-                watched.within.append(word)
-            else:
-                watched.commands.append(names[rest.split(" ")[0]] if word == "EVALSHA" else word)
 
 
 def round_trips(store: redis.Redis) -> int:

@@ -30,3 +30,10 @@ def test_fields_at_fault_and_members_of_one_code_are_added() -> None:
     body = json.loads(bytes(answer.body))
     assert body["errors"] == [{"field": "subject", "message": "too long"}]
     assert body["missing"] == ["repo"]
+
+
+def test_of_many_faults_the_first_fifty_are_told() -> None:
+    """A small request is not answered by a large answer."""  # S11
+    faults = [FieldFault(f"f{i}", "unknown field") for i in range(9_000)]
+    answer = problem_document(400, "invalid_request", "no", "req_1", faults=faults)
+    assert [fault["field"] for fault in json.loads(bytes(answer.body))["errors"]] == [f"f{i}" for i in range(50)]
