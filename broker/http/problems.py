@@ -54,7 +54,7 @@ def problem_document(
     """The answer, which nobody caches.
 
     :param code: the broker's own name of what went wrong; its words are the title.
-    :param faults: the fields at fault; ``errors`` is there, and empty, where there are none. Only the first 50 are told:
+    :param faults: the fields at fault; ``errors`` is there, and empty, where there are none. Only 50 of them are told:
         a body of ten thousand wrong members is not answered by ten thousand sentences.
     :param more: members that only this code has (RFC 9457 §3.2).
     """
