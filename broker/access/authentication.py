@@ -121,7 +121,7 @@ class Authenticator:
         asked_at = self._clock()
         grant = await self._tokens.find(token_digest)
         client = await self._clients.read(grant.client_id) if grant else None
-        if grant is None or client is None or client.tenant != grant.tenant or not client.honours(grant.issued_at):
+        if grant is None or client is None or client.tenant != grant.tenant or not client.honours(grant.tokens_from):
             self._known.pop(token_digest, None)
             return None
         before = self._known.get(token_digest)

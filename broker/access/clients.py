@@ -118,8 +118,8 @@ class Clients:
     async def rotate(self, client_id: str, *, overlap: int = OVERLAP, by: Actor = _OPERATOR) -> Rotation:
         """Give the client a new secret. The present one works for ``overlap`` seconds more, older ones to their end.
 
-        Without an overlap no other secret works any more, and as one may have leaked, broker tokens that were issued
-        until now stop, too.
+        Without an overlap no other secret works any more, and as one may have leaked, all broker tokens of the client
+        stop, too.
 
         :raises InvalidRequest: the overlap is none.
         :raises NotFound: there is no such client.
@@ -135,7 +135,8 @@ class Clients:
             if not client.secret_digests:
                 raise Conflict("the client has no secret: it proves itself with keys, or by its platform")
             if ends_at is None:
-                return replace(client, secret_digests=(digest(secret),), secret_ends={}, tokens_from=now)
+                alone = replace(client, secret_digests=(digest(secret),), secret_ends={})
+                return _without_tokens(alone, now)
             # Earlier ones keep their end: the answer to the last rotation may have been lost, and its secret with it.
             ends = {client.secret_digests[0]: ends_at} | dict(client.secret_ends)
             left = [old for old in client.secret_digests if ends.get(old, ends_at) > now][: SECRETS_AT_MOST - 1]
@@ -146,13 +147,17 @@ class Clients:
         await self._record("client.rotated", changed, by, overlap=overlap)
         return Rotation(client_id, secret, ends_at)
 
-    async def replace_keys(self, client_id: str, jwks: Mapping[str, Any], *, by: Actor = _OPERATOR) -> Client:
+    async def replace_keys(
+        self, client_id: str, jwks: Mapping[str, Any], *, end_tokens: bool = False, by: Actor = _OPERATOR
+    ) -> Client:
         """Register these public keys in place of the client's present ones, which stop working at once.
 
+        :param end_tokens: a private key may have leaked: all broker tokens of the client stop, too.
         :raises InvalidRequest: they are none that can be registered.
         :raises NotFound: there is no such client.
         :raises Conflict: it was not registered with keys.
         """
+        now = self._clock()
         keys, faults = checked_keys(jwks, "jwks")
         if faults:
             raise InvalidRequest("the keys can't be registered", faults)
@@ -160,7 +165,8 @@ class Clients:
         def renewed(client: Client) -> Client:
             if client.jwks is None:
                 raise Conflict("the client was not registered with keys that stand here")
-            return replace(client, jwks=keys)
+            moved = replace(client, jwks=keys)
+            return _without_tokens(moved, now) if end_tokens else moved
 
         changed = await self._change(client_id, renewed)
         await self._record("client.rotated", changed, by)
@@ -218,6 +224,11 @@ def matches_return_url(registered: str, requested: str) -> bool:
         return False
     port = requested[len(head) : len(requested) - len(tail)]
     return port.isascii() and port.isdigit() and 0 < int(port) < 65536 and not port.startswith("0")
+
+
+def _without_tokens(client: Client, now: int) -> Client:
+    """The client, with every broker token ended that it has got so far."""
+    return replace(client, tokens_from=max(now, client.tokens_from + 1))
 
 
 def _host_of(netloc: str) -> str:

@@ -38,6 +38,8 @@ class Grant:
     scopes: tuple[str, ...]
     issued_at: int
     expires_at: int
+    tokens_from: int = 0
+    """The client's, as it was read to prove who asked."""
 
 
 class BrokerTokens:
@@ -65,6 +67,7 @@ class BrokerTokens:
             "scopes": scopes,
             "issued_at": now,
             "expires_at": now + LIFETIME * 1000,
+            "tokens_from": client.tokens_from,
         }
         await self._documents.put_broker_token(digest(token), document, lifetime=LIFETIME * 1000)
         return BrokerToken(token, scopes)

@@ -12,7 +12,7 @@ from broker.cli.output import Json, Yes, confirm, note, print_fields, print_json
 from broker.cli.proofs import keys_of, workloads_of
 from broker.cli.session import with_heart
 from broker.downstream.api.views import ClientList, ClientView, CreatedClient, DeletedClient, RotatedClient
-from broker.errors import NotFound
+from broker.errors import FieldFault, InvalidRequest, NotFound
 from broker.models.access import DEFAULT_TENANT, Client
 
 commands = typer.Typer(
@@ -122,8 +122,13 @@ def show(client_id: ClientId, as_json: Json = False) -> None:
 def rotate(
     client_id: ClientId,
     overlap: Annotated[
-        int, typer.Option(help="How long the present secret still works; 0: not at all.", metavar="SECONDS")
-    ] = OVERLAP,
+        int | None,
+        typer.Option(
+            help="How long the present secret still works; 0: it may have leaked, broker tokens end as well. "
+            f"Default: {OVERLAP}.",
+            metavar="SECONDS",
+        ),
+    ] = None,
     jwks_file: JwksFile = None,
     as_json: Json = False,
 ) -> None:
@@ -133,11 +138,15 @@ def rotate(
     its programs move.
     """
     if jwks_file:
-        _rotate_keys(client_id, keys_of(jwks_file, "--jwks-file"), as_json=as_json)
+        if overlap:
+            fault = FieldFault("--overlap", "keys are replaced at once; 0 ends the client's broker tokens as well")
+            raise InvalidRequest("the keys can't be replaced", [fault])
+        _rotate_keys(client_id, keys_of(jwks_file, "--jwks-file"), end_tokens=overlap == 0, as_json=as_json)
         return
+    seconds = OVERLAP if overlap is None else overlap
 
     async def work(heart: Heart) -> RotatedClient:
-        return RotatedClient.of(await heart.clients.rotate(client_id, overlap=overlap))
+        return RotatedClient.of(await heart.clients.rotate(client_id, overlap=seconds))
 
     rotated = with_heart(work)
     if as_json:
@@ -146,12 +155,12 @@ def rotate(
     ends_at = rotated.previous_secret_ends_at
     shown = {"client id": rotated.client_id, "client secret": rotated.client_secret}
     print_fields({**shown, "previous secret ends at": ends_at})
-    note(_SHOWN_ONCE if ends_at else f"{_SHOWN_ONCE} The previous one, and broker tokens got with it, work no longer.")
+    note(_SHOWN_ONCE if ends_at else f"{_SHOWN_ONCE} The previous one and all broker tokens work no longer.")
 
 
-def _rotate_keys(client_id: str, jwks: Mapping[str, Any], *, as_json: bool) -> None:
+def _rotate_keys(client_id: str, jwks: Mapping[str, Any], *, end_tokens: bool, as_json: bool) -> None:
     async def work(heart: Heart) -> ClientView:
-        return ClientView.of(await heart.clients.replace_keys(client_id, jwks))
+        return ClientView.of(await heart.clients.replace_keys(client_id, jwks, end_tokens=end_tokens))
 
     client = with_heart(work)
     if as_json:

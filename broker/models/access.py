@@ -90,7 +90,8 @@ class Client:
     workloads: tuple[Workload, ...] = ()
     """Whose platform tokens stand for this client."""
     tokens_from: int = 0
-    """Broker tokens that were issued up to this moment count no longer (ms): its secret may have leaked by then."""
+    """When its broker tokens were ended last (ms): what proved it may have leaked by then. A token carries the one that
+    it was issued under, so that no two clocks are compared, and none slips through that is issued meanwhile."""
 
     @property
     def authentication(self) -> tuple[str, ...]:
@@ -102,9 +103,9 @@ class Client:
         }
         return tuple(way for way, given in ways.items() if given)
 
-    def honours(self, issued_at: int) -> bool:
-        """Whether a broker token that this client got at ``issued_at`` (ms) still counts."""
-        return issued_at > self.tokens_from
+    def honours(self, tokens_from: int) -> bool:
+        """Whether a broker token that was issued under ``tokens_from`` still counts."""
+        return tokens_from >= self.tokens_from
 
     @property
     def reach(self) -> Reach:

@@ -65,6 +65,32 @@ async def test_without_overlap_secret_and_broker_tokens_end_at_once(heart: Heart
     assert (await heart.authenticator.bearer(token, HERE)).client_id == client.client_id
 
 
+async def test_a_token_that_is_issued_meanwhile_ends_as_well(heart: Heart, clock: FakeClock) -> None:
+    """Its request had proved itself before, at a replica whose clock is ahead: no clock decides."""  # S13
+    client, _ = await heart.clients.create("app", scopes=["connect"])
+    proved_before = await heart.clients.read(client.client_id)
+    assert proved_before is not None
+    await heart.clients.rotate(client.client_id, overlap=0)
+    clock.advance(seconds=5)
+    late = (await heart.broker_tokens.issue(proved_before, None)).token
+    with pytest.raises(InvalidToken):
+        await heart.authenticator.bearer(late, HERE)
+
+
+async def test_tokens_of_the_new_secret_work_in_the_same_millisecond(heart: Heart) -> None:
+    """And end with it, also when it is replaced in that millisecond."""  # S13
+    client, _ = await heart.clients.create("app", scopes=["connect"])
+    for _ in range(2):
+        made = await heart.clients.rotate(client.client_id, overlap=0)
+        renewed = await heart.authenticator.client(client.client_id, made.secret, HERE)
+        token = (await heart.broker_tokens.issue(renewed, None)).token
+        assert (await heart.authenticator.bearer(token, HERE)).client_id == client.client_id
+    await heart.clients.rotate(client.client_id, overlap=0)
+    await heart.authenticator.revalidate()
+    with pytest.raises(InvalidToken):
+        await heart.authenticator.bearer(token, HERE)
+
+
 async def test_a_token_in_use_stops_within_seconds(heart: Heart, clock: FakeClock) -> None:
     """Also where a worker remembers it."""  # S13
     client, _ = await heart.clients.create("app", scopes=["connect"])
@@ -136,6 +162,23 @@ async def test_keys_are_replaced_by_keys(heart: Heart) -> None:
     with_secret, _ = await heart.clients.create("other", scopes=["connect"])
     with pytest.raises(Conflict):
         await heart.clients.replace_keys(with_secret.client_id, public_set())
+
+
+@pytest.mark.parametrize("leaked", [False, True])
+async def test_tokens_end_with_keys_that_leaked(heart: Heart, clock: FakeClock, *, leaked: bool) -> None:
+    """Only when that is said: else nothing fails while programs move."""  # S13
+    client, _ = await heart.clients.create("app", scopes=["connect"], jwks=public_set())
+    token = (await heart.broker_tokens.issue(client, None)).token
+    clock.advance(seconds=1)
+    changed = await heart.clients.replace_keys(client.client_id, public_set(), end_tokens=leaked)
+    refused = False
+    try:
+        await heart.authenticator.bearer(token, HERE)
+    except InvalidToken:
+        refused = True
+    assert refused == leaked
+    renewed = (await heart.broker_tokens.issue(changed, None)).token
+    assert (await heart.authenticator.bearer(renewed, HERE)).client_id == client.client_id
 
 
 async def test_what_can_not_be_rotated_says_so(heart: Heart) -> None:

@@ -51,7 +51,7 @@ class IntrospectionEndpoint:
 
     async def _token(self, call: OAuthCall, token: str) -> dict[str, Any] | None:
         grant = await self._tokens.find(digest(token))
-        if grant is None or grant.client_id != call.client.client_id or not call.client.honours(grant.issued_at):
+        if grant is None or grant.client_id != call.client.client_id or not call.client.honours(grant.tokens_from):
             return None
         return {
             "token_type": "Bearer",
