@@ -71,7 +71,7 @@ def _checked_workloads(workloads: Sequence[Workload]) -> tuple[tuple[Workload, .
     found = []
     for index, workload in enumerate(workloads):
         field = f"workloads.{index}"
-        faults += _address_faults(f"{field}.issuer", workload.issuer)
+        faults += _issuer_faults(f"{field}.issuer", workload.issuer)
         faults += _identity_faults(f"{field}.subject", workload.subject)
         faults += _identity_faults(f"{field}.audience", workload.audience)
         jwks, key_faults = checked_keys(workload.jwks, f"{field}.jwks")
@@ -88,6 +88,13 @@ def _address_faults(field: str, address: str) -> list[FieldFault]:
     except AddressRefused as error:
         return [FieldFault(field, error.detail)]
     return []
+
+
+def _issuer_faults(field: str, issuer: str) -> list[FieldFault]:
+    """As an address; and its metadata's address is made by adding to it, so that a query has no place (RFC 8414 §2)."""
+    if "?" in issuer or "#" in issuer:
+        return [FieldFault(field, "an issuer has no query and no fragment")]
+    return _address_faults(field, issuer)
 
 
 def _identity_faults(field: str, value: str) -> list[FieldFault]:

@@ -54,6 +54,8 @@ async def test_a_private_key_is_refused_and_stays_unsaid(heart: Heart, raw_store
          ["workloads.0.issuer", "workloads.0.subject", "workloads.0.audience"]),
         ({"workloads": [Workload("https://cluster.example", "x\n", "y" * 1025)]},
          ["workloads.0.subject", "workloads.0.audience"]),
+        ({"workloads": [Workload(f"https://cluster.example{end}", "x", "y") for end in ("?a=b", "#a", "/?", " ")]},
+         ["workloads.0.issuer", "workloads.1.issuer", "workloads.2.issuer", "workloads.3.issuer"]),
         ({"workloads": [POD, POD]}, ["workloads"]),
         ({"workloads": [Workload(*("https://c.example", str(n), "a")) for n in range(WORKLOADS_AT_MOST + 1)]},
          ["workloads"]),
