@@ -1,8 +1,15 @@
 """``broker clients``."""
 
+import time
+from collections.abc import Callable, Coroutine
+from datetime import datetime
+from typing import Any
+
+import pytest
 import redis
 
-from broker.models.ids import digest
+from broker.app.heart import Heart
+from broker.models.ids import digest, new_id
 from tests.cli.conftest import Cli
 from tests.journey import everything_in
 
@@ -91,6 +98,75 @@ def test_lists_can_be_narrowed_to_a_tenant(cli: Cli) -> None:
     assert len(cli("clients", "list", "--json").json["items"]) == 2
     (only,) = cli("clients", "list", "--tenant", "acme", "--json").json["items"]
     assert only["tenant"] == "acme"
+
+
+def test_a_new_secret_is_shown_once_and_the_old_one_ends(cli: Cli, raw_store: redis.Redis) -> None:
+    """``rotate --json``: the new secret, and when its predecessor stops: a day from now, or as ``--overlap`` says."""
+    client = cli(*CREATE, "--json").json
+    for flags, seconds in (((), 86_400), (("--overlap", "60"), 60), (("--overlap", str(30 * 86_400)), 30 * 86_400)):
+        before = int(time.time())
+        rotated = cli("clients", "rotate", client["client_id"], *flags, "--json").json
+        assert rotated.keys() == {"client_id", "client_secret", "previous_secret_ends_at"}
+        ends_at = datetime.fromisoformat(rotated["previous_secret_ends_at"]).timestamp()
+        assert before + seconds <= ends_at <= time.time() + seconds
+        assert rotated["client_secret"] != client["client_secret"]
+        stored = everything_in(raw_store)
+        assert rotated["client_secret"].encode() not in stored
+        assert digest(rotated["client_secret"]).encode() in stored
+    shown = cli("clients", "show", client["client_id"], "--json").json
+    assert shown["previous_secret_ends_at"] == rotated["previous_secret_ends_at"]
+    assert shown["previous_secret_ends_at"] in cli("clients", "show", client["client_id"]).stdout
+
+
+def test_nothing_but_the_new_secret_works_without_an_overlap(
+    cli: Cli, at_heart: Callable[[Callable[[Heart], Coroutine[Any, Any, str]]], str]
+) -> None:
+    """``--overlap 0``: no end is announced, for it is over; a person reads that broker tokens are, too."""  # S13
+    client = cli(*CREATE, "--json").json
+    cli("clients", "rotate", client["client_id"])
+    rotated = cli("clients", "rotate", client["client_id"], "--overlap", "0", "--json").json
+    assert rotated["previous_secret_ends_at"] is None
+    assert cli("clients", "show", client["client_id"], "--json").json["previous_secret_ends_at"] is None
+
+    async def present(heart: Heart) -> str:
+        stored = await heart.clients.read(client["client_id"])
+        assert stored is not None
+        return " ".join(stored.secret_digests)
+
+    assert at_heart(present) == digest(rotated["client_secret"])
+    told = cli("clients", "rotate", client["client_id"], "--overlap", "0")
+    assert "client secret" in told.stdout
+    assert "all broker tokens work no longer" in told.stderr
+
+
+def test_a_person_reads_the_new_secret_and_until_when_the_old_one_works(cli: Cli) -> None:
+    """Fields on stdout, the warning on stderr; no other command shows a secret."""
+    client_id = cli(*CREATE, "--json").json["client_id"]
+    rotated = cli("clients", "rotate", client_id)
+    words = rotated.stdout.split()
+    assert client_id in words
+    assert "previous secret ends at" in rotated.stdout
+    assert "can't be shown again" in rotated.stderr
+    assert "no longer" not in rotated.stderr
+    (secret,) = (word for word in words if word.startswith("bcs_"))
+    assert secret not in cli("clients", "show", client_id).stdout + cli("clients", "list", "--json").stdout
+
+
+@pytest.mark.parametrize("overlap", ["-1", str(30 * 86_400 + 1), "1.5", "a day", ""])
+def test_an_overlap_that_is_none_changes_nothing(cli: Cli, raw_store: redis.Redis, overlap: str) -> None:
+    """Exit code 2; the secret stays as it was."""
+    client_id = cli(*CREATE, "--json").json["client_id"]
+    before = raw_store.get(f"broker:{client_id}")
+    refused = cli("clients", "rotate", client_id, "--overlap", overlap)
+    assert (refused.exit_code, refused.stdout, "overlap" in refused.stderr) == (2, "", True)
+    assert raw_store.get(f"broker:{client_id}") == before
+
+
+def test_nobody_unknown_is_rotated(cli: Cli) -> None:
+    """Exit code 1, whether the id is nobody's or none."""
+    for client_id in (new_id("cl"), "cl_x", "x"):
+        refused = cli("clients", "rotate", client_id)
+        assert (refused.exit_code, refused.stdout, refused.stderr) == (1, "", "no such client\n")
 
 
 def test_a_deleted_client_is_gone(cli: Cli) -> None:
