@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute, Mount
 from broker.access.authentication import REVALIDATED_EVERY, Authenticator
 from broker.app.faults import exception_handlers
 from broker.app.heart import Heart, build_heart
+from broker.app.openapi import document_route
 from broker.app.operations import operations_routes
 from broker.app.static import ImmutableFiles
 from broker.background.chores import WhatIsDue, chores
@@ -95,8 +96,14 @@ def app_of(heart: Heart) -> Starlette:
             await _resign(leadership)
             await heart.aclose(work_ends_within=_WORK_ENDS_WITHIN)
 
+    services = _services_routes(heart, repeats)
     app = Starlette(
-        routes=[*_services_routes(heart, repeats), *_people_routes(heart), *operations_routes(heart)],
+        routes=[
+            *services,
+            document_route(services, heart.settings),
+            *_people_routes(heart),
+            *operations_routes(heart),
+        ],
         middleware=[Middleware(RequestContext, trusted_proxies=heart.settings.trusted_proxies)],
         exception_handlers=exception_handlers(),
         lifespan=lifespan,

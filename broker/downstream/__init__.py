@@ -3,6 +3,7 @@
 * ``oauth/`` – RFC 6749 and its family under ``/oauth``: broker tokens, redeeming references, introspection, revocation.
 * ``api/`` – the JSON face under ``/v1``.
 * ``operation`` – a route, said once as data: what its face enforces.
+* ``openapi/`` – the document that is made of these.
 
 Each face judges a request in the same order (size and content type, authentication, scope, existence, body) and turns
 the one error tree into its own kind of answer in one place. Must not import ``web`` or ``background`` (siblings).

@@ -6,9 +6,9 @@ An operation names the models that its handler reads and answers. A call hands o
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -19,13 +19,23 @@ Models = type[BaseModel] | tuple[type[BaseModel], ...]
 """One model, or several of which one applies."""
 
 NO_MODEL: Final = ()
-"""No body, no query, or an answer without a body."""
+"""Nothing is read, or an answer has no body."""
+
+
+class JsonObject(RootModel[dict[str, Any]]):
+    """A JSON object."""
+
+
+class Text(RootModel[str]):
+    """Text."""
 
 
 @dataclass(frozen=True, slots=True)
 class Face:
     """What the operations of one face have in common."""
 
+    name: str
+    """One word."""
     takes: str
     """The media type of bodies."""
     gives: str
@@ -36,10 +46,17 @@ class Face:
     """The model of refusals; ``None`` where they are for people to read."""
     always: tuple[type[BrokerError], ...]
     """What every operation may be refused with."""
-    schemes: Sequence[str] = ()
-    """Names of the security schemes, of which the caller needs one; empty: nobody authenticates."""
+    schemes: Sequence[str | None] = ()
+    """Names of the security schemes, of which the caller needs one, ``None`` for a way that has no scheme. Empty:
+    nobody authenticates."""
     words: Mapping[int, str] = field(default_factory=dict)
     """What a refusal's status means, where the face has other words for it than the error tree."""
+
+
+PUBLIC: Final = Face(
+    name="public", takes="", gives="application/json", refuses_with="application/problem+json", refusal=None, always=()
+)
+"""Documents that everybody may read, and that are never refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +83,8 @@ class Operation:
     """Of the answer when all goes well."""
     refuses: tuple[type[BrokerError], ...] = ()
     """What it may be refused with, beyond what its face always refuses with."""
+    redirects: bool = False
+    """It may send a browser on (303) instead."""
     creates: bool = False
     """Makes something new each time; a caller that repeats itself says so with ``Idempotency-Key``."""
 

@@ -3,16 +3,16 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
 from broker.errors import FieldFault
+from broker.http.described import Absent, Described
 
 _FAULTS_AT_MOST: Final = 50
 _NO_STORE: Final = {"Cache-Control": "no-store"}
 
 
-class Fault(BaseModel):
+class Fault(Described):
     """A field of the request that is wrong."""
 
     field: str
@@ -20,7 +20,7 @@ class Fault(BaseModel):
     message: str
 
 
-class Problem(BaseModel):
+class Problem(Described):
     """Why the answer is no (RFC 9457)."""
 
     type: str
@@ -37,7 +37,7 @@ class Problem(BaseModel):
     """The id under which the broker's log knows the request."""
     errors: list[Fault]
     """The fields at fault."""
-    missing: list[str] = []
+    missing: list[str] | Absent = None
     """With ``missing_provider_scopes``: the scopes that the connection lacks."""
 
 

@@ -44,6 +44,11 @@ def is_id(prefix: str, value: str) -> bool:
     return len(value) == len(prefix) + 1 + _ID_LENGTH and len(body) == _ID_LENGTH and body.isalnum() and body.isascii()
 
 
+def shape_of(prefix: str) -> str:
+    """The regular expression of what :func:`is_id` takes."""
+    return f"^{prefix}_[0-9A-Za-z]{{{_ID_LENGTH}}}$"
+
+
 def bearing_secret(prefix: str, owner_id: str) -> str:
     """A secret that carries the id of what it opens: ``ref_<id body>_<secret>``.
 

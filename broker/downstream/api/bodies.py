@@ -2,15 +2,25 @@
 
 import json
 from collections.abc import Iterable
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StringConstraints, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from broker.access.references import LONGEST, MOST_USES
 from broker.access.registration import WORKLOADS_AT_MOST
 from broker.models.connection import Status
 
+_NULL: Final = {"type": "null"}
 _METADATA_MEMBERS: Final = 50
 _METADATA_NAME: Final = 100
 """Characters of a member's name, at every level."""
@@ -58,15 +68,26 @@ def _check_nesting(value: object, levels: int) -> None:
         _check_nesting(member, levels - 1)
 
 
-Metadata = Annotated[dict[str, Any], AfterValidator(_check_metadata)]
+Metadata = Annotated[
+    dict[str, Any],
+    AfterValidator(_check_metadata),
+    Field(json_schema_extra={"maxProperties": _METADATA_MEMBERS, "propertyNames": {"maxLength": _METADATA_NAME}}),
+]
 """The app's own notes: any JSON object of bounded size and depth; answered as it came."""
 
 
 class Body(BaseModel):
     """Base of all bodies and queries."""
 
-    # RFC 8259 knows no NaN and no Infinity; nor could they be answered.
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid",
+        # A number in quotes is a text, and ``true`` is no number: the schema says so, and so do other languages.
+        strict=True,
+        hide_input_in_errors=True,
+        # RFC 8259 knows no NaN and no Infinity; nor could they be answered.
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -76,6 +97,17 @@ class Body(BaseModel):
             return given
         known = {field.alias or name for name, field in cls.model_fields.items()}
         return {name: value for name, value in given.items() if value is not None or name not in known}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema, in which every optional field may be ``null``."""
+        shown = handler(core_schema)
+        schema = handler.resolve_ref_schema(shown)
+        for name, member in schema["properties"].items():
+            if name not in schema.get("required", ()) and _NULL not in member.get("anyOf", ()):
+                words = {word: member.pop(word) for word in ("description", "default") if word in member}
+                schema["properties"][name] = {"anyOf": [member, _NULL], **words}
+        return shown
 
 
 class OpenConnectSession(Body):
@@ -94,7 +126,7 @@ class OpenConnectSession(Body):
     """Echoed to ``return_url``."""
     connection_id: str | None = None
     """The connection to renew."""
-    allow_account_change: StrictBool = False
+    allow_account_change: bool = False
     """Let a renewed connection stand for another account than before."""
     label: Label | None = None
     metadata: Metadata = {}
@@ -120,7 +152,7 @@ class CreateConnection(Body):
     parameters: Parameters = {}
     label: Label | None = None
     metadata: Metadata = {}
-    validate_: Annotated[StrictBool, Field(alias="validate")] = True
+    validate_: Annotated[bool, Field(alias="validate")] = True
     """Ask the provider whose account it is before anything is stored. ``false``: the account stays unknown."""
 
 
@@ -177,7 +209,11 @@ class CreateClient(Body):
 class Paging(Body):
     """Which part of a list."""
 
+    # A query says everything in text.
+    model_config = ConfigDict(strict=False)
+
     cursor: Annotated[str, StringConstraints(max_length=4096)] | None = None
+    """The ``next_cursor`` of the page before."""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 
     @model_validator(mode="before")
@@ -199,10 +235,5 @@ class ListConnections(Paging):
 class ListEvents(Paging):
     """Which events."""
 
-    type: Annotated[str, StringConstraints(max_length=100)] | None = None
-
-    @model_validator(mode="after")
-    def _type_is_plain(self) -> Self:
-        if self.type is not None and not self.type.replace(".", "").replace("_", "").isalnum():
-            raise ValueError("an event type is a word such as token.released")
-        return self
+    type: Annotated[str, StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9._]+$")] | None = None
+    """Only events of this type, such as ``token.released``."""

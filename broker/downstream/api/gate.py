@@ -44,6 +44,7 @@ from broker.vault.records import Records
 Body = TypeVar("Body", bound=BaseModel)
 
 JSON: Final = Face(
+    name="json",
     takes="application/json",
     gives="application/json",
     refuses_with="application/problem+json",

@@ -1,9 +1,9 @@
 """What answers of the OAuth face say. No member stands for nothing: what does not apply is left out."""
 
-from pydantic import BaseModel
+from broker.http.described import Absent, Described
 
 
-class Refused(BaseModel):
+class Refused(Described):
     """Why the answer is no (RFC 6749 §5.2)."""
 
     error: str
@@ -12,11 +12,11 @@ class Refused(BaseModel):
     """What went wrong, for people. Never holds a secret or a value of the request."""
     request_id: str
     """The id under which the broker's log knows the request."""
-    code: str | None = None
+    code: str | Absent = None
     """What went wrong in the words of the JSON face, where that says more."""
 
 
-class BrokerTokenAnswer(BaseModel):
+class BrokerTokenAnswer(Described):
     """A broker token (RFC 6749 §5.1)."""
 
     access_token: str
@@ -27,7 +27,7 @@ class BrokerTokenAnswer(BaseModel):
     """Client scopes, separated by spaces."""
 
 
-class ExchangedAnswer(BaseModel):
+class ExchangedAnswer(Described):
     """An access token of the provider (RFC 8693 §2.2.1)."""
 
     access_token: str
@@ -36,23 +36,23 @@ class ExchangedAnswer(BaseModel):
     scope: str
     """The provider's scopes, separated by spaces."""
     connection_id: str
-    expires_in: int | None = None
+    expires_in: int | Absent = None
     """Seconds; absent where the token has no end."""
 
 
-class Introspected(BaseModel):
+class Introspected(Described):
     """What a token stands for (RFC 7662 §2.2). Of one that is unknown, over or another's: only that it isn't active."""
 
     active: bool
-    iss: str | None = None
-    token_type: str | None = None
-    client_id: str | None = None
-    sub: str | None = None
-    aud: str | None = None
-    scope: str | None = None
-    iat: int | None = None
-    exp: int | None = None
-    connection_id: str | None = None
+    iss: str | Absent = None
+    token_type: str | Absent = None
+    client_id: str | Absent = None
+    sub: str | Absent = None
+    aud: str | Absent = None
+    scope: str | Absent = None
+    iat: int | Absent = None
+    exp: int | Absent = None
+    connection_id: str | Absent = None
     """The connection that a reference leads to."""
-    remaining_uses: int | None = None
+    remaining_uses: int | Absent = None
     """How often a reference can still be redeemed."""

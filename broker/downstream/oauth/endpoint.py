@@ -32,12 +32,13 @@ from broker.models.access import Caller, Client
 from broker.observe import metrics
 
 OAUTH: Final = Face(
+    name="oauth",
     takes="application/x-www-form-urlencoded",
     gives="application/json",
     refuses_with="application/json",
     refusal=Refused,
     always=(InvalidRequest, Unauthenticated, PayloadTooLarge, UnsupportedMediaType, RateLimited, StoreUnavailable),
-    schemes=["client_secret_basic", "client_in_body"],
+    schemes=["client_secret_basic", None],
     words={
         400: "`error` is `invalid_request`, or what RFC 6749 §5.2, RFC 8693 §2.2.2 have for the grant.",
         401: "`invalid_client`: the client did not authenticate.",

@@ -5,14 +5,14 @@ The parameters are read one by one, by those who need them; here they are declar
 
 from typing import Literal
 
-from pydantic import BaseModel
+from broker.http.described import Absent, Described
 
 
-class ClientForm(BaseModel):
+class ClientForm(Described):
     """How the client says who it is, unless it does in the Authorization header (RFC 6749 §2.3.1)."""
 
-    client_id: str | None = None
-    client_secret: str | None = None
+    client_id: str | Absent = None
+    client_secret: str | Absent = None
     """With ``client_secret_post``."""
 
 
@@ -20,7 +20,7 @@ class ClientCredentialsForm(ClientForm):
     """A broker token for the client itself (RFC 6749 §4.4)."""
 
     grant_type: Literal["client_credentials"]
-    scope: str | None = None
+    scope: str | Absent = None
     """Client scopes, separated by spaces; absent: all that the client has."""
 
 
@@ -31,13 +31,13 @@ class TokenExchangeForm(ClientForm):
     subject_token: str
     """The reference."""
     subject_token_type: Literal["urn:broker:token-type:reference"]
-    requested_token_type: Literal["urn:ietf:params:oauth:token-type:access_token"] | None = None
-    actor_token: str | None = None
+    requested_token_type: Literal["urn:ietf:params:oauth:token-type:access_token"] | Absent = None
+    actor_token: str | Absent = None
     """Refused: nobody acts for somebody else here."""
-    resource: str | None = None
+    resource: str | Absent = None
     """Refused, as ``audience`` is: the reference itself says whose token it stands for."""
-    audience: str | None = None
-    min_ttl: str | None = None
+    audience: str | Absent = None
+    min_ttl: str | Absent = None
     """Seconds the token must still live; one just refreshed is answered even if it lives shorter."""
 
 
@@ -45,5 +45,5 @@ class TokenForm(ClientForm):
     """A broker token or a reference, to be looked at or taken back (RFC 7662 §2.1, RFC 7009 §2.1)."""
 
     token: str
-    token_type_hint: str | None = None
+    token_type_hint: str | Absent = None
     """Not needed: the token's prefix says what it is."""

@@ -10,13 +10,10 @@ from starlette.responses import JSONResponse, Response
 from broker.access.key_rules import ALGORITHMS
 from broker.downstream.oauth import introspection, revocation, token
 from broker.downstream.oauth.endpoint import CLIENT_AUTH_METHODS
-from broker.downstream.operation import DeclaredRoute, Face, Operation
+from broker.downstream.operation import PUBLIC, DeclaredRoute, JsonObject, Operation
 from broker.models.access import CLIENT_SCOPES
 
 PATH: Final = "/.well-known/oauth-authorization-server"
-_FACE: Final = Face(
-    takes="", gives="application/json", refuses_with="application/problem+json", refusal=None, always=()
-)
 _AUTHENTICATED: Final = ("token", "introspection", "revocation")
 """The endpoints at which a client authenticates; at all of them in the same ways."""
 
@@ -51,10 +48,11 @@ def metadata_routes(issuer: str, grant_types: Iterable[str]) -> list[DeclaredRou
 
 def _operation(number: int, path: str) -> Operation:
     return Operation(
-        face=_FACE,
+        face=PUBLIC,
         name="server_metadata_of_issuer" if number else "server_metadata",
         method="GET",
         path=path,
         tag="OAuth",
         summary="What this authorization server is and can do (RFC 8414).",
+        answer=JsonObject,
     )

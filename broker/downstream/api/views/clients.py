@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel
-
 from broker.access.clients import Rotation
 from broker.clock import rfc3339
+from broker.http.described import Described, Instant
 from broker.models.access import Client, Workload
 
 
-class WorkloadView(BaseModel):
+class WorkloadView(Described):
     """Whose platform tokens stand for a client."""
 
     issuer: str
@@ -30,7 +29,7 @@ class WorkloadView(BaseModel):
         )
 
 
-class ClientView(BaseModel):
+class ClientView(Described):
     """A client; its secret only in the answer that made it."""
 
     client_id: str
@@ -40,10 +39,10 @@ class ClientView(BaseModel):
     return_urls: list[str]
     providers: list[str] | None
     completions: list[str]
-    created_at: str | None
+    created_at: Instant | None
     authentication: list[str]
     """How it can prove itself: ``client_secret``, ``private_key_jwt``, ``workload``."""
-    previous_secret_ends_at: str | None
+    previous_secret_ends_at: Instant | None
     """When the last of its replaced secrets stops working."""
     jwks_uri: str | None
     key_ids: list[str]
@@ -87,12 +86,12 @@ class CreatedClient(ClientView):
         return cls(**cls.fields_of(client), client_secret=secret or None)
 
 
-class RotatedClient(BaseModel):
+class RotatedClient(Described):
     """A secret in another one's place: the only time it is shown."""
 
     client_id: str
     client_secret: str
-    previous_secret_ends_at: str | None
+    previous_secret_ends_at: Instant | None
     """``null``: it has."""
 
     @classmethod
@@ -105,14 +104,14 @@ class RotatedClient(BaseModel):
         )
 
 
-class DeletedClient(BaseModel):
+class DeletedClient(Described):
     """A client that is gone."""
 
     client_id: str
     status: str
 
 
-class ClientList(BaseModel):
+class ClientList(Described):
     """All clients of the tenant."""
 
     items: list[ClientView]

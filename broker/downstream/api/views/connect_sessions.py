@@ -2,15 +2,16 @@
 
 from typing import Self
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from broker.clock import rfc3339
 from broker.downstream.api.views.absence import is_absent
 from broker.downstream.api.views.connections import ConnectionView
+from broker.http.described import Absent, Described, Instant
 from broker.models.session import ConnectSession, SessionStatus
 
 
-class ConnectSessionView(BaseModel):
+class ConnectSessionView(Described):
     """Where an attempt stands."""
 
     id: str
@@ -21,8 +22,8 @@ class ConnectSessionView(BaseModel):
     connection_id: str | None
     error: str | None
     error_detail: str | None
-    created_at: str | None
-    expires_at: str | None
+    created_at: Instant | None
+    expires_at: Instant | None
 
     @classmethod
     def of(cls, session: ConnectSession, now: int) -> Self:
@@ -44,18 +45,18 @@ class ConnectSessionView(BaseModel):
         )
 
 
-class OpenedConnectSession(BaseModel):
+class OpenedConnectSession(Described):
     """A session that was just opened, with the link to send the person to."""
 
     id: str
     connect_url: str
     status: str
-    expires_at: str | None
+    expires_at: Instant | None
 
 
-class CompletedConnectSession(BaseModel):
+class CompletedConnectSession(Described):
     """The connection that was made, and a reference to it for a caller that may redeem."""
 
     connection: ConnectionView
-    reference: str | None = Field(default=None, exclude_if=is_absent)
-    expires_in: int | None = Field(default=None, exclude_if=is_absent)
+    reference: str | Absent = Field(default=None, exclude_if=is_absent)
+    expires_in: int | Absent = Field(default=None, exclude_if=is_absent)

@@ -3,20 +3,19 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel
-
 from broker.clock import rfc3339
+from broker.http.described import Described, Instant
 from broker.models.connection import Account, Connection, Ending
 
 
-class AccountView(BaseModel):
+class AccountView(Described):
     """Whose account it is at the provider."""
 
     id: str
     name: str | None
 
 
-class FaultView(BaseModel):
+class FaultView(Described):
     """The last thing that went wrong."""
 
     code: str
@@ -24,18 +23,18 @@ class FaultView(BaseModel):
     at: str | None
 
 
-class HealthView(BaseModel):
+class HealthView(Described):
     """How the credential fares."""
 
     status: str
-    last_checked_at: str | None
-    last_refreshed_at: str | None
+    last_checked_at: Instant | None
+    last_refreshed_at: Instant | None
     consecutive_failures: int
-    next_refresh_at: str | None
+    next_refresh_at: Instant | None
     last_error: FaultView | None
 
 
-class ConnectionView(BaseModel):
+class ConnectionView(Described):
     """A connection; never its credential."""
 
     id: str
@@ -51,11 +50,11 @@ class ConnectionView(BaseModel):
     provider_data: Mapping[str, Any]
     account: AccountView | None
     generation: int
-    access_token_expires_at: str | None
-    refresh_token_expires_at: str | None
-    created_at: str | None
-    updated_at: str | None
-    last_used_at: str | None
+    access_token_expires_at: Instant | None
+    refresh_token_expires_at: Instant | None
+    created_at: Instant | None
+    updated_at: Instant | None
+    last_used_at: Instant | None
     health: HealthView
     metadata: Mapping[str, Any]
 
@@ -95,14 +94,14 @@ class ConnectionView(BaseModel):
         )
 
 
-class ConnectionList(BaseModel):
+class ConnectionList(Described):
     """A page of connections, newest first."""
 
     items: list[ConnectionView]
     next_cursor: str | None
 
 
-class TestedView(BaseModel):
+class TestedView(Described):
     """A live test of the credential that went well."""
 
     connection_id: str
@@ -121,10 +120,10 @@ class TestedView(BaseModel):
         )
 
 
-class DisconnectedView(BaseModel):
+class DisconnectedView(Described):
     """A connection that was ended, and what the provider said."""
 
-    class Upstream(BaseModel):
+    class Upstream(Described):
         """What became of the credential at the provider."""
 
         outcome: str

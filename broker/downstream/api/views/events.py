@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Self
 
-from pydantic import BaseModel
-
+from broker.http.described import Described
 from broker.models.event import Event
 
 
-class EventView(BaseModel):
+class EventView(Described):
     """One line of the record."""
 
     id: str
@@ -26,7 +25,7 @@ class EventView(BaseModel):
         return cls.model_validate(event.shown())
 
 
-class EventList(BaseModel):
+class EventList(Described):
     """A page of events, newest first."""
 
     items: list[EventView]

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Self
 
-from pydantic import BaseModel
-
+from broker.http.described import Described
 from broker.providers import Provider
 
 
-class ParameterView(BaseModel):
+class ParameterView(Described):
     """Something a connection has to say."""
 
     label: str
@@ -16,7 +15,7 @@ class ParameterView(BaseModel):
     default: str | None
 
 
-class ProviderView(BaseModel):
+class ProviderView(Described):
     """What can be connected."""
 
     name: str
@@ -50,7 +49,7 @@ class ProviderView(BaseModel):
         )
 
 
-class ProviderList(BaseModel):
+class ProviderList(Described):
     """All providers that the client was given."""
 
     items: list[ProviderView]

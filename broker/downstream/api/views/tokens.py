@@ -1,22 +1,23 @@
 """The two answers made for secrets: an access token, and a reference."""
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from broker.downstream.api.views.absence import is_absent
+from broker.http.described import Absent, Described
 
 
-class TokenView(BaseModel):
+class TokenView(Described):
     """An access token of the provider."""
 
     access_token: str
     token_type: str
-    expires_in: int | None = Field(default=None, exclude_if=is_absent)
+    expires_in: int | Absent = Field(default=None, exclude_if=is_absent)
     scope: str
     connection_id: str
     generation: int
 
 
-class ReferenceView(BaseModel):
+class ReferenceView(Described):
     """A reference that was just issued."""
 
     reference: str
