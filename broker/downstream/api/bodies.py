@@ -1,12 +1,13 @@
 """What requests of the JSON face may say. Unknown fields are faults, ``null`` is absent, lengths are bounded."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     GetJsonSchemaHandler,
@@ -27,6 +28,15 @@ _METADATA_NAME: Final = 100
 _METADATA_LEVELS: Final = 8
 """Objects and arrays within each other, the outermost counted."""
 _METADATA_BYTES: Final = 16 * 1024
+
+
+def _without_fraction(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+_WHOLE: Final = BeforeValidator(_without_fraction)
+"""JSON has one kind of number: ``60.0`` is ``60`` (RFC 8259 §6)."""
+
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=100)]
 Subject = Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -159,9 +169,9 @@ class CreateConnection(Body):
 class FetchToken(Body):
     """Fetch an access token."""
 
-    min_ttl: Annotated[int, Field(ge=0, le=86_400)] = 0
+    min_ttl: Annotated[int, Field(ge=0, le=86_400), _WHOLE] = 0
     """Seconds the token must still live; one just refreshed is answered even if it lives shorter."""
-    stale_generation: Annotated[int, Field(ge=1)] | None = None
+    stale_generation: Annotated[int, Field(ge=1), _WHOLE] | None = None
     """The generation that the provider refused: refresh if it is still the current one."""
 
 
@@ -170,9 +180,9 @@ class IssueReference(Body):
 
     audience: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     """The client_id of the client that may redeem it."""
-    expires_in: Annotated[int, Field(ge=1, le=LONGEST)] = 300
+    expires_in: Annotated[int, Field(ge=1, le=LONGEST), _WHOLE] = 300
     """Seconds."""
-    max_uses: Annotated[int, Field(ge=1, le=MOST_USES)] = 1
+    max_uses: Annotated[int, Field(ge=1, le=MOST_USES), _WHOLE] = 1
     required_scopes: Annotated[list[ScopeToken], Field(max_length=100)] = []
     """Provider scopes that whoever redeems it counts on. Looked for now, and again each time it is redeemed."""
 
@@ -220,8 +230,21 @@ class Paging(Body):
     @classmethod
     def _empty_is_absent(cls, given: dict[str, str]) -> dict[str, str]:
         """As in a form (RFC 6749 §3.2). But who has lost a user's name must not be shown everybody's connections."""
-        optional = cls.model_fields.keys() - {"subject"}
-        return {name: value for name, value in given.items() if value or name not in optional}
+        return {name: value for name, value in given.items() if value or name not in cls._may_be_empty()}
+
+    @classmethod
+    def _may_be_empty(cls) -> Set[str]:
+        return cls.model_fields.keys() - {"subject"}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema, in which a text may be empty where that means that it is absent."""
+        shown = super().__get_pydantic_json_schema__(core_schema, handler)
+        properties = handler.resolve_ref_schema(shown)["properties"]
+        for name in cls._may_be_empty():
+            for alternative in properties[name].get("anyOf", ()):
+                alternative.pop("minLength", None)
+        return shown
 
 
 class ListConnections(Paging):
@@ -235,5 +258,5 @@ class ListConnections(Paging):
 class ListEvents(Paging):
     """Which events."""
 
-    type: Annotated[str, StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9._]+$")] | None = None
+    type: Annotated[str, StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9._]*$")] | None = None
     """Only events of this type, such as ``token.released``."""

@@ -3,9 +3,14 @@
 The parameters are read one by one, by those who need them; here they are declared: a call hands out no other.
 """
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import StringConstraints
 
 from broker.http.described import Absent, Described
+
+Given = Annotated[str, StringConstraints(min_length=1)]
+"""A parameter that has to be there: an empty one is absent (RFC 6749 §3.2)."""
 
 
 class ClientForm(Described):
@@ -28,7 +33,7 @@ class TokenExchangeForm(ClientForm):
     """An access token of the provider for a reference (RFC 8693)."""
 
     grant_type: Literal["urn:ietf:params:oauth:grant-type:token-exchange"]
-    subject_token: str
+    subject_token: Given
     """The reference."""
     subject_token_type: Literal["urn:broker:token-type:reference"]
     requested_token_type: Literal["urn:ietf:params:oauth:token-type:access_token"] | Absent = None
@@ -37,13 +42,13 @@ class TokenExchangeForm(ClientForm):
     resource: str | Absent = None
     """Refused, as ``audience`` is: the reference itself says whose token it stands for."""
     audience: str | Absent = None
-    min_ttl: str | Absent = None
+    min_ttl: Annotated[str, StringConstraints(pattern="^[0-9]{1,6}$")] | Absent = None
     """Seconds the token must still live; one just refreshed is answered even if it lives shorter."""
 
 
 class TokenForm(ClientForm):
     """A broker token or a reference, to be looked at or taken back (RFC 7662 §2.1, RFC 7009 §2.1)."""
 
-    token: str
+    token: Given
     token_type_hint: str | Absent = None
     """Not needed: the token's prefix says what it is."""
