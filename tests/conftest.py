@@ -17,6 +17,7 @@ from broker.models.access import CLIENT_SCOPES
 from broker.providers import Registry, load_providers
 from broker.settings import Settings
 from broker.vault.redis.embedded import EmbeddedStore
+from tests.documented import Documented
 from tests.processes import sandbox_process
 from tests.world import PUBLIC_URL, RETURN_URL, FakeClock, ServiceClient
 
@@ -118,7 +119,7 @@ async def heart(settings: Settings, providers: Registry, clock: FakeClock) -> As
 @pytest.fixture
 async def http(heart: Heart) -> AsyncIterator[httpx2.AsyncClient]:
     """The broker's faces, called in this process."""
-    transport = httpx2.ASGITransport(app_of(heart), client=("203.0.113.7", 40_000))
+    transport = httpx2.ASGITransport(Documented(app_of(heart)), client=("203.0.113.7", 40_000))
     async with httpx2.AsyncClient(transport=transport, base_url=PUBLIC_URL) as client:
         yield client
 

@@ -7,7 +7,15 @@ from broker.downstream.api.bodies import FetchToken
 from broker.downstream.api.gate import JSON, Call, Gate
 from broker.downstream.api.views import TokenView
 from broker.downstream.operation import DeclaredRoute, Operation
-from broker.errors import Conflict, InvalidRequest, NotFound, ProviderError, ProviderUnavailable, ReauthRequired
+from broker.errors import (
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    ProviderError,
+    ProviderUnavailable,
+    ReauthRequired,
+)
 from broker.models.ids import is_id
 from broker.observe import metrics
 from broker.vault.release import Release
@@ -23,7 +31,7 @@ _FETCH = Operation(
     scope=_SCOPE,
     body=FetchToken,
     answer=TokenView,
-    refuses=(NotFound, Conflict, ReauthRequired, ProviderError, ProviderUnavailable),
+    refuses=(NotFound, Forbidden, Conflict, ReauthRequired, ProviderError, ProviderUnavailable),
 )
 
 
