@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from broker.errors import Conflict, ReauthRequired
+
+Wellbeing = Literal["healthy", "degraded", "unhealthy", "unknown"]
 
 
 class Status(StrEnum):
@@ -44,7 +46,7 @@ class Health:
     next_refresh_at: int | None = None
     last_error: Fault | None = None
 
-    def status_for(self, connection_status: Status) -> str:
+    def status_for(self, connection_status: Status) -> Wellbeing:
         """``healthy``, ``degraded``, ``unhealthy`` or ``unknown`` (never checked nor refreshed)."""
         if connection_status is not Status.ACTIVE:
             return "unhealthy"

@@ -141,7 +141,7 @@ class ConnectSessionRoutes:
         view = OpenedConnectSession(
             id=session.id,
             connect_url=f"{self._public_url}/connect/{handle}",
-            status=session.status.value,
+            status=session.status,
             expires_at=rfc3339(session.expires_at),
         )
         return call.answer(view)

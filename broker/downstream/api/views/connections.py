@@ -1,18 +1,20 @@
 """A connection as it is shown: its account, its health, never its credential."""
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from broker.clock import rfc3339
 from broker.http.described import Described, Instant
-from broker.models.connection import Account, Connection, Ending
+from broker.models.connection import Account, Connection, Ending, Status, Wellbeing
 
 
 class AccountView(Described):
     """Whose account it is at the provider."""
 
     id: str
+    """Stable, as the provider says it."""
     name: str | None
+    """For people."""
 
 
 class FaultView(Described):
@@ -26,11 +28,14 @@ class FaultView(Described):
 class HealthView(Described):
     """How the credential fares."""
 
-    status: str
+    status: Wellbeing
+    """``degraded``: it works, but something failed since. ``unknown``: never checked nor refreshed."""
     last_checked_at: Instant | None
     last_refreshed_at: Instant | None
     consecutive_failures: int
+    """Refreshes that failed since the last one that did not."""
     next_refresh_at: Instant | None
+    """When it is refreshed ahead of its end, asked or not."""
     last_error: FaultView | None
 
 
@@ -40,23 +45,33 @@ class ConnectionView(Described):
     id: str
     provider: str
     subject: str
+    """Whose it is, as the calling app names them."""
     tenant: str
     label: str | None
-    status: str
+    status: Status
     credential_type: str
+    """How the credential was obtained, ``oauth2`` or ``client_credentials``."""
     scopes: list[str]
+    """What the person granted."""
     requested_scopes: list[str]
+    """What they were asked for."""
     parameters: Mapping[str, str]
+    """The provider's parameters that it was made with."""
     provider_data: Mapping[str, Any]
+    """What the provider said beside the token that its entry keeps."""
     account: AccountView | None
+    """``null``: the provider can't be asked, or was not."""
     generation: int
+    """Counts the credentials: one more after each refresh."""
     access_token_expires_at: Instant | None
+    """``null``: it has no end."""
     refresh_token_expires_at: Instant | None
     created_at: Instant | None
     updated_at: Instant | None
     last_used_at: Instant | None
     health: HealthView
     metadata: Mapping[str, Any]
+    """The app's own notes, as they were given."""
 
     @classmethod
     def of(cls, connection: Connection) -> Self:
@@ -69,7 +84,7 @@ class ConnectionView(Described):
             subject=connection.subject,
             tenant=connection.tenant,
             label=connection.label,
-            status=connection.status.value,
+            status=connection.status,
             credential_type=connection.credential_type,
             scopes=list(connection.scopes),
             requested_scopes=list(connection.requested_scopes),
@@ -99,15 +114,17 @@ class ConnectionList(Described):
 
     items: list[ConnectionView]
     next_cursor: str | None
+    """``cursor`` of the next page; ``null``: there is none."""
 
 
 class TestedView(Described):
     """A live test of the credential that went well."""
 
     connection_id: str
-    status: str
+    status: Literal["healthy", "unknown"]
     account: AccountView | None
     detail: str | None
+    """Why it is unknown."""
 
     @classmethod
     def of(cls, connection: Connection, account: Account | None) -> Self:
@@ -127,11 +144,14 @@ class DisconnectedView(Described):
         """What became of the credential at the provider."""
 
         outcome: str
+        """``revoked``, ``pending`` (retried for up to a day), ``failed``, ``unsupported``, or ``skipped_shared``
+        (revoking would have ended another connection of the same account)."""
         status: int | None
+        """Of the provider's answer, where there was one."""
         detail: str | None
 
     id: str
-    status: str
+    status: Literal["revoked"]
     upstream: Upstream
 
     @classmethod

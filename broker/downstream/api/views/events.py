@@ -12,10 +12,12 @@ class EventView(Described):
 
     id: str
     type: str
+    """What happened, such as ``token.released``."""
     at: str | None
     tenant: str
     connection_id: str | None
     client_id: str | None
+    """The client that asked; ``null`` where the broker acted by itself."""
     request_id: str | None
     data: Mapping[str, Any]
 
@@ -30,3 +32,4 @@ class EventList(Described):
 
     items: list[EventView]
     next_cursor: str | None
+    """``cursor`` of the next page; ``null``: there is nothing older."""

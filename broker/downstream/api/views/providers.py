@@ -11,7 +11,9 @@ class ParameterView(Described):
     """Something a connection has to say."""
 
     label: str
+    """What to ask the person for."""
     pattern: str
+    """The regular expression that a value matches in full."""
     default: str | None
 
 
@@ -23,11 +25,15 @@ class ProviderView(Described):
     type: str
     grant_types: list[str]
     scopes: Mapping[str, str]
+    """Scope → the sentence that explains it to the person."""
     default_scopes: list[str]
     parameters: Mapping[str, ParameterView]
     redirect_uri: str
+    """To be registered at the provider."""
     ready: bool
+    """Whether it can be connected."""
     missing: list[str]
+    """What has to be set before."""
 
     @classmethod
     def of(cls, provider: Provider, redirect_uri: str) -> Self:

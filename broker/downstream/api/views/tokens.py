@@ -12,13 +12,18 @@ class TokenView(Described):
     access_token: str
     token_type: str
     expires_in: int | Absent = Field(default=None, exclude_if=is_absent)
+    """Seconds; absent where the token has no end."""
     scope: str
+    """The provider's scopes, separated by spaces."""
     connection_id: str
     generation: int
+    """Of the credential: send it as ``stale_generation`` when the provider refuses this token."""
 
 
 class ReferenceView(Described):
     """A reference that was just issued."""
 
     reference: str
+    """A secret: for the audience alone."""
     expires_in: int
+    """Seconds."""
