@@ -18,6 +18,7 @@ from broker.providers import Registry, load_providers
 from broker.settings import Settings
 from broker.vault.redis.embedded import EmbeddedStore
 from tests.documented import Documented
+from tests.interop import node
 from tests.processes import sandbox_process
 from tests.world import PUBLIC_URL, RETURN_URL, FakeClock, ServiceClient
 
@@ -43,12 +44,15 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests need a browser: skipped where there is none, except in CI, where that would hide a hole."""
-    if _has_browser() or os.environ.get("CI"):
-        return
-    for item in items:
-        if "browser" in item.keywords:
-            item.add_marker(pytest.mark.skip(reason="no Chromium on this machine"))
+    """What a test needs and isn't here: the test is skipped, except in CI, where that would hide a hole."""
+    missing = {
+        "browser": None if _has_browser() else "no Chromium on this machine",
+        "node": node.missing(),
+    }
+    for item in () if os.environ.get("CI") else items:
+        for keyword, reason in missing.items():
+            if reason and keyword in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=reason))
 
 
 @pytest.fixture(scope="session")
