@@ -12,6 +12,7 @@ from starlette.responses import Response
 from broker.app.heart import Heart
 from broker.downstream.api.bodies import FetchToken, IssueReference, ListEvents, Paging
 from broker.downstream.api.gate import JSON, Call, Gate
+from broker.downstream.api.repeats import Repeats
 from broker.downstream.api.views import DeletedClient, ReferenceView
 from broker.downstream.oauth.answers import BrokerTokenAnswer, Introspected
 from broker.downstream.oauth.endpoint import OAUTH, OAuthCall, OAuthEndpoint
@@ -30,7 +31,7 @@ async def asked_of(
     heart: Heart, client: ServiceClient, handler: Callable[[Call], Awaitable[Response]]
 ) -> httpx2.Response:
     """The answer of this handler to an empty POST."""
-    route = Gate(heart.authenticator, heart.records, heart.clock).route(_ASKED, handler)
+    route = Gate(heart.authenticator, heart.records, Repeats(heart.repeats).answer, heart.clock).route(_ASKED, handler)
     app = Starlette(routes=[route], middleware=[Middleware(RequestContext, trusted_proxies=())])
     headers = {"Authorization": f"Bearer {await client.broker_token()}"}
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=PUBLIC_URL) as http:
