@@ -45,8 +45,7 @@ def signed(
     if isinstance(key, bytes):
         # By hand, for the library refuses to make an HMAC with a public key.
         return f"{text}.{encoded(hmac.digest(key, text.encode(), f'sha{algorithm[2:]}'))}"
-    model = JWSRegistry.algorithms["Ed25519" if algorithm == "EdDSA" else algorithm]
-    return f"{text}.{encoded(model.sign(text.encode(), key))}"
+    return f"{text}.{encoded(JWSRegistry.algorithms[algorithm].sign(text.encode(), key))}"
 
 
 class Signer:

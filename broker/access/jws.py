@@ -69,8 +69,7 @@ def read_token(text: str, types: Collection[str | None]) -> SignedToken:
 
 def is_signed_by(token: SignedToken, keys: Iterable[PublicKey]) -> bool:
     """Whether one of ``keys`` signed the token: the one it names, or any of the right kind where it names none."""
-    # RFC 9864: one algorithm with two names. The library warns when the older one is looked up.
-    algorithm = JWSRegistry.algorithms["Ed25519" if token.algorithm == "EdDSA" else token.algorithm]
+    algorithm = JWSRegistry.algorithms[token.algorithm]
     # The kid is a name to compare, nothing else: never a path, an address or part of a query.
     fitting = (key for key in keys if token.algorithm in key.algorithms and token.kid in {None, key.kid})
     return any(algorithm.verify(token.signed, token.signature, key.key) for key in islice(fitting, _TRIED_AT_MOST))

@@ -73,6 +73,16 @@ def test_another_spelling_of_a_signature_is_no_signature(clock: FakeClock) -> No
             read_token(f"{head}.{standard}", TYPES)
 
 
+@pytest.mark.parametrize(
+    "claims",
+    [b'{"x":NaN}', b'{"x":Infinity}', b'{"x":-Infinity}', b'{"x":{"y":1,"y":1}}', b"{'x':1}", b'{"x":1}x', b"", b" "],
+)
+def test_claims_that_are_no_json_are_refused(clock: FakeClock, claims: bytes) -> None:
+    """RFC 8259 knows no such numbers; and what stands twice, at whatever depth, could be read in two ways."""
+    with pytest.raises(NotProvenError):
+        read_token(Signer(clock).sign(claims), TYPES)
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
