@@ -118,14 +118,19 @@ async def test_the_rest_of_a_body_that_comes_soon_ends_nothing(served: Served) -
         assert (await caller.ask(GET))[0] == 200
 
 
-@pytest.mark.parametrize("ending", [b"", b"Connection: close\r\n"])
-async def test_who_takes_no_answer_is_cut_off(served: Served, monkeypatch: pytest.MonkeyPatch, ending: bytes) -> None:
+@pytest.mark.parametrize("size", ["medium", "large"])
+@pytest.mark.parametrize("ending", [b"", b"Connection: close\r\n"], ids=["kept alive", "closed"])
+async def test_who_takes_no_answer_is_cut_off(
+    served: Served, monkeypatch: pytest.MonkeyPatch, size: str, ending: bytes
+) -> None:
     """The process does not keep the answer for them, nor the connection."""  # F8
     monkeypatch.setattr(protocol, "_WRITE_SECONDS", SOON)
     async with served.caller() as caller:
         caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        caller.writer.write(b"GET /large HTTP/1.1\r\n" + HOST + ending + b"\r\n")
-        await eventually(lambda: served.asked == ["GET /large"])
+        await eventually(lambda: len(served.connections()) == 1)
+        served.connections()[0].timeout_keep_alive = 0
+        caller.writer.write(b"GET /%s HTTP/1.1\r\n" % size.encode() + HOST + ending + b"\r\n")
+        await eventually(lambda: served.asked == [f"GET /{size}"])
         await eventually(lambda: served.connections() == [])
 
 

@@ -20,6 +20,9 @@ HOST = b"Host: broker.example\r\n"
 POST = b"POST /echo HTTP/1.1\r\n" + HOST
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 LARGE = 8_000_000
+MEDIUM = 60_000
+"""Bytes: less than makes a transport complain, more than the kernels between the two keep."""
+_LITTLE = 4096
 
 
 @dataclass
@@ -40,8 +43,12 @@ class Served:
 
     @asynccontextmanager
     async def caller(self) -> AsyncIterator["Caller"]:
-        """A connection to it."""
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        """A connection to it, whose kernel takes in little that the caller does not read."""
+        connected = socket.socket()
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _LITTLE)
+        connected.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connected, ("127.0.0.1", self.port))
+        reader, writer = await asyncio.open_connection(sock=connected)
         try:
             yield Caller(reader, writer)
         finally:
@@ -104,6 +111,7 @@ async def eventually(happened: Callable[[], bool]) -> None:
 async def serving_wire(connections: int | None = None) -> AsyncIterator[Served]:
     """A server as the worker configures it, with an app that notes what it is asked."""
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _LITTLE)
 
     async def echo(request: Request) -> Response:
         served.asked.append(f"{request.method} {request.url.path}")
@@ -128,6 +136,10 @@ async def serving_wire(connections: int | None = None) -> AsyncIterator[Served]:
         served.asked.append(f"{request.method} {request.url.path}")
         return Response(b"x" * LARGE)
 
+    async def medium(request: Request) -> Response:
+        served.asked.append(f"{request.method} {request.url.path}")
+        return Response(b"x" * MEDIUM)
+
     methods = ["GET", "POST", "CONNECT"]
     app = Starlette(
         routes=[
@@ -135,6 +147,7 @@ async def serving_wire(connections: int | None = None) -> AsyncIterator[Served]:
             Route("/unread", unread, methods=methods),
             Route("/slow", slow, methods=methods),
             Route("/large", large, methods=methods),
+            Route("/medium", medium, methods=methods),
         ]
     )
     config = worker.serving(app)
