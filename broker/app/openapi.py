@@ -15,10 +15,12 @@ from broker.errors import (
     Forbidden,
     InvalidRequest,
     NotFound,
+    PayloadTooLarge,
     ProviderError,
     ProviderUnavailable,
     RateLimited,
     StoreUnavailable,
+    UnsupportedMediaType,
 )
 from broker.http.described import Absent, Described
 from broker.settings import Settings
@@ -85,7 +87,7 @@ _BESIDE: Final = (
         body=Decision,
         answer=Text,
         redirects=True,
-        refuses=(ProviderError, ProviderUnavailable),
+        refuses=(PayloadTooLarge, UnsupportedMediaType, ProviderError, ProviderUnavailable),
     ),
     Operation(
         face=_PAGES,
