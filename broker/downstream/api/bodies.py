@@ -222,7 +222,7 @@ class Paging(Body):
     # A query says everything in text.
     model_config = ConfigDict(strict=False)
 
-    cursor: Annotated[str, StringConstraints(max_length=4096)] | None = None
+    cursor: Annotated[str, StringConstraints(max_length=4096, pattern="^[A-Za-z0-9_=-]*$")] | None = None
     """The ``next_cursor`` of the page before."""
     limit: Annotated[int, Field(ge=1, le=200)] = 50
 

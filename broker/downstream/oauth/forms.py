@@ -14,11 +14,14 @@ Given = Annotated[str, StringConstraints(min_length=1)]
 
 
 class ClientForm(Described):
-    """How the client says who it is, unless it does in the Authorization header (RFC 6749 §2.3.1)."""
+    """How the client says who it is, unless it does in the Authorization header (RFC 6749 §2.3)."""
 
     client_id: str | Absent = None
     client_secret: str | Absent = None
     """With ``client_secret_post``."""
+    client_assertion: str | Absent = None
+    """With ``private_key_jwt``: a JWT that the client signed; or its platform's token for it (RFC 7521 §4.2)."""
+    client_assertion_type: Literal["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"] | Absent = None
 
 
 class ClientCredentialsForm(ClientForm):

@@ -5,7 +5,7 @@ from typing import Any
 
 from broker.downstream.openapi.models import Components, Schema
 from broker.downstream.openapi.requests import body, parameters
-from broker.downstream.openapi.responses import HEADERS, responses
+from broker.downstream.openapi.responses import HEADERS, SHARED, responses
 from broker.downstream.openapi.words import ABOUT, SCOPES, SECURITY, TAGS
 from broker.downstream.operation import Operation
 from broker.models.access import CLIENT_SCOPES
@@ -33,7 +33,7 @@ def document_of(operations: Sequence[Operation], *, version: str, public_url: st
         "paths": paths,
         "components": {
             "schemas": dict(sorted(components.schemas.items())),
-            "responses": dict(sorted(components.responses.items())),
+            "responses": dict(sorted((SHARED | components.responses).items())),
             "headers": HEADERS,
             "securitySchemes": {
                 "broker_token": {

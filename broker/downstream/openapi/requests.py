@@ -13,8 +13,8 @@ _IDEMPOTENCY_KEY: Schema = {
     "in": "header",
     "required": False,
     "description": "A name of the caller's own for this request: repeated within 24 hours with the same body, it is "
-    "answered as the first time and makes nothing new.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    "answered as the first time and makes nothing new. Printable ASCII, bare or as a quoted string.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$"},
 }
 
 
@@ -33,7 +33,7 @@ def body(operation: Operation, components: Components) -> dict[str, Any] | None:
     if not references:
         return None
     definitions = [components.definition(reference) for reference in references]
-    schema = references[0] if len(references) == 1 else _one_of(operation, references, definitions)
+    schema = references[0] if len(references) == 1 else _one_of(references, definitions)
     return {
         # An empty body is an empty object.
         "required": any(definition.get("required") for definition in definitions),
@@ -41,11 +41,10 @@ def body(operation: Operation, components: Components) -> dict[str, Any] | None:
     }
 
 
-def _one_of(operation: Operation, references: list[Schema], definitions: list[Schema]) -> Schema:
-    """Several bodies of which one applies, told apart by the member that is a constant in each."""
-    (name,) = {
-        name for definition in definitions for name, schema in definition["properties"].items() if "const" in schema
-    } & set(operation.bodies[0].model_fields)
+def _one_of(references: list[Schema], definitions: list[Schema]) -> Schema:
+    """Several bodies of which one applies, told apart by the member that each needs to have a value of its own."""
+    constants = [{name for name in each["required"] if "const" in each["properties"][name]} for each in definitions]
+    (name,) = set.intersection(*constants)
     mapping = {
         definition["properties"][name]["const"]: reference["$ref"]
         for definition, reference in zip(definitions, references, strict=True)

@@ -33,8 +33,24 @@ HEADERS: Final[dict[str, Schema]] = {
 }
 
 
+_BEFORE_IT_IS_READ: Final = {
+    414: "The address of the request is too long.",
+    431: "The head of the request is too large, or has too many fields.",
+}
+
+SHARED: Final[dict[str, Schema]] = {
+    f"head.{status}": {
+        "description": description,
+        "headers": {},
+        "content": {"text/plain": {"schema": {"type": "string"}}},
+    }
+    for status, description in _BEFORE_IT_IS_READ.items()
+}
+"""What every operation may answer before the request gets to it."""
+
+
 def responses(operation: Operation, components: Components) -> dict[str, Schema]:
-    """Status → answer, the success first."""
+    """Status → answer."""
     told = {str(operation.status): _success(operation, components)}
     if operation.redirects:
         headers = {"X-Request-Id": _REQUEST_ID, "Location": {"$ref": "#/components/headers/Location"}}
@@ -42,9 +58,10 @@ def responses(operation: Operation, components: Components) -> dict[str, Schema]
     by_status: dict[int, list[type[BrokerError]]] = {}
     for error in _refusals(operation):
         by_status.setdefault(error.status, []).append(error)
-    for status, errors in sorted(by_status.items()):
+    for status, errors in by_status.items():
         told[str(status)] = _refused(operation, status, errors, components)
-    return told
+    told |= {str(status): {"$ref": f"#/components/responses/head.{status}"} for status in _BEFORE_IT_IS_READ}
+    return dict(sorted(told.items()))
 
 
 def _success(operation: Operation, components: Components) -> Schema:

@@ -56,6 +56,7 @@ What is true of every operation:
   `code`, or `error`.
 * A method that an address does not take is refused with 405 and `Allow`. `GET` stands for `HEAD`, too, except at the
   callback.
+* What is no HTTP, or comes too slowly or too often at once, is refused in plain text before it is read as a request.
 * A body has 64 KiB at most. An optional field that is `null` is absent, and so is a parameter without a value.
 * More members may be added to answers; a program ignores those that it does not know.
 """
