@@ -79,7 +79,7 @@ async def test_as_many_secrets_are_compared_whoever_is_asked_for(
     registered: int,
     ended: int,
 ) -> None:
-    """An unknown client, one without a secret, one whose secret ended, one with all it can have: the same."""  # S8
+    """An unknown client, one without a secret, one whose secret ended, one with all there can be: same steps."""  # S8
     compared = []
 
     def count(one: str, other: str) -> bool:

@@ -1,17 +1,15 @@
 """What tests of client authentication share: clients without a secret, and a network that they can be fetched from."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from ipaddress import ip_network
 from typing import Any
 
 import httpx2
 import pytest
-import redis
 
 from broker.app.heart import Heart
-from broker.models.access import CLIENT_SCOPES
+from broker.models.access import CLIENT_SCOPES, Workload
 from broker.settings import Settings
-from tests.access.stored import rewrite
 from tests.downstream.answers import oauth_error_of
 from tests.signers import Signer
 from tests.upstream.practice_server import PracticeServer, practice_server
@@ -28,12 +26,12 @@ Show = Callable[..., Awaitable[httpx2.Response]]
 
 
 @pytest.fixture
-def key_client(heart: Heart, raw_store: redis.Redis) -> MakeKeyClient:
-    """Registers a client that has no secret, but what is given; answers its id."""
+def key_client(heart: Heart) -> MakeKeyClient:
+    """Registers a client that has no secret, but the keys or workloads that are given; answers its id."""
 
-    async def make(**given: Any) -> str:
-        client, _ = await heart.clients.create("keys", scopes=CLIENT_SCOPES)
-        rewrite(raw_store, f"broker:{client.client_id}", secret_digests=[], **given)
+    async def make(workloads: Sequence[Mapping[str, Any]] = (), **keys: Any) -> str:
+        programs = [Workload(**workload) for workload in workloads]
+        client, _ = await heart.clients.create("keys", scopes=CLIENT_SCOPES, workloads=programs, **keys)
         return client.client_id
 
     return make
