@@ -10,9 +10,10 @@ a button pressed there  address           120
 a provider's answer     address           600     apart from the pages: one who came so far can get back
 ======================  ================  ======  =====================================================
 
-Not limited, because counting would cost more than the answer: what comes from memory (metadata, static files, unknown
-addresses, ``/livez``, ``/metrics``). ``/readyz`` asks the store, but once for all who ask at that moment. What an
-authenticated service does is not limited either: it is trusted not to hurt itself, and a fetch costs one command.
+Not limited, because counting would cost more than the answer: what comes from memory (metadata, the API's document,
+static files, unknown addresses, ``/livez``). ``/readyz`` asks the store once for all who ask at that moment, and
+``/metrics`` is written so often and no more (``app/operations``). What an authenticated service does is not limited
+either: it is trusted not to hurt itself, and a fetch costs one command.
 
 A store that can't count refuses nobody, and lets nobody in: whoever was to be counted has failed already, or goes on to
 ask the same store and is told what it says (503, if it says nothing).

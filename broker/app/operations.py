@@ -14,6 +14,7 @@ from broker.vault.opening import reasons_not_ready
 
 _READY_FOR: Final = 1.0
 """Seconds for which a store that was found fit is not asked again."""
+_EXPOSED_A_SECOND: Final = 5
 
 
 class Readiness:
@@ -48,9 +49,30 @@ class Readiness:
         return reasons
 
 
+class Exposition:
+    """The metrics as text, which takes milliseconds to write: five times a second at most, then the latest is shown."""
+
+    def __init__(self, write: Callable[[], bytes]) -> None:
+        self._write = write
+        self._latest = b""
+        self._second = float("-inf")
+        self._written = 0
+
+    def text(self) -> bytes:
+        """The metrics of this moment, or, in a flood of questions, of a moment within the last second."""
+        now = asyncio.get_running_loop().time()
+        if now >= self._second + 1:
+            self._second, self._written = now, 0
+        if self._written < _EXPOSED_A_SECOND:
+            self._latest = self._write()
+            self._written += 1
+        return self._latest
+
+
 def operations_routes(heart: Heart) -> list[BaseRoute]:
     """``/livez``, ``/readyz`` and ``/metrics``."""
     readiness = Readiness(lambda: reasons_not_ready(heart.store, wait_replicas=heart.settings.store_wait_replicas))
+    exposed = Exposition(metrics.exposition)
 
     async def livez(_request: Request) -> Response:
         """The process answers. Says nothing of the store: restarting the broker does not mend that."""
@@ -65,7 +87,7 @@ def operations_routes(heart: Heart) -> list[BaseRoute]:
 
     async def exposition(_request: Request) -> Response:
         """Metrics in the Prometheus text format."""
-        return Response(metrics.exposition(), headers={"Content-Type": metrics.CONTENT_TYPE})
+        return Response(exposed.text(), headers={"Content-Type": metrics.CONTENT_TYPE})
 
     return [
         Route("/livez", livez, methods=["GET"]),

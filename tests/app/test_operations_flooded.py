@@ -1,4 +1,4 @@
-"""A flood of questions whether the broker is ready costs the store one question at a time."""
+"""Floods of what operators ask: the store gets one question at a time, and metrics are written so often and no more."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from broker.app import operations
-from broker.app.operations import Readiness
+from broker.app.operations import Exposition, Readiness
 
 
 class Store:
@@ -105,3 +105,15 @@ async def test_a_flood_of_readyz_asks_the_store_once(http: httpx2.AsyncClient, r
     answers = await asyncio.gather(*(http.get("/readyz") for _ in range(50)))
     assert {answer.status_code for answer in answers} == {200}
     assert raw_store.info("commandstats").get("cmdstat_info", {"calls": 0})["calls"] <= 1
+
+
+async def test_in_a_flood_the_latest_metrics_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writing them takes milliseconds of the process that serves everybody; a second later they are written anew."""
+    # F8
+    written = iter(range(1_000))
+    exposed = Exposition(lambda: b"%d" % next(written))
+    assert [exposed.text() for _ in range(8)] == [b"0", b"1", b"2", b"3", b"4", b"4", b"4", b"4"]
+    loop = asyncio.get_running_loop()
+    later = loop.time() + 1
+    monkeypatch.setattr(loop, "time", lambda: later)
+    assert [exposed.text() for _ in range(7)] == [b"5", b"6", b"7", b"8", b"9", b"9", b"9"]
