@@ -5,9 +5,12 @@ from typing import Any
 import httpx2
 import pytest
 
+from broker.app.heart import Heart
+from tests.downstream.members import MakeMember, Member, register
+from tests.downstream.rows import Scene
 from tests.journey import MakeClient
 from tests.observe.capture import logged
-from tests.world import Person, ServiceClient
+from tests.world import FakeClock, Person, ServiceClient
 
 __all__ = ["logged"]
 
@@ -31,3 +34,30 @@ async def connection(app: ServiceClient) -> dict[str, Any]:
 def person(http: httpx2.AsyncClient) -> Person:
     """A person with a browser."""
     return Person(http)
+
+
+@pytest.fixture
+def make_member(heart: Heart, http: httpx2.AsyncClient, clock: FakeClock) -> MakeMember:
+    """``await make_member(grant, scopes=…, tenant=…)``: a client that proves itself by that grant."""
+
+    async def make(grant: str, **given: Any) -> Member:
+        return await register(http, heart.clients, clock, grant, **given)
+
+    return make
+
+
+@pytest.fixture
+async def scene(app: ServiceClient, connection: dict[str, Any], make_client: MakeClient) -> Scene:
+    """The app, with a connection, a session, a client beside it, and a provider."""
+    session = await app.open_session()
+    beside = await make_client("beside")
+    return Scene(
+        app,
+        {
+            "connection": connection["id"],
+            "session": session["id"],
+            "client": beside.client_id,
+            "provider": "practice",
+            "handle": session["connect_url"].rsplit("/", 1)[1],
+        },
+    )

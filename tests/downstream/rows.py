@@ -1,8 +1,12 @@
-"""The routes of the JSON face, as the access matrix sees them: a row for each, and somebody who calls it."""
+"""Every route of the app, as the access matrix sees it: who may call it, with which scope, and about what.
+
+``ROWS`` are the routes that take a broker token; ``OPEN``, ``BROWSER`` and ``CLIENT`` are all others. A route that
+stands nowhere here fails ``test_matrix``.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from tests.world import ServiceClient
 
@@ -18,18 +22,29 @@ class Row:
     body: Mapping[str, Any] | None = None
     not_given: int = 404
     """What a client is answered that was not given the provider."""
+    states: tuple[int, ...] = ()
+    """What is answered about a connection, by :data:`STATES`."""
+
+
+STATES: Final = ("active", "reauth_required", "disabled", "revoked", "gone")
+"""What a connection can have become since its id was learnt. ``gone``: there is no record of it any more."""
+
+_USES: Final = (200, 409, 409, 409, 404)
+_LOOKS: Final = (200, 200, 200, 200, 404)
 
 
 _OPEN = {"provider": "practice", "subject": "ann"}
 
 ROWS: Mapping[str, Row] = {
-    "POST /v1/connections/{connection_id}/token": Row("tokens:read", "connection", {"min_ttl": 0}),
-    "POST /v1/connections/{connection_id}/references": Row("references:issue", "connection", {"audience": "cl_x"}),
-    "POST /v1/connections/{connection_id}/refresh": Row("connections:write", "connection"),
-    "POST /v1/connections/{connection_id}/test": Row("connections:write", "connection"),
-    "GET /v1/connections/{connection_id}": Row("connections:read", "connection"),
-    "DELETE /v1/connections/{connection_id}": Row("connections:write", "connection"),
-    "GET /v1/connections/{connection_id}/events": Row("events:read", "connection"),
+    "POST /v1/connections/{connection_id}/token": Row("tokens:read", "connection", {"min_ttl": 0}, states=_USES),
+    "POST /v1/connections/{connection_id}/references": Row(
+        "references:issue", "connection", {"audience": "cl_x"}, states=(201, 409, 409, 409, 404)
+    ),
+    "POST /v1/connections/{connection_id}/refresh": Row("connections:write", "connection", states=_USES),
+    "POST /v1/connections/{connection_id}/test": Row("connections:write", "connection", states=_USES),
+    "GET /v1/connections/{connection_id}": Row("connections:read", "connection", states=_LOOKS),
+    "DELETE /v1/connections/{connection_id}": Row("connections:write", "connection", states=_LOOKS),
+    "GET /v1/connections/{connection_id}/events": Row("events:read", "connection", states=_LOOKS),
     "GET /v1/connections": Row("connections:read", not_given=200),
     "POST /v1/connections": Row("connections:write", body={**_OPEN, "credentials": {}}, not_given=403),
     "POST /v1/connect-sessions": Row("connect", body=_OPEN, not_given=403),
@@ -44,6 +59,29 @@ ROWS: Mapping[str, Row] = {
     "POST /v1/clients": Row("admin", body={"name": "new", "scope": "connect"}, not_given=400),
     "DELETE /v1/clients/{client_id}": Row("admin", "client", not_given=200),
 }
+CLIENT = frozenset({"POST /oauth/token", "POST /oauth/introspect", "POST /oauth/revoke"})
+"""Routes at which a client proves itself anew each time; a broker token is no proof there."""
+
+BROWSER = frozenset(
+    {
+        "GET /connect/{handle}",
+        "POST /connect/{handle}",
+        "GET /callback/{provider}",
+        "GET /connect/{session_id}/code",
+    }
+)
+"""Routes for a person, who is known by a link and by the cookie of the browser that followed it. No client is."""
+
+OPEN = {
+    "GET /.well-known/oauth-authorization-server": 200,
+    "GET /openapi.json": 200,
+    "GET /livez": 200,
+    "GET /readyz": 200,
+    "GET /metrics": 200,
+    "GET /static": 404,
+}
+"""Routes for anybody, who is not asked who they are, with what they answer."""
+
 UNKNOWN = {
     "connection": "con_" + "0" * 22,
     "session": "cs_" + "0" * 22,

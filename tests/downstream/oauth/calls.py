@@ -4,6 +4,7 @@ from typing import Any
 
 import httpx2
 
+from tests.downstream.members import Member
 from tests.world import ServiceClient
 
 INACTIVE = b'{"active":false}'
@@ -22,7 +23,9 @@ async def revoke(client: ServiceClient, token: str, **more: str) -> httpx2.Respo
     return await client.http.post("/oauth/revoke", data=form, auth=(client.client_id, client.secret))
 
 
-async def reference_for(app: ServiceClient, connection: dict[str, Any], audience: ServiceClient, **body: Any) -> str:
+async def reference_for(
+    app: ServiceClient, connection: dict[str, Any], audience: ServiceClient | Member, **body: Any
+) -> str:
     """A reference to the connection that ``audience`` can redeem."""
     order = {"audience": audience.client_id, **body}
     answer = await app.call("POST", f"/v1/connections/{connection['id']}/references", order)
