@@ -189,9 +189,21 @@ def test_a_file_of_keys_takes_the_place_of_the_present_ones(cli: Cli, tmp_path: 
     both = _file(tmp_path / "both.json", public_set(SIGNING, successor))
     assert cli("clients", "rotate", client_id, "--jwks-file", str(both), "--json").json["key_ids"] == ["one", "two"]
     alone = _file(tmp_path / "alone.json", public_set(successor))
-    rotated = cli("clients", "rotate", client_id, "--jwks-file", str(alone), "--overlap", "0")
+    rotated = cli("clients", "rotate", client_id, "--jwks-file", str(alone))
     assert "key ids" in rotated.stdout
     assert cli("clients", "show", client_id, "--json").json["key_ids"] == ["two"]
+
+
+def test_broker_tokens_end_with_keys_that_leaked(cli: Cli, keys: Path, raw_store: redis.Redis) -> None:
+    """Only ``--overlap 0`` says that they have: else nothing fails while programs move."""  # S13
+    client_id = cli(*CREATE, "--jwks-file", str(keys), "--json").json["client_id"]
+    ended = []
+    for flags in ((), ("--overlap", "0")):
+        assert cli("clients", "rotate", client_id, "--jwks-file", str(keys), *flags).exit_code == 0
+        stored = raw_store.get(f"broker:{client_id}")
+        assert isinstance(stored, bytes)
+        ended.append(json.loads(stored)["tokens_from"] > 0)
+    assert ended == [False, True]
 
 
 def test_keys_know_no_overlap(cli: Cli, keys: Path) -> None:

@@ -21,6 +21,21 @@ async def test_clients_are_kept_listed_and_deleted(pipeline: Store) -> None:
     assert await documents.clients() == ["cl_2"]
 
 
+async def test_a_client_is_replaced_as_it_was_read_or_not_at_all(pipeline: Store) -> None:
+    """Neither does it undo another change, nor bring back who was deleted."""  # S13
+    documents = Documents(pipeline)
+    await documents.put_client("cl_1", {"name": "first"})
+    before = await documents.client("cl_1")
+    assert before is not None
+    assert await documents.replace_client("cl_1", before, {"name": "second"})
+    assert not await documents.replace_client("cl_1", before, {"name": "third"})
+    now = await documents.client("cl_1")
+    assert now == b'{"name": "second"}'
+    await documents.delete_client("cl_1")
+    assert not await documents.replace_client("cl_1", now, {"name": "third"})
+    assert await documents.client("cl_1") is None
+
+
 async def test_a_broker_token_ends_by_itself(pipeline: Store, raw_store: redis.Redis) -> None:
     """It never stands in the store without an end, and can be forgotten before."""
     documents = Documents(pipeline)
