@@ -85,8 +85,13 @@ class Discovery:
             self._known.popitem(last=False)
 
 
-async def fetch_metadata(egress: Egress, issuer: str, *, trusted: bool, deadline: float) -> Metadata:
+async def fetch_metadata(
+    egress: Egress, issuer: str, *, trusted: bool, deadline: float, of_keys: bool = False
+) -> Metadata:
     """The metadata of ``issuer``, from wherever they are published, and from no copy.
+
+    ``of_keys``: what is looked for is ``jwks_uri``. Then OpenID's document comes first, which must name it and is all
+    that some platforms publish; RFC 8414's may leave it out.
 
     Raises:
         NotSent, ProviderError, AddressRefused: as :meth:`Discovery.metadata` does.
@@ -94,14 +99,19 @@ async def fetch_metadata(egress: Egress, issuer: str, *, trusted: bool, deadline
     failing, found, address = False, list[str](), issuer
     try:
         async with asyncio.timeout(deadline):
-            for address in well_known_addresses(issuer):
+            addresses = well_known_addresses(issuer)
+            for address in reversed(addresses) if of_keys else addresses:
                 request = OutboundRequest("GET", address, {"accept": "application/json"})
                 answer = await egress.send(request, deadline=deadline, trusted=trusted)
                 # Anything else means that nothing is published here: a 404, a redirect, a page.
                 if answer.status == 200 and (document := read_object(answer)) is not None:
-                    return parse_metadata(issuer, document, found_at=address)
+                    metadata = parse_metadata(issuer, document, found_at=address)
+                    if metadata.jwks_uri is not None or not of_keys:
+                        return metadata
+                    said = "metadata without jwks_uri"
+                else:
+                    said = "no JSON object" if answer.status == 200 else f"HTTP {answer.status}"
                 failing = failing or answer.status == 429 or answer.status >= 500
-                said = "no JSON object" if answer.status == 200 else f"HTTP {answer.status}"
                 found.append(f"{shown(address)} answers {said}")
     except TimeoutError:
         raise NotSent(f"{_UNFETCHED}: {shown(address)} took too long") from None

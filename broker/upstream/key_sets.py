@@ -155,7 +155,7 @@ class KeySets(Generic[Keys]):
         if not source.of_issuer:
             return source.url
         # As fresh as the keys: an issuer that moves them must not be locked out by a copy of its metadata.
-        metadata = await fetch_metadata(self._egress, source.url, trusted=False, deadline=deadline)
+        metadata = await fetch_metadata(self._egress, source.url, trusted=False, deadline=deadline, of_keys=True)
         if metadata.jwks_uri is None:
             raise ProviderError("the issuer's metadata name no address of keys")
         return metadata.jwks_uri

@@ -192,6 +192,21 @@ async def test_an_issuers_keys_are_where_its_metadata_say(
     assert len(server.asked) == asked
 
 
+@pytest.mark.parametrize("path", ["", "/one"])
+async def test_a_document_without_an_address_of_keys_is_passed_over(
+    server: PracticeServer, key_sets: KeySets[Names], path: str
+) -> None:
+    """RFC 8414 lets it be left out, where OpenID asks for it: each place is asked until one names it."""
+    bare = {"issuer": f"{server.origin}{path}", "token_endpoint": f"{server.origin}/token"}
+    places = [f"{path}{OPENID}", f"{OPENID}{path}", f"{RFC8414}{path}"] if path else [OPENID, RFC8414]
+    for place in places:
+        server.answers[place] = json_answer(bare)
+    server.answers[places[-1]] = json_answer({**bare, "jwks_uri": f"{server.origin}/jwks"})
+    server.answers["/jwks"] = published("a")
+    assert await anything(key_sets, issuer(server, path)) == ("a",)
+    assert [asked.target for asked in server.asked] == [*places, "/jwks"]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

@@ -7,7 +7,6 @@ from tests.upstream.practice_server import PracticeServer, json_answer
 from tests.world import FakeClock
 
 OPENID = "/.well-known/openid-configuration"
-RFC8414 = "/.well-known/oauth-authorization-server"
 SUBJECT = "system:serviceaccount:shop:checkout"
 AUDIENCE = "https://broker.shop.example"
 

@@ -10,7 +10,7 @@ from broker.settings import Settings
 from tests.access.stored import rewrite
 from tests.downstream.answers import nameless, oauth_error_of
 from tests.downstream.oauth.conftest import MakeKeyClient, Show, refused
-from tests.downstream.oauth.platforms import AUDIENCE, OPENID, RFC8414, SUBJECT, Platform
+from tests.downstream.oauth.platforms import AUDIENCE, OPENID, SUBJECT, Platform
 from tests.signers import ABSENT, Signer, proof
 from tests.upstream.practice_server import PracticeServer, practice_server, raw_answer
 from tests.world import PUBLIC_URL, FakeClock
@@ -41,9 +41,9 @@ async def test_a_platforms_token_authenticates_its_program(
     """Issuer and subject differ, the audience is a list of one, there is no jti: all that is normal."""
     answer = await show(proof(platform.token(), client_id), path)
     assert answer.status_code == 200, answer.text
-    assert [asked.target for asked in platform.server.asked] == [RFC8414, OPENID, "/openid/v1/jwks"]
+    assert [asked.target for asked in platform.server.asked] == [OPENID, "/openid/v1/jwks"]
     assert (await show(proof(platform.token(), client_id), path)).status_code == 200
-    assert len(platform.server.asked) == 3
+    assert len(platform.server.asked) == 2
 
 
 async def test_a_platforms_token_may_be_shown_again(
