@@ -15,6 +15,7 @@ from broker.app.heart import Heart
 from broker.downstream.api import bodies
 from broker.downstream.openapi.words import SCOPES, TAGS
 from broker.models.access import CLIENT_SCOPES
+from tests.journey import MakeClient
 from tests.world import PUBLIC_URL
 
 
@@ -77,6 +78,24 @@ async def test_an_operation_says_what_it_takes_to_call_it(document: dict[str, An
     assert taken["GET", "/v1/providers"] == [{"broker_token": []}]
     assert taken["POST", "/oauth/token"] == [{"client_secret_basic": []}, {}]
     assert {path.split("/")[1] for (_, path), security in taken.items() if security} == {"v1", "oauth"}
+
+
+async def test_what_an_operation_takes_is_asked_for(
+    document: dict[str, Any], http: httpx2.AsyncClient, make_client: MakeClient
+) -> None:
+    """Without authentication it is 401, with every client scope but the one that is named 403."""
+    lacking = {
+        scope: await make_client(scopes=tuple(s for s in CLIENT_SCOPES if s != scope)) for scope in CLIENT_SCOPES
+    }
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    for (method, path), operation in operations_of(document).items():
+        if operation["security"]:
+            address = re.sub(r"{\w+}", "x", path)
+            nobody = await http.request(method, address, headers=form if path.startswith("/oauth/") else {})
+            assert nobody.status_code == 401, path
+            for scope in operation["security"][0].get("broker_token", ()):
+                refused = await lacking[scope].call(method, address)
+                assert (refused.status_code, refused.json()["code"]) == (403, "insufficient_scope"), path
 
 
 async def test_what_can_be_told_to_wait_says_for_how_long(document: dict[str, Any]) -> None:
