@@ -4,6 +4,7 @@ A grant is how a client came by its broker token, and how it authenticates at th
 more than another.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import httpx2
@@ -15,7 +16,7 @@ from broker.models.ids import bearing_secret, new_id, new_secret
 from tests.downstream.answers import code_of, nameless, oauth_error_of
 from tests.downstream.members import GRANTS, MakeMember, Member
 from tests.downstream.oauth.calls import INACTIVE, reference_for
-from tests.downstream.rows import CLIENT, ROWS, Scene
+from tests.downstream.rows import CLIENT, ROWS, UNKNOWN, Scene
 from tests.journey import written
 from tests.world import ServiceClient
 
@@ -79,6 +80,39 @@ async def test_no_grant_lends_a_scope_that_the_client_lacks(make_member: MakeMem
         for scope in (lacking, f"{held[0]} {lacking}", f"{held[0]} everything"):
             answer = await member.post("/oauth/token", grant_type="client_credentials", scope=scope)
             assert (answer.status_code, oauth_error_of(answer)) == (400, "invalid_scope")
+
+
+BEYOND: Mapping[str, tuple[dict[str, Any], list[str]]] = {
+    "another tenant": (
+        {"tenant": "elsewhere"},
+        [route for route, row in ROWS.items() if row.target not in {None, "provider"}],
+    ),
+    "a provider not given": (
+        {"providers": ("practice-two",)},
+        [route for route, row in ROWS.items() if row.target is not None and row.not_given == 404],
+    ),
+}
+
+
+@pytest.mark.parametrize("reach", BEYOND)
+async def test_what_lies_beyond_a_clients_reach_does_not_exist(
+    scene: Scene, make_member: MakeMember, raw_store: redis.Redis, sandbox: httpx2.Client, grant: str, reach: str
+) -> None:
+    """On every route that is about something: byte for byte the answer for what is nowhere. Nothing is written, the
+    provider is not asked."""  # S5
+    given, hidden = BEYOND[reach]
+    stranger = await make_member(grant, **given)
+    before, asked = written(raw_store), sandbox.get("/counters").json()
+    foreign = {route: await _call(stranger, scene, route) for route in hidden}
+    assert {route: (answer.status_code, code_of(answer)) for route, answer in foreign.items()} == dict.fromkeys(
+        hidden, (404, "not_found")
+    )
+    for route in hidden:
+        kind = ROWS[route].target
+        assert kind is not None
+        assert nameless(foreign[route]) == nameless(await _call(stranger, scene, route, UNKNOWN[kind]))
+    assert written(raw_store) == before
+    assert sandbox.get("/counters").json() == asked
 
 
 @pytest.mark.parametrize("reach", [{"tenant": "elsewhere"}, {}], ids=["another tenant", "beside"])
