@@ -10,5 +10,8 @@
 ``python -m bench expiring`` measures what happens when ten thousand connections expire in the same minute (a thousand
 with ``quick``): see ``expiring``.
 
+``python -m bench authentication`` measures whether the time that a refusal takes tells who is a client: see
+``authentication``.
+
 Figures in the README and the docs come from here.
 """

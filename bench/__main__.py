@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import redis
 
-from bench import expiring
+from bench import authentication, expiring
 from bench.calls import authorization, connection_of_app, connection_of_person
 from bench.world import World, world
 from broker.vault.redis.data_dir import socket_path
@@ -23,10 +23,11 @@ _AT_ONCE = 300
 
 
 def main() -> None:
-    """Measure, and print one JSON document; with ``expiring`` that scenario alone."""
-    if "expiring" in sys.argv[1:]:
-        expiring.main(quick="quick" in sys.argv[1:])
-        return
+    """Measure, and print one JSON document; with the name of a scenario that one alone."""
+    for name, scenario in {"expiring": expiring.main, "authentication": authentication.main}.items():
+        if name in sys.argv[1:]:
+            scenario(quick="quick" in sys.argv[1:])
+            return
     report: dict[str, Any] = {
         "machine": f"{os.cpu_count()} cores, {platform.platform()}, Python {platform.python_version()}",
         "cold_start": _cold_start(3 if "quick" in sys.argv[1:] else _STARTS),

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import httpx2
 
@@ -42,16 +43,21 @@ class World:
 
     def client(self) -> tuple[str, str]:
         """A client of the broker with every scope: its id and secret."""
+        client = self.register("bench")
+        return client["client_id"], client["client_secret"]
+
+    def register(self, name: str, *options: str) -> dict[str, Any]:
+        """``broker clients create`` with these options; answers what it printed."""
         scope = "connect connections:read connections:write tokens:read events:read"
         made = subprocess.check_output(
             [
-                *(sys.executable, "-m", "broker.cli.main", "clients", "create", "bench"),
-                *("--scope", scope, "--return-url", "https://bench.example/back", "--json"),
+                *(sys.executable, "-m", "broker.cli.main", "clients", "create", name),
+                *("--scope", scope, "--return-url", "https://bench.example/back", *options, "--json"),
             ],
             env=self.environment,
         )
-        client = json.loads(made)
-        return client["client_id"], client["client_secret"]
+        client: dict[str, Any] = json.loads(made)
+        return client
 
     def workers(self) -> list[int]:
         """The process ids of the workers."""
@@ -61,8 +67,12 @@ class World:
 
 
 @contextmanager
-def world(*, workers: int = 1, rotation: str = "revoke_on_reuse") -> Iterator[World]:
-    """Start everything, and end it again. ``rotation``: how the practice provider treats refresh tokens."""
+def world(*, workers: int = 1, rotation: str = "revoke_on_reuse", **settings: str) -> Iterator[World]:
+    """Start everything, and end it again.
+
+    :param rotation: how the practice provider treats refresh tokens.
+    :param settings: more variables for the broker.
+    """
     with TemporaryDirectory() as folder, _sandbox(rotation) as provider_url:
         providers = Path(folder) / "providers.yaml"
         providers.write_text(_PROVIDERS.format(issuer=provider_url, rotation=rotation))
@@ -76,6 +86,7 @@ def world(*, workers: int = 1, rotation: str = "revoke_on_reuse") -> Iterator[Wo
             "BROKER_PORT": str(port),
             "BROKER_WORKERS": str(workers),
             "BROKER_LOG_LEVEL": "WARNING",
+            **settings,
         }
         began = time.perf_counter()
         broker = subprocess.Popen(
