@@ -13,9 +13,11 @@ from starlette.routing import Mount, Route
 from broker.app.composition import app_of
 from broker.app.heart import Heart
 from broker.models.access import CLIENT_SCOPES
+from broker.models.ids import bearing_secret
 from broker.vault import names
 from tests.downstream.answers import code_of, nameless
 from tests.downstream.members import GRANTS
+from tests.downstream.oauth.calls import reference_for
 from tests.downstream.rows import BROWSER, CLIENT, OPEN, ROWS, UNKNOWN, Scene
 from tests.journey import MakeClient, snapshot
 from tests.world import TOKEN_EXCHANGE, ServiceClient
@@ -143,8 +145,9 @@ async def test_no_header_switches_authentication_off(scene: Scene, http: httpx2.
 async def test_a_record_without_a_tenant_is_nobodys(
     scene: Scene, raw_store: redis.Redis, sandbox: httpx2.Client, tenant: str | None
 ) -> None:
-    """It is refused on every route, and never taken for one of a default tenant."""  # S6
+    """It is refused on every route and by every reference, and never taken for one of a default tenant."""  # S6
     key = names.record(scene.targets["connection"])
+    reference = await reference_for(scene.app, {"id": scene.targets["connection"]}, scene.app)
     if tenant is None:
         raw_store.hdel(key, "t")
     else:
@@ -152,6 +155,11 @@ async def test_a_record_without_a_tenant_is_nobodys(
     for route in ABOUT_SOMETHING:
         if ROWS[route].target == "connection":
             await _refused_as_unknown(scene, scene.app, raw_store, sandbox, route)
+    before, asked = snapshot(raw_store), sandbox.get("/counters").json()
+    unknown = await scene.app.redeem(bearing_secret("ref", UNKNOWN["connection"]))
+    assert nameless(await scene.app.redeem(reference)) == nameless(unknown)
+    assert snapshot(raw_store) == before
+    assert sandbox.get("/counters").json() == asked
 
 
 async def _refused_as_unknown(
