@@ -108,5 +108,6 @@ async def _page(
 
 
 def _within(caller: Caller, event: Event) -> bool:
-    # An event about a connection names its provider; one that did not would be for those who were given all.
-    return event.connection_id is None or caller.reach.covers_provider(str(event.data.get("provider")))
+    # An event about a connection names its provider. One that does not, such as about a client, is for those who were
+    # given all: it may tell of programs and providers that others have nothing to do with.
+    return caller.reach.covers_provider(str(event.data.get("provider")))
