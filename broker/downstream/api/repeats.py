@@ -50,6 +50,15 @@ class Repeats:
         key = _key_of(call.request)
         if key is None:
             return await handler(call)
+        # Detached, from the claim on: a caller that goes away must leave neither a claim that nobody works on, nor an
+        # effect whose answer nobody kept.
+        return await self._running.join(call.request_id, lambda: self._claim(call, handler, key))
+
+    async def drain(self, seconds: float) -> int:
+        """Wait for what is at work; answers how many still were after ``seconds``."""
+        return await self._running.drain(seconds)
+
+    async def _claim(self, call: Call, handler: Handler, key: str) -> Response:
         drawn = new_id("x").partition("_")[2]
         claim = Claim(call.caller.tenant, _request(call, key), _fingerprint(call.raw_body), drawn)
         found = await self._stored.claim(claim, call.now)
@@ -60,12 +69,7 @@ class Repeats:
                 raise Conflict(f"the first request with this {HEADER} is still at work", retry_after=1)
             case "answered":
                 return call.made(found.answer, headers={REPLAYED: "true"})
-        # Detached: a caller that goes away must not leave an effect whose answer nobody kept.
-        return await self._running.join(found.attempt, lambda: self._carry_out(call, handler, claim, found))
-
-    async def drain(self, seconds: float) -> int:
-        """Wait for what is at work; answers how many still were after ``seconds``."""
-        return await self._running.drain(seconds)
+        return await self._carry_out(call, handler, claim, found)
 
     async def _carry_out(self, call: Call, handler: Handler, claim: Claim, found: Found) -> Response:
         try:
