@@ -52,11 +52,11 @@ class StoredReferences:
     async def read(self, connection_id: str, digest: str) -> Mapping[str, str] | None:
         """``audience``, ``issuer``, ``left`` (uses) and ``ends_at`` (ms) of a reference, or ``None``.
 
-        A reference to a connection that is not active opens nothing and is not shown.
+        A reference to a connection that is not active, or nobody's, opens nothing and is not shown.
         """
         reply = await self._store.execute("HMGET", names.reference(connection_id, digest), "aud", "iss", "left", "exp")
-        status = await self._store.execute("HGET", names.record(connection_id), "st")
-        if reply[0] is None or reply[2] == b"0" or status != b"active":
+        tenant, status = await self._store.execute("HMGET", names.record(connection_id), "t", "st")
+        if reply[0] is None or reply[2] == b"0" or not tenant or status != b"active":
             return None
         return dict(zip(("audience", "issuer", "left", "ends_at"), (part.decode() for part in reply), strict=True))
 

@@ -56,6 +56,19 @@ async def test_a_reference_disappears_at_its_end(
     assert await references.read(connection.id, "digest") is None
 
 
+@pytest.mark.parametrize("tenant", [None, ""])
+async def test_a_reference_to_what_is_nobodys_is_not_shown(
+    references: StoredReferences, connection: Connection, raw_store: redis.Redis, tenant: str | None
+) -> None:
+    """A record without a tenant releases nothing, so nothing is said of a way to it."""  # S6
+    await issue(references, connection)
+    if tenant is None:
+        raw_store.hdel(names.record(connection.id), "t")
+    else:
+        raw_store.hset(names.record(connection.id), "t", tenant)
+    assert await references.read(connection.id, "digest") is None
+
+
 @pytest.mark.parametrize(
     "obstacle", ["unknown", "foreign tenant", Status.REAUTH_REQUIRED, Status.DISABLED, Status.REVOKED]
 )
