@@ -83,6 +83,11 @@ class Unauthenticated(RequestError):
     code = "unauthenticated"
     status = 401
 
+    def __init__(self, detail: str, *, because: str | None = None) -> None:
+        super().__init__(detail)
+        self.because = because
+        """Why, for the log alone: callers are all told the same. A reason without any value of what was presented."""
+
 
 class InvalidToken(Unauthenticated):
     """A broker token was presented, and it is malformed, unknown, over or revoked (RFC 6750 §3.1)."""

@@ -67,11 +67,15 @@ class Assertions:
         # RFC 7521 §4.2: the client_id isn't needed, for the subject is the client. A platform's subject is not.
         client = await self._clients.read(subject if client_id is None else client_id)
         if client is None:
-            raise NotProvenError("no such client")
-        if issuer == client.client_id:
-            await self._check_own(client, token, subject)
-        else:
-            await self._check_platform(client, token, issuer, subject)
+            raise NotProvenError("no such client" if client_id else "no client_id was sent, the subject is no client")
+        try:
+            if issuer == client.client_id:
+                await self._check_own(client, token, subject)
+            else:
+                await self._check_platform(client, token, issuer, subject)
+        except NotProvenError as error:
+            error.client_id = client.client_id
+            raise
         return client
 
     async def _check_own(self, client: Client, token: SignedToken, subject: str) -> None:
@@ -95,9 +99,7 @@ class Assertions:
         audience = token.claims.get("aud")
         if isinstance(audience, list) and len(audience) == 1:
             audience = audience[0]
-        workload = _registered(client, issuer, subject, audience)
-        if workload is None:
-            raise NotProvenError("no workload of this client has this issuer, subject and audience")
+        workload = _registered(client, {"issuer": issuer, "subject": subject, "audience": audience})
         if token.type == _OWN_TYPE:
             raise NotProvenError("the type of the token is another one")
         _judge_times(token.claims, self._clock(), lifetime=PLATFORM_LIFETIME)
@@ -122,7 +124,12 @@ class Assertions:
             )
         except (NotSent, ProviderError, AddressRefused) as error:
             # Which address, and how it fails, is the operator's to know and not a stranger's.
-            log.warning("authentication.keys_unavailable", client_id=client.client_id, reason=error.detail)
+            log.warning(
+                "authentication.keys_unavailable",
+                client_id=client.client_id,
+                reason=error.detail,
+                advice="list it in BROKER_EGRESS_ALLOW" if isinstance(error, AddressRefused) else None,
+            )
             raise ProviderUnavailable(
                 "the keys that would prove this client can't be fetched now", retry_after=error.retry_after or 5
             ) from None
@@ -132,11 +139,18 @@ def _source(jwks_uri: str | None) -> KeySource | None:
     return None if jwks_uri is None else KeySource(jwks_uri)
 
 
-def _registered(client: Client, issuer: str, subject: str, audience: object) -> Workload | None:
-    for workload in client.workloads:
-        if (workload.issuer, workload.subject, workload.audience) == (issuer, subject, audience):
-            return workload
-    return None
+def _registered(client: Client, said: Mapping[str, object]) -> Workload:
+    """The workload that the token is of.
+
+    :raises NotProvenError: there is none; the text says how it differs from the one that is most like it.
+    """
+    if not client.workloads:
+        raise NotProvenError("the issuer is another one than the client, which has no workloads")
+    differing = [[name for name in said if getattr(workload, name) != said[name]] for workload in client.workloads]
+    least = min(differing, key=len)
+    if least:
+        raise NotProvenError(f"it is of no workload of this client: other {', other '.join(least)}")
+    return client.workloads[differing.index(least)]
 
 
 def _text(claims: Mapping[str, Any], name: str) -> str:

@@ -15,7 +15,7 @@ from broker.access.tokens import BrokerTokens
 from broker.clock import Clock
 from broker.errors import InvalidToken, StoreUnavailable, Unauthenticated
 from broker.models.access import Caller, Client
-from broker.models.ids import digest, is_id
+from broker.models.ids import digest
 
 REVALIDATED_EVERY: Final = 1.5
 """Seconds between two looks at whether the broker tokens in use are still good."""
@@ -76,11 +76,9 @@ class Authenticator:
         try:
             return await self._assertions.client(assertion, client_id)
         except NotProvenError as error:
-            # For whoever registered the client and wonders. What else stands in the place of an id may be anything.
-            named = client_id if client_id and is_id("cl", client_id) else None
-            log.debug("authentication.assertion_refused", reason=str(error), client_id=named)
+            reason = f"{error} ({error.client_id or 'of no client'})"
         await self._limits.failure(address, client_id)
-        raise Unauthenticated(_REFUSED)
+        raise Unauthenticated(_REFUSED, because=reason)
 
     async def bearer(self, token: str, address: str) -> Caller:
         """The caller whose broker token this is.

@@ -141,7 +141,7 @@ class Clients:
 
         :raises InvalidRequest: the overlap is none.
         :raises NotFound: there is no such client.
-        :raises Conflict: it has no secret that could be replaced.
+        :raises Conflict: it has no secret that could be replaced, or too many that still work.
         """
         if not 0 <= overlap <= LONGEST_OVERLAP:
             fault = FieldFault("overlap", f"0 to {LONGEST_OVERLAP} seconds")
@@ -157,7 +157,9 @@ class Clients:
                 return _without_tokens(alone, now)
             # Earlier ones keep their end: the answer to the last rotation may have been lost, and its secret with it.
             ends = {client.secret_digests[0]: ends_at} | dict(client.secret_ends)
-            left = [old for old in client.secret_digests if ends.get(old, ends_at) > now][: SECRETS_AT_MOST - 1]
+            left = [old for old in client.secret_digests if ends.get(old, ends_at) > now]
+            if len(left) >= SECRETS_AT_MOST:
+                raise Conflict(f"{SECRETS_AT_MOST} secrets work already; let one end, or end all with an overlap of 0")
             ending = {old: ends.get(old, ends_at) for old in left}
             return replace(client, secret_digests=(digest(secret), *left), secret_ends=ending)
 
@@ -168,12 +170,13 @@ class Clients:
     async def replace_keys(
         self, client_id: str, jwks: Mapping[str, Any], *, end_tokens: bool = False, by: Actor = _OPERATOR
     ) -> Client:
-        """Register these public keys in place of the client's present ones, which stop working at once.
+        """Register these public keys in place of the client's present ones, which stop working at once; for a client
+        without keys of its own, in place of those of its platform.
 
         :param end_tokens: a private key may have leaked: all broker tokens of the client stop, too.
         :raises InvalidRequest: they are none that can be registered.
         :raises NotFound: there is no such client.
-        :raises Conflict: it was not registered with keys.
+        :raises Conflict: it was registered with no keys, or with those of several platforms.
         """
         now = self._clock()
         keys, faults = checked_keys(jwks, "jwks")
@@ -181,14 +184,21 @@ class Clients:
             raise InvalidRequest("the keys can't be registered", faults)
 
         def renewed(client: Client) -> Client:
-            if client.jwks is None:
-                raise Conflict("the client was not registered with keys that stand here")
-            moved = replace(client, jwks=keys)
+            moved = _with_keys(client, keys)
             return _without_tokens(moved, now) if end_tokens else moved
 
         changed = await self._change(client_id, renewed)
         await self._record("client.rotated", changed, by)
         return changed
+
+    async def end_tokens(self, client_id: str, *, by: Actor = _OPERATOR) -> None:
+        """End all broker tokens that the client has got: what proved it may have leaked.
+
+        :raises NotFound: there is no such client.
+        """
+        now = self._clock()
+        changed = await self._change(client_id, lambda client: _without_tokens(client, now))
+        await self._record("client.tokens_ended", changed, by)
 
     async def delete(self, client_id: str, *, by: Actor = _OPERATOR) -> None:
         """Remove a client; its broker tokens stop working within seconds, its connections stay.
@@ -242,6 +252,16 @@ def matches_return_url(registered: str, requested: str) -> bool:
         return False
     port = requested[len(head) : len(requested) - len(tail)]
     return port.isascii() and port.isdigit() and 0 < int(port) < 65536 and not port.startswith("0")
+
+
+def _with_keys(client: Client, keys: Mapping[str, Any] | None) -> Client:
+    if client.jwks is not None:
+        return replace(client, jwks=keys)
+    issuers = {workload.issuer for workload in client.workloads if workload.jwks is not None}
+    if len(issuers) != 1:
+        raise Conflict("the client was registered with no keys that stand here, or with those of several platforms")
+    workloads = [w if w.jwks is None else replace(w, jwks=keys) for w in client.workloads]
+    return replace(client, workloads=tuple(workloads))
 
 
 def _without_tokens(client: Client, now: int) -> Client:

@@ -29,6 +29,9 @@ _TRIED_AT_MOST: Final = 20
 class NotProvenError(Exception):
     """A token that proves nothing. The text is for the operator's log: a reason without any value of the token."""
 
+    client_id: str | None = None
+    """Whom it was shown for, where there is such a client."""
+
 
 @dataclass(frozen=True, slots=True)
 class SignedToken:

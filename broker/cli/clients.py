@@ -134,8 +134,8 @@ def rotate(
 ) -> None:
     """Give a client a new secret, shown now and never again; the present one works on for a while.
 
-    A client with registered keys gets those of --jwks-file instead, at once: let the file hold old and new ones while
-    its programs move.
+    A client with registered keys, its own or its platform's, gets those of --jwks-file instead, at once: let the file
+    hold old and new ones while its programs move.
     """
     if jwks_file:
         if overlap:
@@ -145,10 +145,19 @@ def rotate(
         return
     seconds = OVERLAP if overlap is None else overlap
 
-    async def work(heart: Heart) -> RotatedClient:
-        return RotatedClient.of(await heart.clients.rotate(client_id, overlap=seconds))
+    async def work(heart: Heart) -> RotatedClient | ClientView:
+        client = await _existing(heart, client_id)
+        if client.secret_digests or seconds:
+            return RotatedClient.of(await heart.clients.rotate(client_id, overlap=seconds))
+        await heart.clients.end_tokens(client_id)
+        return ClientView.of(client)
 
     rotated = with_heart(work)
+    if isinstance(rotated, ClientView):
+        if as_json:
+            print_json(rotated)
+        note(f"{client_id} has no secret that could be replaced. All its broker tokens have ended.")
+        return
     if as_json:
         print_json(rotated)
         return

@@ -12,7 +12,7 @@ from broker.models.access import Workload
 _LARGEST_FILE: Final = 64 * 1024
 _PARTS: Final = ("issuer", "subject", "audience", "jwks_file")
 # A subject may hold commas and equals signs: a part ends where the next one's name begins.
-_NEXT_PART: Final = re.compile(rf",(?=(?:{'|'.join(_PARTS)})=)")
+_NEXT_PART: Final = re.compile(rf", *(?=(?:{'|'.join(_PARTS)})=)")
 # In the other parts that is a part whose name was mistyped: "audience=a,jwks-file=f".
 _ANOTHER_PART: Final = re.compile(r",\s*[A-Za-z_-]+=")
 
@@ -49,7 +49,9 @@ def workloads_of(texts: Sequence[str]) -> list[Workload]:
 def _workload(text: str, option: str) -> Workload:
     pairs = [part.partition("=")[::2] for part in _NEXT_PART.split(text)]
     parts = dict(pairs)
-    mistyped = any(_ANOTHER_PART.search(value) for name, value in pairs if name != "subject")
+    mistyped = any(value.endswith(",") for value in parts.values()) or any(
+        _ANOTHER_PART.search(value) for name, value in pairs if name != "subject"
+    )
     if len(parts) != len(pairs) or not parts.keys() <= set(_PARTS) or mistyped:
         raise _fault(option, f"its parts are {', '.join(_PARTS)}, each once")
     missing = [name for name in _PARTS[:3] if not parts.get(name)]

@@ -148,7 +148,8 @@ class KeySets(Generic[Keys]):
             raise ProviderError(f"no keys are published where they should be: HTTP {answer.status}")
         members = (read_object(answer) or {}).get("keys") if len(answer.body) <= _MAX_BYTES else None
         if not isinstance(members, list) or len(members) > _MAX_KEYS:
-            raise ProviderError("what is published where keys should be is no key set of a size that is read")
+            # A proxy's error page, say: not the word of who publishes there.
+            raise NotSent("the keys can't be fetched now: what stands there is no key set of a size that is read")
         return self._read(members)
 
     async def _address(self, source: KeySource, deadline: float) -> str:

@@ -130,14 +130,22 @@ async def test_a_client_that_was_deleted_does_not_come_back(heart: Heart, raw_st
     assert raw_store.get(f"broker:{client.client_id}") is None
 
 
-async def test_secrets_do_not_pile_up(heart: Heart, raw_store: redis.Redis) -> None:
-    """Five work at most, stored as digests; those whose time is over are dropped."""  # K1
-    client, _ = await heart.clients.create("app", scopes=["connect"])
-    made = [await heart.clients.rotate(client.client_id, overlap=60) for _ in range(7)]
+async def test_secrets_do_not_pile_up(heart: Heart, clock: FakeClock, raw_store: redis.Redis) -> None:
+    """Five work at most, stored as digests; a sixth waits until one of them has ended."""  # K1
+    client, first = await heart.clients.create("app", scopes=["connect"])
+    made = [await heart.clients.rotate(client.client_id, overlap=60) for _ in range(4)]
     stored = raw_store.get(f"broker:{client.client_id}")
     assert isinstance(stored, bytes)
-    assert json.loads(stored)["secret_digests"] == [digest(rotation.secret) for rotation in made[:1:-1]]
+    assert json.loads(stored)["secret_digests"] == [*(digest(one.secret) for one in reversed(made)), digest(first)]
     assert all(rotation.secret.encode() not in stored for rotation in made)
+    with pytest.raises(Conflict):
+        await heart.clients.rotate(client.client_id, overlap=60)
+    assert await _works(heart, client.client_id, first)
+    clock.advance(seconds=60)
+    renewed = await heart.clients.rotate(client.client_id, overlap=60)
+    stored = raw_store.get(f"broker:{client.client_id}")
+    assert isinstance(stored, bytes)
+    assert json.loads(stored)["secret_digests"] == [digest(renewed.secret), digest(made[-1].secret)]
 
 
 async def test_what_another_version_wrote_is_kept(heart: Heart, raw_store: redis.Redis) -> None:

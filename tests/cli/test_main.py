@@ -13,7 +13,7 @@ COMMANDS = {
     "demo": [],
     "connect": [],
     "doctor": [],
-    "clients": ["create", "list", "show", "delete"],
+    "clients": ["create", "list", "show", "rotate", "delete"],
     "providers": ["list", "check"],
     "connections": ["list", "show", "test", "refresh", "delete"],
     "keys": ["generate", "status", "rotate"],
@@ -40,7 +40,7 @@ def test_exactly_the_commands_of_this_version_exist(capsys: pytest.CaptureFixtur
         assert listed(capsys.readouterr().out) == subcommands
 
 
-@pytest.mark.parametrize("words", [["login"], ["token", "practice"], ["clients", "rotate"], ["connections", "export"]])
+@pytest.mark.parametrize("words", [["login"], ["token", "practice"], ["clients", "publish"], ["connections", "export"]])
 def test_what_does_not_exist_is_a_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown command ends with 2 and a line that names it."""
     with pytest.raises(SystemExit) as ended:

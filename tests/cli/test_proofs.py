@@ -221,4 +221,26 @@ def test_what_has_no_secret_gets_none(cli: Cli, keys: Path) -> None:
         assert (refused.exit_code, refused.stdout, "has no secret" in refused.stderr) == (1, "", True)
     with_secret = cli(*CREATE, "--json").json["client_id"]
     refused = cli("clients", "rotate", with_secret, "--jwks-file", str(keys))
-    assert (refused.exit_code, refused.stdout, "not registered with keys" in refused.stderr) == (1, "", True)
+    assert (refused.exit_code, refused.stdout, "no keys that stand here" in refused.stderr) == (1, "", True)
+
+
+def test_the_keys_of_a_platform_are_replaced(cli: Cli, keys: Path, tmp_path: Path) -> None:
+    """A cluster rotates them, and who is bound to it stays who they are; those of two platforms can't be told apart."""
+    pod = f"{POD},jwks_file={keys}"
+    client_id = cli(*CREATE, "--workload", pod, "--json").json["client_id"]
+    moved = tmp_path / "moved.json"
+    moved.write_text(json.dumps(public_set(SIGNING, ECKey.generate_key("P-256", {"kid": "two"}))))
+    rotated = cli("clients", "rotate", client_id, "--jwks-file", str(moved), "--json")
+    assert rotated.json["workloads"][0]["key_ids"] == ["one", "two"]
+    other = pod.replace("issuer=https://", "issuer=https://other.")
+    both = cli(*CREATE, "--workload", pod, "--workload", other, "--json")
+    refused = cli("clients", "rotate", both.json["client_id"], "--jwks-file", str(moved))
+    assert (refused.exit_code, "several platforms" in refused.stderr) == (1, True)
+
+
+def test_without_a_secret_the_tokens_can_still_be_ended(cli: Cli, keys: Path) -> None:
+    """``--overlap 0``: what proved the client may have leaked, whatever that was."""  # S13
+    client_id = cli(*CREATE, "--jwks-uri", "https://app.example/k", "--json").json["client_id"]
+    ended = cli("clients", "rotate", client_id, "--overlap", "0")
+    assert (ended.exit_code, "broker tokens have ended" in ended.stderr) == (0, True)
+    assert cli("events", "--type", "client.tokens_ended", "--json").json["items"][0]["data"]["client"] == client_id

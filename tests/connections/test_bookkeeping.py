@@ -34,9 +34,15 @@ def settings(settings: Settings, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-async def app(make_client: MakeClient, sandbox: httpx2.Client) -> ServiceClient:
-    """A backend with every scope."""
-    return await make_client()
+async def app(
+    heart: Heart, make_client: MakeClient, sandbox: httpx2.Client, raw_store: redis.Redis, tmp_path: Path
+) -> ServiceClient:
+    """A backend with every scope. That it was registered is on record, and of no interest here."""
+    app = await make_client()
+    await heart.bookkeeping.settle_all()
+    raw_store.delete(names.journal("default"))
+    (tmp_path / "events.jsonl").unlink()
+    return app
 
 
 @pytest.fixture

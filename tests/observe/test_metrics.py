@@ -34,4 +34,4 @@ def test_labels_hold_only_what_code_and_configuration_name() -> None:
     metrics.requests.labels("/v1/connections", "200").inc()
     metrics.refreshes.labels("practice", "ok").inc()
     labels = set[str]().union(*families().values())
-    assert labels <= {"route", "status", "provider", "outcome", "because", "le"}
+    assert labels <= {"route", "status", "provider", "outcome", "because", "limit", "le"}

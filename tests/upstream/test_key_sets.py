@@ -92,7 +92,19 @@ async def test_a_copy_serves_while_its_address_is_silent_but_not_for_ever(
     assert KEPT_AT_MOST == 3_600_000
 
 
-@pytest.mark.parametrize("answer", [raw_answer(404), raw_answer(410), raw_answer(200, b"<html>"), json_answer({})])
+@pytest.mark.parametrize("answer", [raw_answer(200, b"<html>"), json_answer({}), json_answer({"keys": None})])
+async def test_what_is_no_key_set_says_nothing(
+    server: PracticeServer, key_sets: KeySets[Names], time: Time, answer: bytes
+) -> None:
+    """A proxy's error page, say, or half a deployment: it counts as silence, and the copy serves on."""
+    server.answers["/jwks"] = published("a")
+    await anything(key_sets, at(server))
+    server.answers["/jwks"] = answer
+    time.now += TIME_TO_LIVE
+    assert await anything(key_sets, at(server)) == ("a",)
+
+
+@pytest.mark.parametrize("answer", [raw_answer(404), raw_answer(410), raw_answer(302)])
 async def test_keys_that_are_gone_are_gone(
     server: PracticeServer, key_sets: KeySets[Names], time: Time, answer: bytes
 ) -> None:

@@ -120,7 +120,7 @@ class OAuthEndpoint:
                 known = {name: value for name, value in parameters.items() if name in declared}
                 return await handler(OAuthCall(operation, request_id, client, known, self._clock()))
             except BrokerError as error:
-                request.state.refusal = error.detail
+                request.state.refusal = getattr(error, "because", None) or error.detail
                 return refusal(error, request_id, challenge="authorization" in request.headers)
 
         return DeclaredRoute(operation, endpoint)
@@ -204,4 +204,5 @@ def _assertion(parameters: Mapping[str, str]) -> str:
             raise OAuthError("invalid_request", f"the parameter {name} is missing")
     if parameters["client_assertion_type"] != ASSERTION_TYPE:
         raise Unauthenticated("client authentication failed")
-    return parameters["client_assertion"]
+    # Files that tokens are read from end in a newline more often than not.
+    return parameters["client_assertion"].rstrip()

@@ -17,10 +17,13 @@ class ClientForm(Described):
     """How the client says who it is, unless it does in the Authorization header (RFC 6749 §2.3)."""
 
     client_id: str | Absent = None
+    """With ``client_secret_post``, and beside a platform's token; a client's own assertion names it already."""
     client_secret: str | Absent = None
     """With ``client_secret_post``."""
     client_assertion: str | Absent = None
-    """With ``private_key_jwt``: a JWT that the client signed; or its platform's token for it (RFC 7521 §4.2)."""
+    """With ``private_key_jwt``: a JWT that the client signed (RFC 7523 §3). Its ``iss`` and ``sub`` are the client_id,
+    its ``aud`` is this issuer alone, it ends within five minutes, and its ``jti`` works once. Or the token that a
+    platform gave to the client: issuer, audience and subject are those registered."""
     client_assertion_type: Literal["urn:ietf:params:oauth:client-assertion-type:jwt-bearer"] | Absent = None
 
 

@@ -1,5 +1,7 @@
 """Programs without any secret: the token that their platform signs for them is their proof."""
 
+import json
+from io import StringIO
 from typing import Any
 
 import pytest
@@ -254,3 +256,39 @@ async def test_a_deleted_clients_programs_are_nobody_at_once(
     assert (await show(proof(platform.token(), client_id))).status_code == 200
     await heart.clients.delete(client_id)
     await refused(show, proof(platform.token(), client_id))
+
+
+@pytest.mark.parametrize(
+    ("claims", "differing"),
+    [
+        ({"sub": "system:serviceaccount:shop:checkuot"}, "other subject"),
+        ({"aud": ["https://broker.shop.example/oauth/token"]}, "other audience"),
+        ({"aud": [AUDIENCE, "https://kubernetes.default.svc"]}, "other audience"),
+        ({"iss": "https://elsewhere.example"}, "other issuer"),
+        ({"iss": "https://elsewhere.example", "sub": "x"}, "other issuer, other subject"),
+    ],
+)
+async def test_the_operator_learns_what_differs(
+    show: Show, platform: Platform, client_id: str, logged: StringIO, claims: dict[str, Any], differing: str
+) -> None:
+    """Which part it is stands in the log, and no value of the token; callers are told nothing of it."""  # K1
+    await refused(show, proof(platform.token(**claims), client_id))
+    [line] = [line for line in map(json.loads, logged.getvalue().splitlines()) if line.get("status") == 401]
+    assert line["refusal"] == f"it is of no workload of this client: {differing} ({client_id})"
+
+
+async def test_a_token_from_a_file_that_ends_in_a_newline(show: Show, platform: Platform, client_id: str) -> None:
+    """As most files do, and most commands print."""
+    assert (await show(proof(platform.token() + "\n", client_id))).status_code == 200
+    await refused(show, proof("\n" + platform.token(), client_id))
+
+
+async def test_keys_of_a_private_address_are_advised_of(
+    heart: Heart, show: Show, key_client: MakeKeyClient, platform: Platform, logged: StringIO
+) -> None:
+    """The log names the setting that would let them be fetched; the stranger at the other end hears no address."""
+    client_id = await key_client(workloads=[platform.workload(issuer="https://10.0.0.1")])
+    answer = await show(proof(platform.token(iss="https://10.0.0.1"), client_id))
+    assert answer.status_code == 503
+    assert "10.0.0.1" not in answer.text
+    assert "BROKER_EGRESS_ALLOW" in logged.getvalue()
