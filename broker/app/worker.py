@@ -57,6 +57,7 @@ class WorkerServer(uvicorn.Server):
         # What exists now stays; walking it in every full collection would hold requests up for 10 ms.
         gc.collect()
         gc.freeze()
+        gc.enable()
         with suppress(BrokenPipeError):
             os.write(self._status, READY)
 
@@ -101,6 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--lifeline-fd", type=int, required=True, help="a pipe that ends with the parent process")
     parser.add_argument("--app", required=True, help="module:function that makes the app from the settings")
     options = parser.parse_args(arguments)
+    # Until requests are served nothing is garbage; looking for some would be a tenth of the start.
+    gc.disable()
     try:
         settings = load_settings()
         app = _make_app(options.app, settings)
