@@ -54,6 +54,8 @@ class BrokerError(Exception):
 
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
+    because: str | None = None
+    """Why, for the log alone, where callers are all told the same. Without any value of what was presented."""
 
     def __init__(self, detail: str, *, retry_after: int | None = None) -> None:
         super().__init__(detail)
@@ -86,7 +88,6 @@ class Unauthenticated(RequestError):
     def __init__(self, detail: str, *, because: str | None = None) -> None:
         super().__init__(detail)
         self.because = because
-        """Why, for the log alone: callers are all told the same. A reason without any value of what was presented."""
 
 
 class InvalidToken(Unauthenticated):

@@ -120,7 +120,7 @@ class OAuthEndpoint:
                 known = {name: value for name, value in parameters.items() if name in declared}
                 return await handler(OAuthCall(operation, request_id, client, known, self._clock()))
             except BrokerError as error:
-                request.state.refusal = getattr(error, "because", None) or error.detail
+                request.state.refusal = error.because or error.detail
                 return refusal(error, request_id, challenge="authorization" in request.headers)
 
         return DeclaredRoute(operation, endpoint)
