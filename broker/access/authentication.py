@@ -5,8 +5,6 @@ import hmac
 from dataclasses import dataclass
 from typing import Final
 
-import structlog
-
 from broker.access.assertions import Assertions
 from broker.access.clients import SECRETS_AT_MOST, Clients
 from broker.access.jws import NotProvenError
@@ -23,8 +21,6 @@ REVALIDATED_EVERY: Final = 1.5
 _TRUSTED_FOR: Final = 5_000
 _NOBODYS: Final = (digest("nobody's secret"),) * SECRETS_AT_MOST
 _REFUSED: Final = "client authentication failed"
-
-log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True)
@@ -63,7 +59,8 @@ class Authenticator:
         if client and any(compared[: len(registered)]):
             return client
         await self._limits.failure(address, client_id)
-        raise Unauthenticated(_REFUSED)
+        # What was given in the place of an id may be anything; a client's own is no secret.
+        raise Unauthenticated(_REFUSED, because=f"not its secret ({client.client_id})" if client else "no such client")
 
     async def asserted(self, assertion: str, client_id: str | None, address: str) -> Client:
         """The client that a signed assertion proves. Whatever is wrong with it, the answer is the same.

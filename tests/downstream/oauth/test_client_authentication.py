@@ -1,6 +1,8 @@
 """How a client proves who it is at the OAuth face: one method, once, and nothing in the answer that helps to guess."""
 
 import base64
+import json
+from io import StringIO
 from urllib.parse import quote
 
 import httpx2
@@ -206,3 +208,14 @@ async def test_a_client_with_keys_has_no_secret(show: Show, client_id: str) -> N
 async def test_a_client_with_a_secret_has_no_keys(app: ServiceClient, signer: Signer, show: Show) -> None:
     """A signature by whichever key proves nothing."""
     await refused(show, proof(signer.assertion(app.client_id)))
+
+
+async def test_the_operator_learns_whose_secret_was_wrong(app: ServiceClient, logged: StringIO) -> None:
+    """The log knows a client that is there; what stands in the place of one is not repeated."""  # K1
+    planted = "planted-in-place-of-an-id"
+    for client_id in (app.client_id, planted):
+        answer = await app.http.post("/oauth/token", auth=(client_id, "planted-secret"))
+        assert answer.json()["error_description"] == "client authentication failed"
+    lines = [line for line in map(json.loads, logged.getvalue().splitlines()) if line.get("status") == 401]
+    assert [line["refusal"] for line in lines] == [f"not its secret ({app.client_id})", "no such client"]
+    assert "planted" not in logged.getvalue()
