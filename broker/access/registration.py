@@ -31,8 +31,8 @@ def checked(client: Client, known_providers: Collection[str] | None) -> Client:
     :raises InvalidRequest: naming every field that is wrong.
     """
     faults = [
-        *_name_faults("name", client.name),
-        *_name_faults("tenant", client.tenant),
+        *_text_faults("name", client.name, _NAME_LENGTH),
+        *_text_faults("tenant", client.tenant, _NAME_LENGTH),
         *_scope_faults(client.scopes),
         *(fault for url in client.return_urls for fault in _return_url_faults(url)),
         *_provider_faults(client.providers or (), known_providers),
@@ -72,8 +72,8 @@ def _checked_workloads(workloads: Sequence[Workload]) -> tuple[tuple[Workload, .
     for index, workload in enumerate(workloads):
         field = f"workloads.{index}"
         faults += _issuer_faults(f"{field}.issuer", workload.issuer)
-        faults += _identity_faults(f"{field}.subject", workload.subject)
-        faults += _identity_faults(f"{field}.audience", workload.audience)
+        faults += _text_faults(f"{field}.subject", workload.subject, _SUBJECT_LENGTH)
+        faults += _text_faults(f"{field}.audience", workload.audience, _SUBJECT_LENGTH)
         jwks, key_faults = checked_keys(workload.jwks, f"{field}.jwks")
         faults += key_faults
         found.append(replace(workload, jwks=jwks))
@@ -97,16 +97,10 @@ def _issuer_faults(field: str, issuer: str) -> list[FieldFault]:
     return _address_faults(field, issuer)
 
 
-def _identity_faults(field: str, value: str) -> list[FieldFault]:
-    if 0 < len(value) <= _SUBJECT_LENGTH and value.isprintable() and value.strip() == value:
+def _text_faults(field: str, value: str, longest: int) -> list[FieldFault]:
+    if 0 < len(value) <= longest and value.isprintable() and value.strip() == value:
         return []
-    return [FieldFault(field, f"1 to {_SUBJECT_LENGTH} printable characters, no space at either end")]
-
-
-def _name_faults(field: str, value: str) -> list[FieldFault]:
-    if 0 < len(value) <= _NAME_LENGTH and value.isprintable() and value.strip() == value:
-        return []
-    return [FieldFault(field, f"1 to {_NAME_LENGTH} printable characters, no space at either end")]
+    return [FieldFault(field, f"1 to {longest} printable characters, no space at either end")]
 
 
 def _scope_faults(scopes: Collection[str]) -> list[FieldFault]:
