@@ -27,6 +27,8 @@ _CURVE_ALGORITHMS: Final = {"P-256": ("ES256",), "P-384": ("ES384",), "P-521": (
 _RSA_BITS: Final = range(2048, 8192 + 1)
 # Verifying takes time in proportion to the exponent's length.
 _EXPONENT_BELOW: Final = 2**33
+_P: Final = 2**255 - 19
+_D: Final = -121665 * pow(121666, -1, _P) % _P
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _KEPT_MEMBERS: Final = ("kty", "crv", "n", "e", "x", "y", "kid", "use", "alg", "key_ops")
 _LONGEST_MEMBER: Final = 1400  # the modulus of an RSA key of 8192 bits
@@ -121,7 +123,7 @@ def _key_of(member: Mapping[str, Any]) -> tuple[RSAKey | ECKey | OKPKey, Sequenc
             case {"kty": "EC", "crv": curve} if curve in _CURVE_ALGORITHMS:
                 return ECKey.import_key(parts), _CURVE_ALGORITHMS[curve]
             case {"kty": "OKP", "crv": "Ed25519"}:
-                return OKPKey.import_key(parts), _EDWARDS
+                return _fit_edwards(OKPKey.import_key(parts)), _EDWARDS
     except (JoseError, ValueError):
         raise _UnusableError("the key's parts make no key") from None
     raise _UnusableError("a key is RSA, EC on P-256, P-384 or P-521, or OKP on Ed25519")
@@ -129,8 +131,22 @@ def _key_of(member: Mapping[str, Any]) -> tuple[RSAKey | ECKey | OKPKey, Sequenc
 
 def _fit_rsa(key: RSAKey) -> RSAKey:
     public = key.public_key
-    if public.key_size not in _RSA_BITS or public.public_numbers().e >= _EXPONENT_BELOW:
+    if (
+        public.key_size not in _RSA_BITS
+        or public.public_numbers().n % 2 == 0
+        or public.public_numbers().e >= _EXPONENT_BELOW
+    ):
         raise _UnusableError("an RSA key has 2048 to 8192 bits, and an exponent of at most 33")
+    return key
+
+
+def _fit_edwards(key: OKPKey) -> OKPKey:
+    """The key, unless its point is of small order: for such a one anybody can make signatures (RFC 8032 §5.1)."""
+    y = int.from_bytes(key.public_key.public_bytes_raw(), "little") % 2**255
+    # Of order 1, 2 and 4; and of order 8, which doubled give order 4.
+    weak = y in {0, 1, _P - 1} or (_D * y**4 + 2 * y * y - 1) % _P == 0
+    if y >= _P or weak:
+        raise _UnusableError("the key's point is one that anybody can sign for")
     return key
 
 

@@ -2,6 +2,7 @@
 
 import json
 import warnings
+from base64 import urlsafe_b64encode
 from typing import Any
 
 import pytest
@@ -148,3 +149,25 @@ def test_what_means_nothing_is_not_kept() -> None:
     kept = check_jwks({"keys": [more], "note": "x"})
     assert kept == {"keys": [{**PUBLIC, "key_ops": ["verify"]}]}
     assert check_jwks(json.loads(json.dumps(kept))) == kept
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        bytes(32),
+        b"\x01" + bytes(31),
+        b"\x01" + bytes(30) + b"\x80",
+        (2**255 - 20).to_bytes(32, "little"),
+        (2**255 - 19).to_bytes(32, "little"),
+        (2**255 - 18).to_bytes(32, "little"),
+        bytes.fromhex("26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05"),
+        bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"),
+        bytes.fromhex("c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa"),
+    ],
+)
+def test_a_point_that_anybody_can_sign_for_is_no_key(point: bytes) -> None:
+    """Of small order, or spelled in a second way: neither registered nor used where somebody publishes it."""  # S1
+    key = {"kty": "OKP", "crv": "Ed25519", "x": urlsafe_b64encode(point).rstrip(b"=").decode()}
+    with pytest.raises(InvalidRequest):
+        check_jwks({"keys": [key]})
+    assert usable_keys([key]) == ()
