@@ -91,8 +91,8 @@ class Assertions:
         if not isinstance(jti, str) or not 0 < len(jti) <= _LONGEST_JTI or not jti.isprintable():
             raise NotProvenError("no jti that can be remembered")
         await self._check_signature(client, token, client.jwks, _source(client.jwks_uri))
-        # Twice the skew: a replica whose clock is behind takes the assertion for good when ours no longer does.
-        if not await self._spent.spend(client.client_id, jti, lifetime=ends_at + 2 * SKEW * 1000 - now):
+        # Thrice the skew: it counts until one after its end, our clock may be one ahead, another replica's one behind.
+        if not await self._spent.spend(client.client_id, jti, lifetime=ends_at + 3 * SKEW * 1000 - now):
             raise NotProvenError("the jti was used before")
 
     async def _check_platform(self, client: Client, token: SignedToken, issuer: str, subject: str) -> None:

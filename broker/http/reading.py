@@ -66,7 +66,8 @@ def parse_form(body: bytes) -> Mapping[str, str]:
     for name, value in pairs:
         if name in parameters and name not in _MAY_REPEAT:
             raise InvalidRequest("a parameter is given more than once")
-        parameters[name] = value
+        # Of one that may be repeated, an empty value hides no other.
+        parameters[name] = value or parameters.get(name, "")
     return {name: value for name, value in parameters.items() if value}
 
 

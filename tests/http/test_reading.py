@@ -189,3 +189,9 @@ def test_two_authorization_headers_are_none() -> None:
     request.scope["headers"] = [(b"authorization", b"Bearer bat_x"), (b"authorization", b"Bearer bat_y")]
     with pytest.raises(Unauthenticated):
         bearer_token(request)
+
+
+def test_an_empty_value_hides_no_other() -> None:
+    """Of a parameter that may be repeated, what was named counts, in whichever order."""  # S9
+    assert parse_form(b"audience=foo&audience=") == {"audience": "foo"}
+    assert parse_form(b"audience=&audience=foo") == {"audience": "foo"}
