@@ -180,8 +180,11 @@ class RateLimited(RequestError):
 class OAuthError(RequestError):
     """An RFC 6749 §5.2 answer of the /oauth face: ``error`` is the protocol's own code."""
 
-    def __init__(self, error: str, detail: str, *, status_code: int = 400, code: str | None = None) -> None:
+    def __init__(
+        self, error: str, detail: str, *, status_code: int = 400, code: str | None = None, because: str | None = None
+    ) -> None:
         super().__init__(detail)
+        self.because = because
         self.error = error
         self.status_code = status_code
         self.broker_code = code

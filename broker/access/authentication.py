@@ -62,6 +62,18 @@ class Authenticator:
         # What was given in the place of an id may be anything; a client's own is no secret.
         raise Unauthenticated(_REFUSED, because=f"not its secret ({client.client_id})" if client else "no such client")
 
+    async def public(self, client_id: str, address: str) -> Client:
+        """The public client of this id: nothing is proven. One that could prove itself is not taken at its word.
+
+        :raises Unauthenticated: there is none, or it has to authenticate.
+        :raises RateLimited: too many failures from ``address``, or of this client, within a minute.
+        """
+        client = await self._clients.read(client_id)
+        if client is not None and client.public:
+            return client
+        await self._limits.failure(address, client_id)
+        raise Unauthenticated(_REFUSED, because="no public client")
+
     async def asserted(self, assertion: str, client_id: str | None, address: str) -> Client:
         """The client that a signed assertion proves. Whatever is wrong with it, the answer is the same.
 
@@ -121,7 +133,7 @@ class Authenticator:
             return None
         before = self._known.get(token_digest)
         known = _Known(
-            caller=Caller(client.client_id, frozenset(grant.scopes) & frozenset(client.scopes), client.reach),
+            caller=Caller(client.client_id, frozenset(grant.scopes) & frozenset(client.scopes), grant.reach(client)),
             expires_at=grant.expires_at,
             trusted_until=asked_at + _TRUSTED_FOR,
             used=before.used if before else True,

@@ -82,22 +82,27 @@ class Clients:
         jwks: Mapping[str, Any] | None = None,
         jwks_uri: str | None = None,
         workloads: Sequence[Workload] = (),
+        device: bool = False,
+        public: bool = False,
         client_id: str | None = None,
         by: Actor = _OPERATOR,
     ) -> tuple[Client, str]:
         """Register a client; answers it and its secret, which is not stored and can't be shown again.
 
-        One with keys or workloads gets no secret (``""``): what does not exist can't leak.
+        One with keys or workloads, and a public one, gets no secret (``""``): what does not exist can't leak.
 
         :param providers: the providers it may use; ``None`` = all.
         :param known_providers: what ``providers`` is checked against; ``None`` = not checked.
         :param jwks: its public keys (RFC 7517 §5).
         :param jwks_uri: where they are published instead.
         :param workloads: whose platform tokens stand for it.
+        :param device: whether machines may log in through it (RFC 8628).
+        :param public: it can't keep a secret.
         :param client_id: one that was drawn for it before; whatever was registered under it gives way.
         :raises InvalidRequest: naming every field that is wrong.
         """
-        secret = "" if jwks is not None or jwks_uri is not None or workloads else new_secret("bcs")
+        proven_otherwise = jwks is not None or jwks_uri is not None or workloads
+        secret = "" if proven_otherwise or public else new_secret("bcs")
         client = checked(
             Client(
                 client_id=client_id or new_id("cl"),
@@ -112,6 +117,8 @@ class Clients:
                 jwks=jwks,
                 jwks_uri=jwks_uri,
                 workloads=tuple(workloads),
+                device=device,
+                public=public,
             ),
             known_providers,
         )
@@ -151,7 +158,7 @@ class Clients:
 
         def renewed(client: Client) -> Client:
             if not client.secret_digests:
-                raise Conflict("the client has no secret: it proves itself with keys, or by its platform")
+                raise Conflict("the client has no secret: it proves itself with keys, by its platform, or not at all")
             if ends_at is None:
                 alone = replace(client, secret_digests=(digest(secret),), secret_ends={})
                 return _without_tokens(alone, now)

@@ -7,6 +7,8 @@ failed authentication   address           120     after the check, so a right cr
 failed authentication   client it named   600     likewise; whether there is such a client is not told
 a connect or code page  address           600     before anything else, as the rest below
 a button pressed there  address           120
+a device login begun    address            30     before it is begun, for public clients: anybody can say their id
+a device login begun    public client     300     likewise
 a provider's answer     address           600     apart from the pages: one who came so far can get back
 ======================  ================  ======  =====================================================
 
@@ -36,6 +38,8 @@ _FAILURES: Final = RateLimitItemPerMinute(120, namespace="failures")
 _FAILURES_OF_A_CLIENT: Final = RateLimitItemPerMinute(600, namespace="failures_of_client")
 _PAGES: Final = RateLimitItemPerMinute(600, namespace="pages")
 _BUTTONS: Final = RateLimitItemPerMinute(120, namespace="buttons")
+_DEVICE_REQUESTS: Final = RateLimitItemPerMinute(30, namespace="device_requests")
+_DEVICE_REQUESTS_OF_A_CLIENT: Final = RateLimitItemPerMinute(300, namespace="device_requests_of_client")
 _RETURNS: Final = RateLimitItemPerMinute(600, namespace="returns")
 _NO_ADDRESS: Final = "unknown"
 _DIGITS: Final = 32
@@ -56,6 +60,11 @@ class Limits:
             # Hashed: it may be anything, of any length.
             who = digest(client_id)[:_DIGITS]
             await self._hit(_FAILURES_OF_A_CLIENT, who, "too many failed authentications for this client")
+
+    async def device_request(self, address: str, client_id: str) -> None:
+        """Somebody who says to be a public client begins a device login: that is kept for a quarter of an hour."""
+        await self._hit(_DEVICE_REQUESTS, network_of(address), "too many device logins were begun from this address")
+        await self._hit(_DEVICE_REQUESTS_OF_A_CLIENT, client_id, "too many device logins were begun for this client")
 
     async def page(self, address: str) -> None:
         """Somebody opens a page of a connect session."""

@@ -26,7 +26,7 @@ def permit(caller: Caller, scope: str | None, target: Target = None) -> None:
         raise InsufficientScope(scope)
     match target:
         case Connection():
-            if not caller.reach.covers(target.tenant, target.provider):
+            if not (caller.reach.covers(target.tenant, target.provider) and caller.reach.leads_to(target.id)):
                 raise NotFound("no such connection")
         case ConnectSession():
             if target.client_id != caller.client_id or not caller.reach.covers(target.tenant, target.provider):

@@ -43,6 +43,8 @@ def checked(client: Client, known_providers: Collection[str] | None) -> Client:
         faults.append(FieldFault("jwks_uri", _PROVEN_IN_TWO_WAYS))
     if client.jwks_uri is not None:
         faults += _address_faults("jwks_uri", client.jwks_uri)
+    if client.public and client.authentication != ("none",):
+        faults.append(FieldFault("public", "a client that proves itself, with keys or by its platform, is not public"))
     jwks, key_faults = checked_keys(client.jwks, "jwks")
     workloads, workload_faults = _checked_workloads(client.workloads)
     faults += key_faults + workload_faults

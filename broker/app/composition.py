@@ -30,7 +30,8 @@ from broker.downstream.api.providers import ProviderRoutes
 from broker.downstream.api.references import ReferenceRoutes
 from broker.downstream.api.repeats import Repeats
 from broker.downstream.api.tokens import TokenRoutes
-from broker.downstream.oauth import client_credentials, token_exchange
+from broker.downstream.oauth import client_credentials, device_code, refresh_token, token_exchange
+from broker.downstream.oauth.device_authorization import DeviceAuthorizationEndpoint
 from broker.downstream.oauth.endpoint import OAuthEndpoint
 from broker.downstream.oauth.introspection import IntrospectionEndpoint
 from broker.downstream.oauth.metadata import metadata_routes
@@ -80,7 +81,9 @@ def app_of(heart: Heart) -> Starlette:
         leadership = Leadership(heart.store)
         ahead = RefreshAhead(heart.due, heart.records, heart.refresher, heart.providers, heart.clock)
         if heart.settings.background_enabled:
-            due = WhatIsDue(heart.due, heart.revocations, heart.giving_back, heart.directory, heart.clock)
+            due = WhatIsDue(
+                heart.due, heart.revocations, heart.giving_back, heart.directory, heart.devices.life, heart.clock
+            )
             tasks += [
                 asyncio.create_task(repeat(chore, leadership), name=chore.name)
                 for chore in chores(heart.bookkeeping, due, ahead)
@@ -119,9 +122,11 @@ def _services_routes(heart: Heart, repeats: Repeats) -> list[BaseRoute]:
     endpoint = OAuthEndpoint(heart.authenticator, heart.clock)
     grants: dict[str, Grant] = {
         client_credentials.GRANT_TYPE: client_credentials.ClientCredentialsGrant(heart.broker_tokens),
-        token_exchange.GRANT_TYPE: token_exchange.TokenExchangeGrant(heart.tokens),
+        token_exchange.GRANT_TYPE: token_exchange.TokenExchangeGrant(heart.tokens, heart.authenticator),
+        device_code.GRANT_TYPE: device_code.DeviceCodeGrant(heart.devices.polls, heart.devices.sessions, heart.limits),
+        refresh_token.GRANT_TYPE: refresh_token.RefreshTokenGrant(heart.devices.sessions, heart.limits),
     }
-    issuer = heart.settings.issuer
+    issuer, devices = heart.settings.issuer, heart.devices
     return [
         # First the hot path: routes are tried in order.
         *TokenRoutes(gate, heart.tokens).routes(),
@@ -141,8 +146,11 @@ def _services_routes(heart: Heart, repeats: Repeats) -> list[BaseRoute]:
         *EventRoutes(gate, heart.journal, heart.bookkeeping).routes(),
         *ProviderRoutes(gate, heart.providers, heart.settings.public_url).routes(),
         *ClientRoutes(gate, heart.clients, heart.providers).routes(),
-        *IntrospectionEndpoint(endpoint, heart.broker_tokens, heart.references, issuer).routes(),
-        *RevocationEndpoint(endpoint, heart.authenticator, heart.broker_tokens, heart.references).routes(),
+        *DeviceAuthorizationEndpoint(endpoint, devices.requests, heart.limits, heart.providers).routes(),
+        *IntrospectionEndpoint(endpoint, heart.broker_tokens, heart.references, devices.sessions, issuer).routes(),
+        *RevocationEndpoint(
+            endpoint, heart.authenticator, heart.broker_tokens, heart.references, devices.sessions
+        ).routes(),
         *metadata_routes(issuer, grants),
     ]
 

@@ -13,7 +13,9 @@ from broker.access.key_rules import PublicKey, usable_keys
 from broker.access.limits import Limits
 from broker.access.references import References
 from broker.access.tokens import BrokerTokens
+from broker.app.devices import Devices, build_devices
 from broker.clock import Clock, system_clock
+from broker.connections.announcing import Announcements
 from broker.connections.arrival import Arrivals
 from broker.connections.attempt import Attempts
 from broker.connections.authorization import Authorizations
@@ -39,6 +41,7 @@ from broker.upstream.facade import Upstream
 from broker.upstream.key_sets import KeySets
 from broker.vault.admission import Admission
 from broker.vault.counters import Counters
+from broker.vault.device_sessions import StoredDeviceSessions
 from broker.vault.directory import Directory
 from broker.vault.documents import Documents
 from broker.vault.due import DueWork
@@ -91,6 +94,7 @@ class Heart:
     journey: Journey
     arrivals: Arrivals
     completions: Completions
+    devices: Devices
     tokens: Tokens
     turns: Turns
     refresher: Refresher
@@ -104,7 +108,7 @@ class Heart:
         # At the same time, so that all of it ends by one moment: whoever ends this process waits no longer.
         until = asyncio.get_running_loop().time() + work_ends_within
         unfinished = await asyncio.gather(
-            *(work.drain(work_ends_within) for work in (self.refresher, self.completions))
+            *(work.drain(work_ends_within) for work in (self.refresher, self.completions, self.devices.polls))
         )
         # After them: what they commit in the end has to be confirmed, too.
         left = max(0.0, until - asyncio.get_running_loop().time())
@@ -114,7 +118,8 @@ class Heart:
                 "work.unfinished",
                 refreshes=unfinished[0],
                 exchanges=unfinished[1],
-                unconfirmed=unfinished[2],
+                device_logins=unfinished[2],
+                unconfirmed=unfinished[3],
                 seconds=work_ends_within,
             )
         await self.key_sets.aclose()
@@ -139,7 +144,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     retention = settings.events_retention
     journal = Journal(store, keep_milliseconds=retention.milliseconds, keep_events=retention.events)
     limits = Limits(Counters(store, clock), clock)
-    clients, broker_tokens = Clients(documents, clock), BrokerTokens(documents, clock)
+    clients, broker_tokens = Clients(documents, clock), BrokerTokens(documents, StoredDeviceSessions(store), clock)
     assertions = Assertions(clients, key_sets, SpentIds(store), clock, settings.issuer)
     leases, parked = Leases(store), Parked(store, keyring)
     durability = Durability(records, clock)
@@ -151,6 +156,29 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     obtaining = Obtaining(records, parked, upstream, turns, clock)
     attempts = Attempts(records, obtaining, commits, upstream, clock)
     refresher = Refresher(records, leases, attempts, upstream, providers, clock)
+    opening, announcements = Opening(sessions, providers, clock), Announcements(siblings, upstream, clock)
+    completions = Completions(
+        sessions, records, announcements, journey, authorizations, upstream, providers, clock, settings.public_url
+    )
+    lifecycle = Lifecycle(
+        records, parked, siblings, revocations, giving_back, authorizations, refresher, upstream, providers, clock
+    )
+    devices = build_devices(
+        store=store,
+        keyring=keyring,
+        tokens=broker_tokens,
+        records=records,
+        opening=opening,
+        journey=journey,
+        completions=completions,
+        authorizations=authorizations,
+        announcements=announcements,
+        lifecycle=lifecycle,
+        upstream=upstream,
+        providers=providers,
+        clock=clock,
+        public_url=settings.public_url,
+    )
     withheld = [provider.name for provider in providers if provider.release == "proxy_only"]
     return Heart(
         settings=settings,
@@ -174,20 +202,17 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         limits=limits,
         references=References(StoredReferences(store), clients, clock),
         authenticator=Authenticator(limits, clients, assertions, broker_tokens, clock),
-        opening=Opening(sessions, providers, clock),
+        opening=opening,
         journey=journey,
         arrivals=Arrivals(sessions, journey, providers, clock),
-        completions=Completions(
-            sessions, records, siblings, journey, authorizations, upstream, providers, clock, settings.public_url
-        ),
+        completions=completions,
+        devices=devices,
         tokens=Tokens(Releases(store, keyring), refresher, withheld, clock),
         turns=turns,
         refresher=refresher,
         durability=durability,
         giving_back=giving_back,
-        lifecycle=Lifecycle(
-            records, parked, siblings, revocations, giving_back, authorizations, refresher, upstream, providers, clock
-        ),
+        lifecycle=lifecycle,
         repeats=StoredRepeats(store, keyring),
     )
 

@@ -9,6 +9,7 @@ from broker.background.loop import Chore
 from broker.background.refreshing import RefreshAhead
 from broker.clock import Clock
 from broker.connections.bookkeeping import Bookkeeping
+from broker.connections.device_life import DeviceLife
 from broker.connections.giving_back import GivingBack
 from broker.errors import BrokerError
 from broker.vault.directory import Directory
@@ -19,7 +20,7 @@ _AGAIN_AFTER: Final = 120_000
 """Milliseconds until what could not be done is tried again."""
 _AT_ONCE: Final = 20
 """How much of one bucket is done in one step."""
-_KINDS: Final = (Kind.REVOKE, Kind.UNLIST)
+_KINDS: Final = (Kind.REVOKE, Kind.UNLIST, Kind.ABANDON)
 
 log = structlog.get_logger(__name__)
 
@@ -34,11 +35,19 @@ def chores(bookkeeping: Bookkeeping, due: "WhatIsDue", ahead: RefreshAhead) -> l
 
 
 class WhatIsDue:
-    """Retries revocations until they come back or a day has passed; takes ended connections off the lists."""
+    """Retries revocations until they come back or a day has passed; takes ended connections off the lists; looks
+    whether machines still use what is there for them."""
 
     def __init__(
-        self, due: DueWork, revocations: Revocations, giving_back: GivingBack, directory: Directory, clock: Clock
+        self,
+        due: DueWork,
+        revocations: Revocations,
+        giving_back: GivingBack,
+        directory: Directory,
+        devices: DeviceLife,
+        clock: Clock,
     ) -> None:
+        self._devices = devices
         self._due = due
         self._revocations = revocations
         self._giving_back = giving_back
@@ -73,6 +82,8 @@ class WhatIsDue:
             case Kind.UNLIST:
                 await self._directory.forget(entry.connection_id)
                 await self._due.done(entry)
+            case Kind.ABANDON:
+                await self._due.settle(entry, due=await self._devices.tidy(entry.connection_id))
             case Kind.REFRESH:
                 raise ValueError("refreshes are not claimed here")
 

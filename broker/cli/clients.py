@@ -54,9 +54,14 @@ def create(
             metavar="WORKLOAD",
         ),
     ] = None,
+    device: Annotated[bool, typer.Option("--device", help="Machines may log in through it (broker login).")] = False,
+    public: Annotated[
+        bool, typer.Option("--public", help="It can't keep a secret, so it gets none; for programs on many machines.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Register a client. Its secret is shown now and never again; one with keys or workloads has none."""
+    """Register a client. Its secret is shown now and never again; a public one, or one with keys or workloads, has
+    none."""
     jwks = keys_of(jwks_file, "--jwks-file") if jwks_file else None
     workloads = workloads_of(workload or ())
 
@@ -72,12 +77,17 @@ def create(
             jwks=jwks,
             jwks_uri=jwks_uri,
             workloads=workloads,
+            device=device,
+            public=public,
         )
         return CreatedClient.made(client, secret)
 
     created = with_heart(work)
     if as_json:
         print_json(created)
+    elif public:
+        print_fields(_fields(created))
+        note("It has no secret, and can only log machines in.")
     elif created.client_secret is None:
         print_fields(_fields(created))
         note("It has no secret: it proves itself with its keys, or by its platform.")
@@ -212,6 +222,7 @@ def _fields(client: ClientView) -> dict[str, str | None]:
         "completions": " ".join(client.completions),
         "created at": client.created_at,
         "proves itself by": " ".join(client.authentication),
+        "logs machines in": "yes" if client.device else "no",
         **_proofs(client),
     }
 

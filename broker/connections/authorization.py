@@ -34,6 +34,7 @@ class Wanted:
     tenant: str
     client_id: str
     subject: str
+    """Empty: derived from the account."""
     provider: Provider
     credential_type: str
     requested_scopes: Sequence[str]
@@ -170,12 +171,13 @@ class Authorizations:
     def _connection(
         self, wanted: Wanted, tokens: TokenSet, account: Account | None, endpoints: Endpoints
     ) -> Connection:
-        now = self._clock()
+        now, connection_id = self._clock(), wanted.connection_id or new_id("con")
         connection = Connection(
-            id=wanted.connection_id or new_id("con"),
+            id=connection_id,
             tenant=wanted.tenant,
             provider=wanted.provider.name,
-            subject=wanted.subject,
+            # Of an account that nobody knows, the one thing that is known is its connection.
+            subject=wanted.subject or f"{wanted.provider.name}:{account.id if account else connection_id}",
             status=Status.ACTIVE,
             credential_type=wanted.credential_type,
             generation=1,

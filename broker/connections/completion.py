@@ -1,12 +1,11 @@
 """Completing a connect session: the app proves who is signed in, and only then is the code redeemed."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from typing import Final
 
 from broker.clock import Clock
-from broker.connections.authorization import AccountChanged, Authorizations, Wanted, minted_by
+from broker.connections.announcing import EXCHANGE_AT_MOST, Announcements
+from broker.connections.authorization import AccountChanged, Authorizations, Wanted
 from broker.connections.detached import Detached
 from broker.connections.journey import Journey
 from broker.connections.persistence import until_stored
@@ -19,7 +18,6 @@ from broker.errors import (
     NotSent,
     ProviderBusy,
     ProviderUnavailable,
-    StoreUnavailable,
 )
 from broker.models.connection import Connection
 from broker.models.ids import new_id
@@ -29,14 +27,11 @@ from broker.upstream.facade import Upstream
 from broker.upstream.token_response import TokenSet
 from broker.vault.records import Records
 from broker.vault.sessions import KEPT_AFTER_END, Sessions
-from broker.vault.siblings import Siblings
 
 _LOOKS_EVERY: Final = 0.05
 _ATTEMPTS: Final = 8
 _OTHERS_MAY_TAKE: Final = 20.0
 """How long a call waits for an exchange of another process, in seconds."""
-_EXCHANGE_AT_MOST: Final = 120_000
-"""How long redeeming a code may take before the session counts as lost, in milliseconds."""
 _NOT_PROCESSED: Final = (NotSent, ProviderBusy)
 """What leaves an authorization code unused."""
 
@@ -48,7 +43,7 @@ class Completions:
         self,
         sessions: Sessions,
         records: Records,
-        siblings: Siblings,
+        announcements: Announcements,
         journey: Journey,
         authorizations: Authorizations,
         upstream: Upstream,
@@ -58,7 +53,7 @@ class Completions:
     ) -> None:
         self._sessions = sessions
         self._records = records
-        self._siblings = siblings
+        self._announcements = announcements
         self._journey = journey
         self._proofs = Proofs(sessions, journey, clock)
         self._authorizations = authorizations
@@ -115,8 +110,8 @@ class Completions:
                 session,
                 now=now,
                 among=[SessionStatus.AWAITING_COMPLETION],
-                change={"status": SessionStatus.EXCHANGING, "expires_at": now + _EXCHANGE_AT_MOST},
-                keep=_EXCHANGE_AT_MOST + KEPT_AFTER_END,
+                change={"status": SessionStatus.EXCHANGING, "expires_at": now + EXCHANGE_AT_MOST},
+                keep=EXCHANGE_AT_MOST + KEPT_AFTER_END,
                 attempt=attempt,
             ),
             what=f"exchange of {session.id}",
@@ -163,7 +158,7 @@ class Completions:
         secrets = await self._sessions.open(session)
         if "code" not in secrets or "verifier" not in secrets:
             raise Conflict("the connect session is not awaiting completion")
-        async with self._announced(session, provider):
+        async with self._announcements.announced(session.id, provider, session.parameters):
             tokens = await self._upstream.exchange_code(
                 provider,
                 session.parameters,
@@ -173,29 +168,6 @@ class Completions:
                 scopes=session.scopes,
             )
             return await self._store(session, provider, tokens, request_id)
-
-    @asynccontextmanager
-    async def _announced(self, session: ConnectSession, provider: Provider) -> AsyncIterator[None]:
-        """Let those who disconnect know that an account of this app is being connected, perhaps the same one."""
-        if not provider.revoking_ends_grant:
-            yield
-            return
-        minted = minted_by(provider, await self._upstream.endpoints(provider, session.parameters))
-        until = self._clock() + _EXCHANGE_AT_MOST
-        try:
-            await until_stored(
-                lambda: self._siblings.expect(minted, session.id, until=until),
-                what=f"announcement of {session.id}",
-                attempts=_ATTEMPTS,
-            )
-        except StoreUnavailable as error:
-            raise NotSent(error.detail, retry_after=error.retry_after) from None
-        try:
-            yield
-        finally:
-            # Should this not be stored, the announcement runs out by itself.
-            with suppress(StoreUnavailable):
-                await self._siblings.arrived(minted, session.id)
 
     async def _store(
         self, session: ConnectSession, provider: Provider, tokens: TokenSet, request_id: str | None
@@ -213,6 +185,7 @@ class Completions:
             renews=session.connection_id if session.reconnect else None,
             allow_account_change=session.allow_account_change,
             request_id=request_id,
+            connection_id=None if session.reconnect else session.connection_id,
         )
         try:
             return await self._authorizations.store(wanted, tokens)

@@ -52,6 +52,10 @@ class Order:
     allow_account_change: bool
     session_id: str
     """Where a session with this id was opened before, and nobody got its link, that one gives way."""
+    connection_id: str | None = None
+    """Of the connection to make, where its id was drawn before."""
+    device_authorization: str | None = None
+    """What it is for (completion ``device``)."""
 
 
 class Opening:
@@ -102,11 +106,12 @@ class Opening:
             parameters=parameters,
             return_url=order.return_url,
             state=order.state,
-            connection_id=order.renews.id if order.renews else None,
+            connection_id=order.renews.id if order.renews else order.connection_id,
             reconnect=order.renews is not None,
             allow_account_change=order.allow_account_change,
             label=order.label,
             metadata=order.metadata,
+            device_authorization=order.device_authorization,
         )
         await self._sessions.create(session)
         return session, handle

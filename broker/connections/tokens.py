@@ -74,6 +74,8 @@ class Tokens:
                 reference_digest=reference_digest,
             )
 
+        if not reach.leads_to(connection_id):
+            raise NotFound("no such connection")
         outcome = await release(event, event.at + min_ttl * 1000)
         if isinstance(outcome, Release):
             return outcome

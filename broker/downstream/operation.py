@@ -85,8 +85,15 @@ class Operation:
     """What it may be refused with, beyond what its face always refuses with."""
     redirects: bool = False
     """It may send a browser on (303) instead."""
+    bound: bool = False
+    """A token that is bound to one connection is good for it, although the path names none. Where it does, it is."""
     creates: bool = False
     """Makes something new each time; a caller that repeats itself says so with ``Idempotency-Key``."""
+
+    @property
+    def takes_bound(self) -> bool:
+        """Whether a token that is bound to one connection is good for it."""
+        return self.bound or "{connection_id}" in self.path
 
     @property
     def bodies(self) -> tuple[type[BaseModel], ...]:

@@ -17,6 +17,17 @@ CLIENT_SCOPES: Final = (
 )
 """Every scope a client of the broker can hold."""
 
+CONNECTION_SCOPES: Final = (
+    "connections:read",
+    "connections:write",
+    "tokens:read",
+    "references:issue",
+    "references:redeem",
+    "proxy",
+    "events:read",
+)
+"""Those that mean something to a broker token bound to one connection: what a machine that logged in can hold."""
+
 DEFAULT_TENANT: Final = "default"
 """The tenant that is written into a client made without ``--tenant``; never assumed for a record without one."""
 
@@ -28,6 +39,8 @@ class Reach:
     tenant: str
     providers: frozenset[str] | None
     """``None`` = every provider."""
+    connection_id: str | None = None
+    """The one connection, where it is just one: a machine that logged in reaches nothing else."""
 
     def covers(self, tenant: str, provider: str) -> bool:
         """Whether a connection of ``tenant`` at ``provider`` lies within. An empty tenant never does."""
@@ -36,6 +49,10 @@ class Reach:
     def covers_provider(self, provider: str) -> bool:
         """Whether the client was given ``provider``."""
         return self.providers is None or provider in self.providers
+
+    def leads_to(self, connection_id: str) -> bool:
+        """Whether the client was given this connection, or is not held to one."""
+        return self.connection_id in {None, connection_id}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +106,22 @@ class Client:
     """Where they are published instead (RFC 7591 §2)."""
     workloads: tuple[Workload, ...] = ()
     """Whose platform tokens stand for this client."""
+    device: bool = False
+    """Whether machines may log in through it (RFC 8628)."""
+    public: bool = False
+    """It can't keep a secret, so it has none and proves nothing: a program that many people install."""
     tokens_from: int = 0
     """When its broker tokens were ended last (ms): what proved it may have leaked by then. A token carries the one that
     it was issued under, so that no two clocks are compared, and none slips through that is issued meanwhile."""
 
     @property
     def authentication(self) -> tuple[str, ...]:
-        """How it can prove itself: ``client_secret``, ``private_key_jwt``, ``workload``."""
+        """How it can prove itself: ``client_secret``, ``private_key_jwt``, ``workload``; not at all: ``none``."""
         ways = {
             "client_secret": bool(self.secret_digests),
             "private_key_jwt": self.jwks is not None or self.jwks_uri is not None,
             "workload": bool(self.workloads),
+            "none": self.public,
         }
         return tuple(way for way, given in ways.items() if given)
 

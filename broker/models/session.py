@@ -30,6 +30,8 @@ class Completion(StrEnum):
     """As ``app``, with a short code that the person carries back themselves."""
     BROWSER = "browser"
     """The browser that pressed the button; only for clients registered for it."""
+    DEVICE = "device"
+    """The browser that pressed the button, for a machine that shows its code; no client asks for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,10 @@ class ConnectSession:
     return_url: str | None = None
     state: str | None = field(default=None, repr=False)
     """The app's own ``state``, echoed to ``return_url``."""
+    device_authorization: str | None = None
+    """The device authorization that it was opened for (completion ``device``)."""
     connection_id: str | None = None
-    """The connection to renew, later the connection that was made."""
+    """The connection to renew, or the id that is drawn for a new one; later the connection that was made."""
     reconnect: bool = False
     allow_account_change: bool = False
     label: str | None = None

@@ -7,7 +7,7 @@ from broker.clock import Clock
 from broker.errors import BrokerError
 from broker.models.connection import Account
 from broker.providers.schema import Provider
-from broker.upstream import authorization_code, client_credentials, identity, revocation
+from broker.upstream import authorization_code, client_credentials, device_grant, identity, revocation
 from broker.upstream.discovery import Discovery
 from broker.upstream.egress import Egress
 from broker.upstream.endpoints import Endpoints, needs_discovery, resolve
@@ -90,6 +90,22 @@ class Upstream:
             verifier=verifier,
             redirect_uri=redirect_uri,
             scopes=scopes,
+        )
+
+    async def start_device(
+        self, provider: Provider, parameters: Mapping[str, str], *, scopes: Sequence[str]
+    ) -> device_grant.DeviceCodes:
+        """Begin a login by the provider's own device grant; see :func:`device_grant.start`."""
+        endpoints = await self.endpoints(provider, parameters)
+        return await device_grant.start(self._egress, self._clock, provider, endpoints, scopes=scopes)
+
+    async def poll_device(
+        self, provider: Provider, parameters: Mapping[str, str], *, device_code: str, scopes: Sequence[str]
+    ) -> TokenSet | device_grant.Waiting:
+        """Ask whether the person has agreed; see :func:`device_grant.poll`."""
+        endpoints = await self.endpoints(provider, parameters)
+        return await device_grant.poll(
+            self._egress, self._clock, provider, endpoints, device_code=device_code, scopes=scopes
         )
 
     async def refresh(

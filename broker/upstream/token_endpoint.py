@@ -12,11 +12,15 @@ from broker.upstream.egress import Egress, OutboundRequest
 from broker.upstream.endpoints import Endpoints
 from broker.upstream.token_response import TokenSet, parse_token_response
 
-_SECRET_FIELDS = ("code", "code_verifier", "refresh_token")
+_SECRET_FIELDS = ("code", "code_verifier", "device_code", "refresh_token")
 
 
-def build_request(provider: Provider, endpoints: Endpoints, fields: Mapping[str, str]) -> OutboundRequest:
+def build_request(
+    provider: Provider, endpoints: Endpoints, fields: Mapping[str, str], *, url: str | None = None
+) -> OutboundRequest:
     """An authenticated POST of ``fields``, as a form or as JSON, with what the entry adds; ``fields`` win.
+
+    ``url``: where to, if not to the token endpoint.
 
     Raises:
         NotSent: the entry lacks the client id or secret.
@@ -25,7 +29,7 @@ def build_request(provider: Provider, endpoints: Endpoints, fields: Mapping[str,
     as_json = provider.token_body == "json"  # noqa: S105 - the name of an encoding
     return OutboundRequest(
         "POST",
-        endpoints.token.url,
+        url or endpoints.token.url,
         {
             "accept": "application/json",
             "content-type": "application/json" if as_json else "application/x-www-form-urlencoded",

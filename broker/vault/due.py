@@ -27,6 +27,8 @@ class Kind(StrEnum):
     """Take an ended connection off every list, and erase its record."""
     REFRESH = "refresh"
     """Renew a connection's credential before somebody needs it."""
+    ABANDON = "abandon"
+    """Look whether machines still use a connection that is there for their logins alone."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ class Sealed:
     """One envelope, where it lies."""
 
     owner: str
-    """The id of the connection, session or repeat."""
+    """The id of the connection, session, device authorization or repeat."""
     what: str
     field: str
     """Of the hash; elsewhere empty."""
@@ -135,6 +135,15 @@ async def _of_session(store: Store, key: str, owner: str) -> list[Sealed]:
     ]
 
 
+async def _of_device(store: Store, key: str, owner: str) -> list[Sealed]:
+    fixed, envelope = await store.execute("HMGET", key, "fixed", "upstream")
+    try:
+        belongs = Place(str(json.loads(fixed)["tenant"]), owner, "", "upstream", 0)
+    except (ValueError, LookupError, TypeError):
+        belongs = None
+    return [Sealed(owner, "device code", "upstream", b"", envelope, belongs)] if envelope else []
+
+
 async def _of_repeat(store: Store, key: str, owner: str) -> list[Sealed]:
     tenant, claim, answer = await store.execute("HMGET", key, "t", "c", "a")
     # Without a tenant it matches no place that anything was sealed for.
@@ -165,6 +174,7 @@ KINDS: Final = (
     Kind(re.compile(f"{_CONNECTION}:parked"), "list", _of_list),
     Kind(re.compile(rf"{re.escape(names.PREFIX)}(?P<owner>cs_[0-9A-Za-z]+)"), "hash", _of_session),
     Kind(re.compile(rf"{re.escape(names.PREFIX)}(?P<owner>rep_[0-9a-f]+)"), "hash", _of_repeat),
+    Kind(re.compile(rf"{re.escape(names.PREFIX)}(?P<owner>da_[0-9A-Za-z]+)"), "hash", _of_device),
 )
 
 

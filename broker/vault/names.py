@@ -72,6 +72,22 @@ def session(session_id: str) -> str:
     return f"{PREFIX}{session_id}"
 
 
+def device_authorization(authorization_id: str) -> str:
+    """Hash: one attempt of a machine to log in."""
+    return f"{PREFIX}{authorization_id}"
+
+
+def user_code(code: str) -> str:
+    """String: the device authorization that a user code leads to. Hashed, so that no listing of keys shows codes; who
+    can read the store could still find one, and connect an account of their own to somebody's machine with it."""
+    return f"{PREFIX}user_code:{hashlib.sha256(code.encode()).hexdigest()[:32]}"
+
+
+def device_sessions(connection_id: str) -> str:
+    """Hash: the machines that are logged in with the connection, by the id of their device session."""
+    return f"{record(connection_id)}:devices"
+
+
 def client(client_id: str) -> str:
     """String: a client, as JSON."""
     return f"{PREFIX}{client_id}"

@@ -58,6 +58,7 @@ class Revocations:
                 names.due(connection.id),
                 names.revocation(connection.id),
                 names.parked(connection.id),
+                names.device_sessions(connection.id),
             ],
             [
                 connection.generation,

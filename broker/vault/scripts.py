@@ -46,6 +46,10 @@ COUNT = _load("count")
 CLIENT_REPLACE = _load("client_replace")
 REPEAT_CLAIM = _load("repeat_claim")
 REPEAT_SETTLE = _load("repeat_settle")
+DEVICE_POLL = _load("device_poll")
+DEVICE_LOGIN = _load("device_login")
+DEVICE_REFRESH = _load("device_refresh")
+DEVICE_END = _load("device_end")
 CLAIM = _load("claim")
 CLAIM_SETTLE = _load("claim_settle")
 ADMIT = _load("admit")
@@ -76,6 +80,10 @@ ALL = (
     CLIENT_REPLACE,
     REPEAT_CLAIM,
     REPEAT_SETTLE,
+    DEVICE_POLL,
+    DEVICE_LOGIN,
+    DEVICE_REFRESH,
+    DEVICE_END,
     CLAIM,
     CLAIM_SETTLE,
     ADMIT,

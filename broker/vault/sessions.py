@@ -152,5 +152,6 @@ def _fixed_json(session: ConnectSession) -> str:
         "allow_account_change": session.allow_account_change,
         "label": session.label,
         "metadata": dict(session.metadata),
+        "device_authorization": session.device_authorization,
     }
     return json.dumps(fixed)

@@ -54,7 +54,7 @@ def providers(server: PracticeServer, tmp_path: Path) -> Registry:
 @pytest.fixture
 def due(heart: Heart) -> WhatIsDue:
     """The chore as processes run it."""
-    return WhatIsDue(heart.due, heart.revocations, heart.giving_back, heart.directory, heart.clock)
+    return WhatIsDue(heart.due, heart.revocations, heart.giving_back, heart.directory, heart.devices.life, heart.clock)
 
 
 @pytest.fixture
@@ -254,7 +254,12 @@ async def test_an_entry_that_is_wrong_for_a_while_ends_no_revocation(
     entries = [entry.model_copy(update=mistaken)] if change else []
     wrong = build_heart(heart.settings, Registry(entries), clock)
     clock.advance(seconds=31)
-    assert await WhatIsDue(wrong.due, wrong.revocations, wrong.giving_back, wrong.directory, clock).step() == 1
+    assert (
+        await WhatIsDue(
+            wrong.due, wrong.revocations, wrong.giving_back, wrong.directory, wrong.devices.life, clock
+        ).step()
+        == 1
+    )
     await wrong.aclose(work_ends_within=5)
     assert await outcome_of(app, connection_id) == "pending"
     server.answers["/revoke"] = raw_answer(200)
@@ -272,7 +277,12 @@ async def test_an_entry_of_another_app_ends_a_revocation(
     other = heart.providers.get("practice").model_copy(update={"client_id": "another-app"})
     wrong = build_heart(heart.settings, Registry([other]), clock)
     clock.advance(seconds=31)
-    assert await WhatIsDue(wrong.due, wrong.revocations, wrong.giving_back, wrong.directory, clock).step() == 1
+    assert (
+        await WhatIsDue(
+            wrong.due, wrong.revocations, wrong.giving_back, wrong.directory, wrong.devices.life, clock
+        ).step()
+        == 1
+    )
     await wrong.aclose(work_ends_within=5)
     assert (await outcome_of(app, connection_id), revoked(server)) == ("failed", asked)
     (event,) = await settled(app, heart, connection_id)

@@ -57,7 +57,7 @@ async def app(make_client: MakeClient, sandbox: httpx2.Client) -> ServiceClient:
 @pytest.fixture
 def revoking(heart: Heart) -> WhatIsDue:
     """The chore that retries."""
-    return WhatIsDue(heart.due, heart.revocations, heart.giving_back, heart.directory, heart.clock)
+    return WhatIsDue(heart.due, heart.revocations, heart.giving_back, heart.directory, heart.devices.life, heart.clock)
 
 
 async def disconnect(app: ServiceClient, connection_id: str) -> dict[str, Any]:

@@ -110,7 +110,12 @@ async def test_an_account_that_is_just_being_connected_is_waited_for(
     assert (await disconnect(app, mine))["outcome"] == "pending"
     theirs = (await completing).json()["connection"]["id"]
     clock.advance(seconds=31)
-    assert await WhatIsDue(heart.due, heart.revocations, heart.giving_back, heart.directory, heart.clock).step() == 1
+    assert (
+        await WhatIsDue(
+            heart.due, heart.revocations, heart.giving_back, heart.directory, heart.devices.life, heart.clock
+        ).step()
+        == 1
+    )
     assert (await disconnect(app, mine))["outcome"] == "skipped_shared"
     assert revocations(sandbox) == 0
     assert (await other.fetch(theirs, stale_generation=1)).status_code == 200

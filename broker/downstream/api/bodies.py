@@ -214,6 +214,10 @@ class CreateClient(Body):
     """Where they are published instead."""
     workloads: Annotated[list[RegisterWorkload], Field(max_length=WORKLOADS_AT_MOST)] = []
     """Whose platform tokens stand for the client."""
+    device: bool = False
+    """Whether machines may log in through it (RFC 8628)."""
+    public: bool = False
+    """It can't keep a secret, so it gets none: a program that many people install. It can only log machines in."""
 
 
 class Paging(Body):

@@ -85,6 +85,8 @@ class ClientRoutes:
             jwks=body.jwks,
             jwks_uri=body.jwks_uri,
             workloads=[Workload(**workload.model_dump()) for workload in body.workloads],
+            device=body.device,
+            public=body.public,
             client_id=call.id_for("cl"),
             by=_actor(call),
         )

@@ -20,6 +20,7 @@ from broker.downstream.operation import DeclaredRoute, Face, Operation
 from broker.errors import (
     BrokerError,
     FieldFault,
+    Forbidden,
     InsufficientScope,
     InvalidRequest,
     InvalidToken,
@@ -173,6 +174,8 @@ class Gate:
                 raw_body = await read_body(request, operation.face.takes)
                 caller = await self._authenticator.bearer(bearer_token(request), request.state.address)
                 permit(caller, operation.scope)
+                if caller.reach.connection_id is not None and not operation.takes_bound:
+                    raise Forbidden("this token is bound to one connection")
                 return await answer(Call(operation, request, caller, self._clock(), raw_body))
             except BrokerError as error:
                 request.state.refusal = error.detail

@@ -24,6 +24,7 @@ _SHOW = Operation(
     path="/v1/providers/{name}",
     tag="Providers",
     summary="What a provider offers, and what is missing before it can be connected.",
+    bound=True,
     answer=ProviderView,
     refuses=(NotFound,),
 )

@@ -27,6 +27,29 @@ class BrokerTokenAnswer(Described):
     """Client scopes, separated by spaces."""
 
 
+class DeviceTokenAnswer(BrokerTokenAnswer):
+    """What a machine that is logged in gets: a broker token bound to its connection, and how to get the next one."""
+
+    refresh_token: str
+    """Works once; each answer brings its successor."""
+    connection_id: str
+
+
+class DeviceAuthorizationAnswer(Described):
+    """What a machine shows to its person, and the code that it asks with (RFC 8628 §3.2)."""
+
+    device_code: str
+    user_code: str
+    verification_uri: str
+    """Where the person enters the user code."""
+    verification_uri_complete: str | Absent = None
+    """The same with the code in it, for a link or a QR code."""
+    expires_in: int
+    """Seconds."""
+    interval: int
+    """Seconds to leave between two polls."""
+
+
 class ExchangedAnswer(Described):
     """An access token of the provider (RFC 8693 §2.2.1)."""
 
@@ -53,6 +76,6 @@ class Introspected(Described):
     iat: int | Absent = None
     exp: int | Absent = None
     connection_id: str | Absent = None
-    """The connection that a reference leads to."""
+    """The connection that a reference leads to, or that a machine's token is bound to."""
     remaining_uses: int | Absent = None
     """How often a reference can still be redeemed."""

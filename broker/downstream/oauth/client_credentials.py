@@ -15,6 +15,7 @@ class ClientCredentialsGrant:
 
     form = ClientCredentialsForm
     answer = BrokerTokenAnswer
+    public = False
 
     def __init__(self, tokens: BrokerTokens) -> None:
         self._tokens = tokens

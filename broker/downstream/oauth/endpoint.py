@@ -55,6 +55,8 @@ NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 CLIENT_AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
 """How a client can authenticate, in the words of RFC 7591 §2. A platform's token travels as the third does."""
 
+NO_AUTHENTICATION: Final = "none"
+"""How those words call a public client's way, where it has one."""
 
 _SPEAKABLE: Final = str.maketrans({'"': "'", "\\": "/"})
 """RFC 6749 §5.2 keeps quotes and backslashes out of descriptions; a provider's words may hold them."""
@@ -62,18 +64,25 @@ _SPEAKABLE: Final = str.maketrans({'"': "'", "\\": "/"})
 
 @dataclass(frozen=True, slots=True)
 class OAuthCall:
-    """A request whose client is authenticated."""
+    """A request whose client is known: authenticated, or a public one where those may call."""
 
     operation: Operation
     request_id: str
     client: Client
+    address: str
+    """Where the request came from."""
     parameters: Mapping[str, str] = field(repr=False)
     """Those that the operation declares."""
     now: int
 
     @property
     def caller(self) -> Caller:
-        """The client with all its scopes: it authenticated itself, not with a broker token."""
+        """The client with all its scopes: it authenticated itself, not with a broker token.
+
+        :raises OAuthError: ``unauthorized_client``: a public client, which has proven nothing.
+        """
+        if self.client.public:
+            raise OAuthError("unauthorized_client", "a public client can't do this: it has proven nothing")
         return Caller(self.client.client_id, frozenset(self.client.scopes), self.client.reach)
 
     def required(self, name: str) -> str:
@@ -102,30 +111,34 @@ OAuthHandler = Callable[[OAuthCall], Awaitable[Response]]
 
 
 class OAuthEndpoint:
-    """Makes POST routes whose handlers only see authenticated clients."""
+    """Makes POST routes whose handlers only see authenticated clients, and public ones where they say so."""
 
     def __init__(self, authenticator: Authenticator, clock: Clock) -> None:
         self._authenticator = authenticator
         self._clock = clock
 
-    def route(self, operation: Operation, handler: OAuthHandler) -> DeclaredRoute:
-        """The route of ``operation``."""
+    def route(self, operation: Operation, handler: OAuthHandler, *, public: bool = False) -> DeclaredRoute:
+        """The route of ``operation``.
+
+        :param public: public clients may call it, too; they only name themselves.
+        """
         declared = {name for model in operation.bodies for name in model.model_fields}
 
         async def endpoint(request: Request) -> Response:
             request_id = str(request.state.request_id)
             try:
                 parameters = parse_form(await read_body(request, operation.face.takes))
-                client = await self._authenticate(request, parameters)
+                client = await self._authenticate(request, parameters, public=public)
                 known = {name: value for name, value in parameters.items() if name in declared}
-                return await handler(OAuthCall(operation, request_id, client, known, self._clock()))
+                address: str = request.state.address
+                return await handler(OAuthCall(operation, request_id, client, address, known, self._clock()))
             except BrokerError as error:
                 request.state.refusal = error.because or error.detail
                 return refusal(error, request_id, challenge="authorization" in request.headers)
 
         return DeclaredRoute(operation, endpoint)
 
-    async def _authenticate(self, request: Request, parameters: Mapping[str, str]) -> Client:
+    async def _authenticate(self, request: Request, parameters: Mapping[str, str], *, public: bool) -> Client:
         """The client, by one of :data:`CLIENT_AUTH_METHODS` and never two at once (RFC 6749 §2.3)."""
         headers = request.headers.getlist("authorization")
         by_assertion = "client_assertion" in parameters or "client_assertion_type" in parameters
@@ -134,6 +147,8 @@ class OAuthEndpoint:
         address: str = request.state.address
         if by_assertion:
             return await self._authenticator.asserted(_assertion(parameters), parameters.get("client_id"), address)
+        if public and not headers and "client_id" in parameters and "client_secret" not in parameters:
+            return await self._authenticator.public(parameters["client_id"], address)
         client_id, secret = _basic(headers[0]) if headers else _post(parameters)
         if parameters.get("client_id", client_id) != client_id:
             raise OAuthError("invalid_request", "client_id is given twice, and differs")

@@ -35,13 +35,48 @@ class ClientCredentialsForm(ClientForm):
     """Client scopes, separated by spaces; absent: all that the client has."""
 
 
+class RefreshTokenForm(ClientForm):
+    """New tokens for a machine that is logged in (RFC 6749 §6)."""
+
+    grant_type: Literal["refresh_token"]
+    refresh_token: Given
+    """The latest one; its predecessor is answered as well until it was used, for at most a minute."""
+    scope: str | Absent = None
+    """Client scopes, separated by spaces, of those that were granted at the login; absent: all of them."""
+
+
+class DeviceCodeForm(ClientForm):
+    """Whether a machine's person has agreed (RFC 8628 §3.4)."""
+
+    grant_type: Literal["urn:ietf:params:oauth:grant-type:device_code"]
+    device_code: Given
+
+
+class DeviceAuthorizationForm(ClientForm):
+    """A machine asks to log in (RFC 8628 §3.1)."""
+
+    provider: Given
+    """The provider to connect an account at."""
+    provider_scope: str | Absent = None
+    """Provider scopes, separated by spaces; absent: the provider's default scopes."""
+    scope: str | Absent = None
+    """Client scopes of the machine's broker tokens, separated by spaces; absent: all that the client has and that mean
+    something for one connection."""
+    subject: Annotated[str, StringConstraints(max_length=255)] | Absent = None
+    """Whose the connection will be; only for clients that authenticate. Absent: derived from the provider's account."""
+    device_name: Annotated[str, StringConstraints(max_length=64)] | Absent = None
+    """How the machine calls itself; shown to the person, as what it is."""
+    parameters: Annotated[str, StringConstraints(max_length=4096)] | Absent = None
+    """What the provider asks of a connection, such as a subdomain: a JSON object of texts."""
+
+
 class TokenExchangeForm(ClientForm):
-    """An access token of the provider for a reference (RFC 8693)."""
+    """An access token of the provider for a reference, or for a machine's own broker token (RFC 8693)."""
 
     grant_type: Literal["urn:ietf:params:oauth:grant-type:token-exchange"]
     subject_token: Given
-    """The reference."""
-    subject_token_type: Literal["urn:broker:token-type:reference"]
+    """The reference; or a broker token that is bound to one connection."""
+    subject_token_type: Literal["urn:broker:token-type:reference", "urn:ietf:params:oauth:token-type:access_token"]
     requested_token_type: Literal["urn:ietf:params:oauth:token-type:access_token"] | Absent = None
     actor_token: str | Absent = None
     """Refused: nobody acts for somebody else here."""

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
+from broker.access.device_sessions import DeviceSessions
 from broker.access.references import References
 from broker.access.tokens import BrokerTokens
 from broker.downstream.oauth.answers import Introspected
@@ -29,7 +30,15 @@ _INTROSPECT: Final = Operation(
 class IntrospectionEndpoint:
     """Introspection. Unknown, over and foreign tokens answer the same."""
 
-    def __init__(self, endpoint: OAuthEndpoint, tokens: BrokerTokens, references: References, issuer: str) -> None:
+    def __init__(
+        self,
+        endpoint: OAuthEndpoint,
+        tokens: BrokerTokens,
+        references: References,
+        devices: DeviceSessions,
+        issuer: str,
+    ) -> None:
+        self._devices = devices
         self._endpoint = endpoint
         self._tokens = tokens
         self._references = references
@@ -41,7 +50,8 @@ class IntrospectionEndpoint:
 
     async def _introspect(self, call: OAuthCall) -> Response:
         token = call.required("token")
-        members = await (self._reference(call, token) if token.startswith("ref_") else self._token(call, token))
+        look = {"ref": self._reference, "brt": self._refresh_token}.get(token.partition("_")[0], self._token)
+        members = await look(call, token)
         if members is None:
             return call.answer(Introspected(active=False))
         return call.answer(Introspected(active=True, iss=self._issuer, **members))
@@ -56,8 +66,22 @@ class IntrospectionEndpoint:
         return {
             "token_type": "Bearer",
             "client_id": grant.client_id,
-            "sub": grant.client_id,
+            "sub": grant.subject or grant.client_id,
             "scope": " ".join(grant.scopes),
             "iat": grant.issued_at // 1000,
             "exp": grant.expires_at // 1000,
+            "connection_id": grant.connection_id,
+        }
+
+    async def _refresh_token(self, call: OAuthCall, token: str) -> dict[str, Any] | None:
+        session = await self._devices.current(call.client, token)
+        if session is None:
+            return None
+        return {
+            "token_type": "refresh_token",
+            "client_id": session.client_id,
+            "scope": " ".join(session.scopes),
+            "iat": session.created_at // 1000,
+            "exp": session.expires_at // 1000,
+            "connection_id": session.connection_id,
         }

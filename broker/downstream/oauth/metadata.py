@@ -8,14 +8,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from broker.access.key_rules import ALGORITHMS
-from broker.downstream.oauth import introspection, revocation, token
-from broker.downstream.oauth.endpoint import CLIENT_AUTH_METHODS
+from broker.downstream.oauth import device_authorization, introspection, revocation, token
+from broker.downstream.oauth.endpoint import CLIENT_AUTH_METHODS, NO_AUTHENTICATION
 from broker.downstream.operation import PUBLIC, DeclaredRoute, JsonObject, Operation
 from broker.models.access import CLIENT_SCOPES
 
 PATH: Final = "/.well-known/oauth-authorization-server"
-_AUTHENTICATED: Final = ("token", "introspection", "revocation")
-"""The endpoints at which a client authenticates; at all of them in the same ways."""
+_AUTHENTICATED: Final = {"token": (NO_AUTHENTICATION,), "introspection": (), "revocation": (NO_AUTHENTICATION,)}
+"""The endpoints at which a client authenticates, at all of them in the same ways; and how it needn't."""
 
 
 def metadata_routes(issuer: str, grant_types: Iterable[str]) -> list[DeclaredRoute]:
@@ -27,6 +27,7 @@ def metadata_routes(issuer: str, grant_types: Iterable[str]) -> list[DeclaredRou
     document: dict[str, Any] = {
         "issuer": issuer,
         "token_endpoint": issuer + token.PATH,
+        "device_authorization_endpoint": issuer + device_authorization.PATH,
         "introspection_endpoint": issuer + introspection.PATH,
         "revocation_endpoint": issuer + revocation.PATH,
         "grant_types_supported": list(grant_types),
@@ -34,8 +35,8 @@ def metadata_routes(issuer: str, grant_types: Iterable[str]) -> list[DeclaredRou
         "response_types_supported": [],
         "scopes_supported": list(CLIENT_SCOPES),
     }
-    for endpoint in _AUTHENTICATED:
-        document[f"{endpoint}_endpoint_auth_methods_supported"] = list(CLIENT_AUTH_METHODS)
+    for endpoint, besides in _AUTHENTICATED.items():
+        document[f"{endpoint}_endpoint_auth_methods_supported"] = [*CLIENT_AUTH_METHODS, *besides]
         # Required where private_key_jwt is listed (§2).
         document[f"{endpoint}_endpoint_auth_signing_alg_values_supported"] = list(ALGORITHMS)
 

@@ -1,10 +1,14 @@
-"""``POST /oauth/revoke`` (RFC 7009): broker tokens and references are taken back by whom they belong to."""
+"""``POST /oauth/revoke`` (RFC 7009): broker tokens and references are taken back by whom they belong to.
+
+A machine's token of either kind takes the other one along, and with them its login: it is logged out.
+"""
 
 from typing import Final
 
 from starlette.responses import Response
 
 from broker.access.authentication import Authenticator
+from broker.access.device_sessions import DeviceSessions
 from broker.access.references import References
 from broker.access.tokens import BrokerTokens
 from broker.downstream.oauth.endpoint import OAUTH, OAuthCall, OAuthEndpoint
@@ -34,22 +38,31 @@ class RevocationEndpoint:
         authenticator: Authenticator,
         tokens: BrokerTokens,
         references: References,
+        devices: DeviceSessions,
     ) -> None:
         self._endpoint = endpoint
         self._authenticator = authenticator
         self._tokens = tokens
         self._references = references
+        self._devices = devices
 
     def routes(self) -> list[DeclaredRoute]:
         """The route."""
-        return [self._endpoint.route(_REVOKE, self._revoke)]
+        return [self._endpoint.route(_REVOKE, self._revoke, public=True)]
 
     async def _revoke(self, call: OAuthCall) -> Response:
         # token_type_hint is only a hint: the token's own prefix says what it is.
-        token = call.required("token")
-        if token.startswith("ref_"):
-            await self._references.revoke(call.caller, token, call.request_id)
-        else:
-            await self._tokens.revoke(call.caller, token)
+        token, client_id = call.required("token"), call.client.client_id
+        if token.startswith("brt_"):
+            await self._devices.revoke(client_id, token, call.request_id)
+        elif not token.startswith("ref_"):
+            grant = await self._tokens.revoke(client_id, token)
             self._authenticator.forget(token)
+            if grant is not None and grant.connection_id is not None:
+                await self._devices.end(
+                    grant.connection_id, grant.device_session, client_id=client_id, request_id=call.request_id
+                )
+        elif not call.client.public:
+            # No reference is ever a public client's.
+            await self._references.revoke(call.caller, token, call.request_id)
         return call.answer(None)

@@ -17,6 +17,10 @@ class Grant(Protocol):
     """What a grant does: read its parameters and answer the members of RFC 6749 §5.1."""
 
     @property
+    def public(self) -> bool:
+        """Whether a public client may use it."""
+
+    @property
     def form(self) -> type[BaseModel]:
         """The parameters it reads."""
 
@@ -44,15 +48,17 @@ class TokenEndpoint:
             method="POST",
             path=PATH,
             tag="OAuth",
-            summary="Get a broker token, or an access token for a reference.",
+            summary="Get a broker token, or an access token for a reference; log a machine in.",
             body=tuple(grant.form for grant in grants),
             answer=tuple(grant.answer for grant in grants),
             refuses=(ProviderError, ProviderUnavailable),
         )
-        return [self._endpoint.route(operation, self._token)]
+        return [self._endpoint.route(operation, self._token, public=True)]
 
     async def _token(self, call: OAuthCall) -> Response:
         grant = self._grants.get(call.required("grant_type"))
         if grant is None:
             raise OAuthError("unsupported_grant_type", "this server has no such grant")
+        if call.client.public and not grant.public:
+            raise OAuthError("unauthorized_client", "a public client can't use this grant: it has proven nothing")
         return call.answer(await grant(call))

@@ -5,7 +5,7 @@ from typing import Final
 
 from broker.downstream.openapi.models import Components, Schema
 from broker.downstream.operation import Operation
-from broker.errors import BrokerError, Conflict, InsufficientScope
+from broker.errors import BrokerError, Conflict, Forbidden, InsufficientScope
 
 _REQUEST_ID: Final = {"$ref": "#/components/headers/X-Request-Id"}
 _RETRY_AFTER: Final = {"$ref": "#/components/headers/Retry-After"}
@@ -80,6 +80,8 @@ def _refusals(operation: Operation) -> list[type[BrokerError]]:
     refusals = [*operation.face.always, *operation.refuses]
     if operation.scope is not None:
         refusals.append(InsufficientScope)
+    if operation.face.name == "json" and not operation.takes_bound:
+        refusals.append(Forbidden)
     if operation.creates:
         refusals.append(Conflict)
     return list(dict.fromkeys(refusals))

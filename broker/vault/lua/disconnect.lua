@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Disconnect: the credential is unusable from here on; what is needed to take it back at the provider is queued, and so
 -- is the end of the record.
--- KEYS: record, outbox, due, revocation, parked
+-- KEYS: record, outbox, due, revocation, parked, device sessions
 -- ARGV: expected generation, now (ms), how long the ended record stays (ms), event, connection id,
 --       revocation job ("" = nothing to revoke), how long the job is kept (ms), how long the record outlives its end (ms),
 --       how many parked credentials are in the job
@@ -10,8 +10,8 @@ if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] or redis.call('LLEN', KEYS[5]) ~=
     return 0
 end
 redis.call('HDEL', KEYS[1], 'a', 's', 'i')
-redis.call('DEL', KEYS[5])
-redis.call('ZREM', KEYS[3], 'refresh:' .. ARGV[5])
+redis.call('DEL', KEYS[5], KEYS[6])
+redis.call('ZREM', KEYS[3], 'refresh:' .. ARGV[5], 'abandon:' .. ARGV[5])
 redis.call('HSET', KEYS[1], 'st', 'revoked', 'x', '', 'up', ARGV[2])
 redis.call('HINCRBY', KEYS[1], 'g', 1)
 -- When the record's time is over it is still there for a while: who takes it off the lists reads in it which ones.

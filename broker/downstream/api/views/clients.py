@@ -41,7 +41,9 @@ class ClientView(Described):
     completions: list[str]
     created_at: Instant | None
     authentication: list[str]
-    """How it can prove itself: ``client_secret``, ``private_key_jwt``, ``workload``."""
+    """How it can prove itself: ``client_secret``, ``private_key_jwt``, ``workload``; not at all: ``none``."""
+    device: bool
+    """Whether machines may log in through it."""
     previous_secret_ends_at: Instant | None
     """When the last of its replaced secrets stops working."""
     jwks_uri: str | None
@@ -67,6 +69,7 @@ class ClientView(Described):
             "completions": ["app", "code", *client.completions],
             "created_at": rfc3339(client.created_at),
             "authentication": list(client.authentication),
+            "device": client.device,
             "previous_secret_ends_at": rfc3339(max(client.secret_ends.values(), default=None)),
             "jwks_uri": client.jwks_uri,
             "key_ids": _key_ids(client.jwks or {}),

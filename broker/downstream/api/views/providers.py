@@ -1,7 +1,7 @@
 """What can be connected."""
 
 from collections.abc import Mapping
-from typing import Self
+from typing import Literal, Self
 
 from broker.http.described import Described
 from broker.providers import Provider
@@ -17,6 +17,14 @@ class ParameterView(Described):
     default: str | None
 
 
+class GitView(Described):
+    """For which hosts git may ask for a provider's token."""
+
+    hosts: list[str]
+    username: str
+    """What git says beside it."""
+
+
 class ProviderView(Described):
     """What can be connected."""
 
@@ -30,6 +38,12 @@ class ProviderView(Described):
     parameters: Mapping[str, ParameterView]
     redirect_uri: str
     """To be registered at the provider."""
+    device: Literal["auto", "native", "bridge", "off"]
+    """How machines log in with it."""
+    env: Mapping[str, str]
+    """What a program is given in its environment: name → template over ``{access_token}``."""
+    git: GitView | None
+    """For which hosts git may ask for its token; ``null``: for none."""
     ready: bool
     """Whether it can be connected."""
     missing: list[str]
@@ -50,6 +64,9 @@ class ProviderView(Described):
                 for name, rule in provider.parameters.items()
             },
             redirect_uri=redirect_uri,
+            device=provider.device.mode,
+            env=provider.env,
+            git=GitView(hosts=list(provider.git.hosts), username=provider.git.username) if provider.git else None,
             ready=provider.ready,
             missing=list(provider.missing),
         )

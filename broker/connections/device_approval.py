@@ -1,0 +1,260 @@
+"""The person's side of a machine's login, on our own page: find it by its code, approve or decline, come back.
+
+==================  ============================  ==============================================================
+step                from → to                     proof
+==================  ============================  ==============================================================
+``approve``         pending → authorizing         the user code; the browser that pressed the button is bound
+``arrived``         authorizing → redeeming → ok  that browser, ``state``, the path and ``iss`` (``Arrivals``)
+``decline``         pending → denied              the user code, or a no at the provider
+==================  ============================  ==============================================================
+
+Nothing is final before the provider's yes is redeemed: who gave up at the provider, or lost the window, enters the code
+again, and the latest browser counts.
+"""
+
+import hmac
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from broker.clock import Clock
+from broker.connections.completion import Completions
+from broker.connections.device_life import DeviceLife
+from broker.connections.journey import Departure, Journey
+from broker.connections.opening import Opening, Order
+from broker.connections.persistence import until_stored
+from broker.connections.short_code import normalized_code
+from broker.errors import BrokerError, NotFound
+from broker.models.connection import Connection
+from broker.models.device import DeviceAuthorization, DeviceMode, DeviceSession, DeviceStatus
+from broker.models.ids import bearing_secret, digest, new_id, owner_of
+from broker.models.session import Completion, ConnectSession
+from broker.providers import Provider, Registry
+from broker.vault.device_authorizations import StoredDeviceAuthorizations
+from broker.vault.records import Records
+
+UNCOLLECTED_FOR: Final = 60_000
+"""How long after its device code a connection that no machine collected is kept, in milliseconds."""
+
+_OPEN: Final = (DeviceStatus.PENDING, DeviceStatus.AUTHORIZING)
+_CODE_LENGTH: Final = 64
+_ATTEMPTS: Final = 8
+_UNKNOWN: Final = "this code is not valid, or not any longer"
+
+log = structlog.get_logger(__name__)
+
+
+class UserCodeUnknown(NotFound):
+    """No machine waits for this code: it never was one, its time is over, or it has served. Not told apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Approved:
+    """A machine can collect its login."""
+
+    authorization: DeviceAuthorization
+    connection: Connection
+    manage_handle: str = field(repr=False)
+    """The secret in the address of the person's page about the machine."""
+
+
+class DeviceApprovals:
+    """What people do about machines that wait."""
+
+    def __init__(
+        self,
+        stored: StoredDeviceAuthorizations,
+        life: DeviceLife,
+        records: Records,
+        opening: Opening,
+        journey: Journey,
+        completions: Completions,
+        providers: Registry,
+        clock: Clock,
+    ) -> None:
+        self._stored = stored
+        self._life = life
+        self._records = records
+        self._opening = opening
+        self._journey = journey
+        self._completions = completions
+        self._providers = providers
+        self._clock = clock
+
+    async def find(self, user_code: str) -> tuple[DeviceAuthorization, Provider]:
+        """The attempt that a code leads to, in any case, with or without its hyphen (RFC 8628 §6.1).
+
+        :raises UserCodeUnknown: there is none that waits.
+        """
+        code = normalized_code(user_code.strip()[:_CODE_LENGTH])
+        authorization = await self._stored.by_user_code(code)
+        if authorization is None or not self._waits(authorization) or authorization.provider not in self._providers:
+            raise UserCodeUnknown(_UNKNOWN)
+        return authorization, self._providers.get(authorization.provider)
+
+    async def approve(self, authorization: DeviceAuthorization, provider: Provider) -> Departure:
+        """The person agrees on our page: where their browser goes, bound to this attempt from now on.
+
+        :raises UserCodeUnknown: somebody else was faster.
+        :raises Conflict: the provider lacks settings by now.
+        :raises ProviderError, ProviderUnavailable: its endpoints can't be discovered.
+        """
+        session, _ = await self._opening.open(_order(authorization, provider))
+        departure = await self._journey.depart(session, provider, None)
+        change = {"status": DeviceStatus.AUTHORIZING, "session_id": session.id}
+        if not await self._stored.step(authorization, now=self._clock(), among=_OPEN, change=change):
+            raise UserCodeUnknown(_UNKNOWN)
+        return departure
+
+    async def decline(self, authorization: DeviceAuthorization) -> None:
+        """The person says no on our page.
+
+        :raises UserCodeUnknown: it was approved and redeemed meanwhile, or its time is over.
+        """
+        if not await self._deny(authorization):
+            raise UserCodeUnknown(_UNKNOWN)
+
+    async def turned_back(self, session: ConnectSession, error: str) -> None:
+        """The provider sent the person back without a yes. With their no the attempt is over; with any other error the
+        same code can be entered again."""
+        authorization = await self._of(session)
+        if authorization is None:
+            return
+        if error == "access_denied":
+            await self._deny(authorization, session)
+        else:
+            await self._reopen(authorization, session)
+
+    async def arrived(self, session: ConnectSession, *, request_id: str) -> Approved:
+        """The person came back with the provider's yes: make the connection that the machine will collect.
+
+        :raises UserCodeUnknown: another browser was faster, or the machine's time is over; nothing was redeemed.
+        :raises ProviderError, ProviderUnavailable: the provider did not redeem it; the code can be entered again.
+        """
+        authorization = await self._of(session)
+        if authorization is None or not await self._step(
+            authorization, session, [DeviceStatus.AUTHORIZING], DeviceStatus.REDEEMING
+        ):
+            await self._journey.fail(session, [session.status], "too_late")
+            raise UserCodeUnknown(_UNKNOWN)
+        try:
+            if authorization.owns_connection:
+                await self._life.expect(authorization.connection_id, until=authorization.expires_at + UNCOLLECTED_FOR)
+            connection = await self._completions.complete_in_browser(session, request_id=request_id)
+        except BrokerError:
+            await self._reopen(authorization, session)
+            raise
+        handle = bearing_secret("dh", connection.id)
+        if not await self._step(
+            authorization, session, [DeviceStatus.REDEEMING], DeviceStatus.APPROVED, handle_digest=digest(handle)
+        ):
+            # The machine has stopped asking. What was connected for it alone is given back in a moment.
+            raise UserCodeUnknown(_UNKNOWN)
+        await self._stored.forget_user_code(authorization)
+        log.info("device.approved", provider=authorization.provider, connection_id=connection.id)
+        return Approved(authorization, connection, handle)
+
+    async def managed(self, handle: str) -> DeviceSession | None:
+        """The machine that a person's own page is about; ``None``: it hasn't collected its login yet.
+
+        :raises NotFound: it was logged out, or there never was one.
+        """
+        connection_id = owner_of("dh", "con", handle)
+        connection = await self._records.read(connection_id) if connection_id else None
+        if connection is None:
+            raise NotFound("no machine is logged in by this page")
+        presented = digest(handle)
+        for session in await self._life.sessions(connection.id):
+            if session.handle_digest and hmac.compare_digest(session.handle_digest, presented):
+                return session
+        if self._clock() - connection.created_at < _COLLECTED_WITHIN:
+            return None
+        raise NotFound("no machine is logged in by this page")
+
+    async def end(self, handle: str) -> None:
+        """Log the machine out that a person's own page is about.
+
+        :raises NotFound: there is none.
+        """
+        session = await self.managed(handle)
+        if session is None:
+            raise NotFound("no machine is logged in by this page")
+        await self._life.end(session, client_id=None, request_id=None)
+
+    def _waits(self, authorization: DeviceAuthorization) -> bool:
+        return (
+            authorization.mode is DeviceMode.BRIDGE
+            and authorization.status in _OPEN
+            and self._clock() < authorization.expires_at
+        )
+
+    async def _of(self, session: ConnectSession) -> DeviceAuthorization | None:
+        return await self._stored.read(session.device_authorization) if session.device_authorization else None
+
+    async def _deny(self, authorization: DeviceAuthorization, session: ConnectSession | None = None) -> bool:
+        denied = await self._stored.step(
+            authorization,
+            now=self._clock(),
+            among=_OPEN,
+            where={"session_id": session.id} if session else {},
+            change={"status": DeviceStatus.DENIED},
+        )
+        if denied:
+            await self._stored.forget_user_code(authorization)
+            log.info("device.declined", provider=authorization.provider, client_id=authorization.client_id)
+        return denied
+
+    async def _reopen(self, authorization: DeviceAuthorization, session: ConnectSession) -> None:
+        await self._step(
+            authorization, session, [DeviceStatus.AUTHORIZING, DeviceStatus.REDEEMING], DeviceStatus.PENDING
+        )
+
+    async def _step(
+        self,
+        authorization: DeviceAuthorization,
+        session: ConnectSession,
+        among: list[DeviceStatus],
+        to: DeviceStatus,
+        **change: str,
+    ) -> bool:
+        """Move on, if the session is still the one that counts."""
+        now, attempt = self._clock(), new_id("attempt")
+        return await until_stored(
+            lambda: self._stored.step(
+                authorization,
+                now=now,
+                among=among,
+                where={"session_id": session.id},
+                change={"status": to, **change},
+                attempt=attempt,
+            ),
+            what=f"step of {authorization.id}",
+            attempts=_ATTEMPTS,
+        )
+
+
+_COLLECTED_WITHIN: Final = 960_000
+
+
+def _order(authorization: DeviceAuthorization, provider: Provider) -> Order:
+    return Order(
+        tenant=authorization.tenant,
+        client_id=authorization.client_id,
+        client_name=authorization.client_name,
+        provider=provider,
+        subject=authorization.subject,
+        completion=Completion.DEVICE,
+        subject_name=None,
+        scopes=authorization.scopes,
+        parameters=authorization.parameters,
+        return_url=None,
+        state=None,
+        label=authorization.device_name,
+        metadata={},
+        renews=None,
+        allow_account_change=False,
+        session_id=new_id("cs"),
+        connection_id=authorization.connection_id,
+        device_authorization=authorization.id,
+    )
