@@ -6,6 +6,7 @@ import shutil
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -19,6 +20,7 @@ from broker.settings import Settings
 from broker.vault.redis.embedded import EmbeddedStore
 from tests.documented import Documented
 from tests.interop import node
+from tests.machine import Machine, MakeMachine
 from tests.processes import sandbox_process
 from tests.world import PUBLIC_URL, RETURN_URL, FakeClock, ServiceClient
 
@@ -126,6 +128,17 @@ async def http(heart: Heart) -> AsyncIterator[httpx2.AsyncClient]:
     transport = httpx2.ASGITransport(Documented(app_of(heart)), client=("203.0.113.7", 40_000))
     async with httpx2.AsyncClient(transport=transport, base_url=PUBLIC_URL) as client:
         yield client
+
+
+@pytest.fixture
+def make_machine(heart: Heart, http: httpx2.AsyncClient) -> MakeMachine:
+    """Registers device clients, public ones unless said otherwise; answers a machine that can log in through one."""
+
+    async def make(*, public: bool = True, scopes: tuple[str, ...] = CLIENT_SCOPES, **registered: Any) -> Machine:
+        client, secret = await heart.clients.create("laptops", scopes=scopes, device=True, public=public, **registered)
+        return Machine(http, client.client_id, secret)
+
+    return make
 
 
 @pytest.fixture

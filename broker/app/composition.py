@@ -24,6 +24,7 @@ from broker.background.refreshing import RefreshAhead
 from broker.downstream.api.clients import ClientRoutes
 from broker.downstream.api.connect_sessions import ConnectSessionRoutes
 from broker.downstream.api.connections import ConnectionRoutes
+from broker.downstream.api.device_sessions import DeviceSessionRoutes
 from broker.downstream.api.events import EventRoutes
 from broker.downstream.api.gate import Gate
 from broker.downstream.api.providers import ProviderRoutes
@@ -143,6 +144,7 @@ def _services_routes(heart: Heart, repeats: Repeats) -> list[BaseRoute]:
             heart.settings.public_url,
         ).routes(),
         *ConnectionRoutes(gate, heart.lifecycle, heart.directory, heart.providers).routes(),
+        *DeviceSessionRoutes(gate, devices.life).routes(),
         *EventRoutes(gate, heart.journal, heart.bookkeeping).routes(),
         *ProviderRoutes(gate, heart.providers, heart.settings.public_url).routes(),
         *ClientRoutes(gate, heart.clients, heart.providers).routes(),

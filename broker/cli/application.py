@@ -11,7 +11,18 @@ import typer
 from broker.cli.faults import complain
 from broker.errors import BrokerError
 
-_MODULES: Final = ("serve", "connect", "doctor", "clients", "providers", "connections", "keys", "events", "config")
+_MODULES: Final = (
+    "serve",
+    "connect",
+    "doctor",
+    "clients",
+    "providers",
+    "connections",
+    "devices",
+    "keys",
+    "events",
+    "config",
+)
 """Each has ``commands``, and is named after the command (or group of commands) in it."""
 
 

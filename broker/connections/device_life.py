@@ -7,6 +7,7 @@ lives for ever and that nobody sees.
 
 from broker.clock import Clock
 from broker.connections.lifecycle import Lifecycle
+from broker.errors import NotFound
 from broker.models.connection import Status
 from broker.models.device import DeviceSession
 from broker.models.event import Event
@@ -31,6 +32,16 @@ class DeviceLife:
         """The machines that are logged in with the connection, newest first."""
         now = self._clock()
         return [session for session in await self._stored.of(connection_id) if session.expires_at > now]
+
+    async def session(self, connection_id: str, session_id: str) -> DeviceSession:
+        """One of them.
+
+        :raises NotFound: there is no such machine.
+        """
+        for session in await self.sessions(connection_id):
+            if session.id == session_id:
+                return session
+        raise NotFound("no such device session")
 
     async def end(
         self, session: DeviceSession, *, client_id: str | None, request_id: str | None, event: str = "device.logged_out"

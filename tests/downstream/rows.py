@@ -45,6 +45,10 @@ ROWS: Mapping[str, Row] = {
     "GET /v1/connections/{connection_id}": Row("connections:read", "connection", states=_LOOKS),
     "DELETE /v1/connections/{connection_id}": Row("connections:write", "connection", states=_LOOKS),
     "GET /v1/connections/{connection_id}/events": Row("events:read", "connection", states=_LOOKS),
+    "GET /v1/connections/{connection_id}/device-sessions": Row("connections:read", "connection", states=_LOOKS),
+    "DELETE /v1/connections/{connection_id}/device-sessions/{device_session_id}": Row(
+        "connections:write", "connection", states=(404,) * 5
+    ),
     "GET /v1/connections": Row("connections:read", not_given=200),
     "POST /v1/connections": Row("connections:write", body={**_OPEN, "credentials": {}}, not_given=403),
     "POST /v1/connect-sessions": Row("connect", body=_OPEN, not_given=403),
@@ -59,7 +63,9 @@ ROWS: Mapping[str, Row] = {
     "POST /v1/clients": Row("admin", body={"name": "new", "scope": "connect"}, not_given=400),
     "DELETE /v1/clients/{client_id}": Row("admin", "client", not_given=200),
 }
-CLIENT = frozenset({"POST /oauth/token", "POST /oauth/introspect", "POST /oauth/revoke"})
+CLIENT = frozenset(
+    {"POST /oauth/token", "POST /oauth/introspect", "POST /oauth/revoke", "POST /oauth/device_authorization"}
+)
 """Routes at which a client proves itself anew each time; a broker token is no proof there."""
 
 BROWSER = frozenset(

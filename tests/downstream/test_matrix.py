@@ -20,6 +20,7 @@ from tests.downstream.members import GRANTS
 from tests.downstream.oauth.calls import reference_for
 from tests.downstream.rows import BROWSER, CLIENT, OPEN, ROWS, UNKNOWN, Scene
 from tests.journey import MakeClient, snapshot
+from tests.machine import DEVICE_CODE
 from tests.world import TOKEN_EXCHANGE, ServiceClient
 
 ROUTES = sorted(ROWS)
@@ -44,9 +45,11 @@ async def test_every_grant_has_a_column(http: httpx2.AsyncClient) -> None:
     What a platform signs is no method of its own to a library: it comes where ``private_key_jwt`` comes.
     """
     metadata = (await http.get("/.well-known/oauth-authorization-server")).json()
-    assert {*metadata["grant_types_supported"]} == {"client_credentials", TOKEN_EXCHANGE}
-    for endpoint in ("token", "introspection", "revocation"):
-        assert {*metadata[f"{endpoint}_endpoint_auth_methods_supported"]} == GRANTS.keys() - {"workload"}
+    machines = {DEVICE_CODE, "refresh_token"}  # in test_matrix_machines
+    assert {*metadata["grant_types_supported"]} == {"client_credentials", TOKEN_EXCHANGE, *machines}
+    for endpoint, unproven in (("token", {"none"}), ("introspection", set()), ("revocation", {"none"})):
+        listed = {*metadata[f"{endpoint}_endpoint_auth_methods_supported"]}
+        assert listed == (GRANTS.keys() - {"workload"}) | unproven
 
 
 NOTHING_PRESENTED = 'Bearer realm="broker"'

@@ -7,14 +7,13 @@ from typing import Final
 from starlette.responses import Response
 
 from broker.access.limits import Limits
-from broker.access.policy import permit
 from broker.access.tokens import device_scopes
 from broker.connections.device_request import DeviceOrder, DeviceRequests, scopes_of
 from broker.downstream.oauth.answers import DeviceAuthorizationAnswer
 from broker.downstream.oauth.endpoint import OAUTH, OAuthCall, OAuthEndpoint
 from broker.downstream.oauth.forms import DeviceAuthorizationForm
 from broker.downstream.operation import DeclaredRoute, Operation
-from broker.errors import Conflict, Forbidden, InvalidRequest, OAuthError, ProviderError, ProviderUnavailable
+from broker.errors import Conflict, InvalidRequest, OAuthError, ProviderError, ProviderUnavailable
 from broker.providers import Registry
 
 PATH: Final = "/oauth/device_authorization"
@@ -75,10 +74,8 @@ class DeviceAuthorizationEndpoint:
         broker_scopes = device_scopes(None if scope is None else scope.split(), client)
         if name not in self._providers:
             raise OAuthError("invalid_request", "there is no such provider")
-        try:
-            permit(call.caller, None, name)
-        except Forbidden as error:
-            raise OAuthError("invalid_request", error.detail, code=error.code) from None
+        if not client.reach.covers_provider(name):
+            raise OAuthError("invalid_request", "the client was not given this provider", code="forbidden")
         provider = self._providers.get(name)
         wanted = call.parameters.get("provider_scope")
         return DeviceOrder(

@@ -13,6 +13,7 @@ PATH_PARAMETERS: Final = {
     "connection_id": _id("con", "The connection's id."),
     "session_id": _id("cs", "The connect session's id."),
     "client_id": _id("cl", "The client's id."),
+    "device_session_id": ("The device session's id.", {"type": "string", "pattern": "^ds_[0-9a-f]{32}$"}),
     "name": ("The provider's name, as in the providers file.", {"type": "string", "minLength": 1}),
     "provider": ("The provider's name, as in the providers file.", {"type": "string", "minLength": 1}),
     "handle": ("The secret part of a connect link.", {"type": "string", "minLength": 1}),
@@ -36,6 +37,7 @@ TAGS: Final = {
     "Connect sessions": "An attempt of a person to connect an account, from the link to the connection.",
     "Connections": "One subject's account at one provider.",
     "Tokens": "Access tokens, fresh enough for what is to be done.",
+    "Devices": "Machines that are logged in with a connection.",
     "References": "Capabilities for another service (or oneself), exchanged for access tokens.",
     "Providers": "What can be connected.",
     "Events": "The audit record.",
@@ -62,5 +64,6 @@ What is true of every operation:
 """
 
 SECURITY: Final = """\
-A broker token, from the client credentials grant. The scopes are client scopes; an operation names the one it takes.\
+A broker token, from the client credentials grant, or of a machine that logged in; that one is bound to one connection.
+The scopes are client scopes; an operation names the one it takes.\
 """

@@ -50,7 +50,7 @@ async def test_a_scope_that_the_client_lacks_is_invalid_scope(make_client: MakeC
         "authorization_code",
         "implicit",
         "Client_Credentials",
-        "refresh_token",
+        "urn:ietf:params:oauth:grant-type:jwt-bearer",
         "urn:x",
         "client_credentials ",
     ],

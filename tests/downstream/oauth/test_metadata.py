@@ -6,15 +6,16 @@ import httpx2
 import pytest
 
 from broker.app.composition import app_of
-from broker.app.heart import build_heart
+from broker.app.heart import Heart, build_heart
 from broker.models.access import CLIENT_SCOPES
 from broker.providers import Registry
 from broker.settings import Settings
 from tests.downstream.answers import oauth_error_of
 from tests.downstream.oauth.calls import reference_for
 from tests.downstream.oauth.conftest import FORM, MakeKeyClient
+from tests.machine import DEVICE_CODE, MakeMachine, approve
 from tests.signers import Signer, proof
-from tests.world import PUBLIC_URL, TOKEN_EXCHANGE, FakeClock, ServiceClient
+from tests.world import PUBLIC_URL, TOKEN_EXCHANGE, FakeClock, Person, ServiceClient
 
 JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 PATH = "/.well-known/oauth-authorization-server"
@@ -24,7 +25,7 @@ async def test_the_metadata_names_what_there_is(http: httpx2.AsyncClient) -> Non
     """The issuer is the public URL exactly (§3.3), and nothing is promised that is not there."""
     document = (await http.get(PATH)).json()
     assert document["issuer"] == PUBLIC_URL
-    assert document["grant_types_supported"] == ["client_credentials", TOKEN_EXCHANGE]
+    assert document["grant_types_supported"] == ["client_credentials", TOKEN_EXCHANGE, DEVICE_CODE, "refresh_token"]
     assert document["scopes_supported"] == list(CLIENT_SCOPES)
     assert document["response_types_supported"] == []
     assert "authorization_endpoint" not in document
@@ -51,7 +52,7 @@ async def test_an_issuer_with_a_path_is_found_where_rfc_8414_says(
 ENDPOINTS = ["token", "introspection", "revocation"]
 MEMBERS = {
     *("issuer", "grant_types_supported", "response_types_supported", "scopes_supported"),
-    *(f"{endpoint}_endpoint" for endpoint in ENDPOINTS),
+    *(f"{endpoint}_endpoint" for endpoint in (*ENDPOINTS, "device_authorization")),
     *(f"{endpoint}_endpoint_auth_methods_supported" for endpoint in ENDPOINTS),
     *(f"{endpoint}_endpoint_auth_signing_alg_values_supported" for endpoint in ENDPOINTS),
 }
@@ -65,9 +66,14 @@ async def test_nothing_is_listed_that_is_not_tried_here(http: httpx2.AsyncClient
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
 async def test_every_way_to_authenticate_that_is_listed_works_there(
-    http: httpx2.AsyncClient, app: ServiceClient, key_client: MakeKeyClient, clock: FakeClock, endpoint: str
+    http: httpx2.AsyncClient,
+    app: ServiceClient,
+    key_client: MakeKeyClient,
+    make_machine: MakeMachine,
+    clock: FakeClock,
+    endpoint: str,
 ) -> None:
-    """Each method, and ``private_key_jwt`` with each algorithm; there is no fourth way, and ``none`` is none."""
+    """Each method, and ``private_key_jwt`` with each algorithm; ``none`` is for public clients, where it is listed."""
     document = (await http.get(PATH)).json()
     address = document[f"{endpoint}_endpoint"]
     ways: dict[str, list[dict[str, Any]]] = {
@@ -81,7 +87,10 @@ async def test_every_way_to_authenticate_that_is_listed_works_there(
         signer = Signer.for_algorithm(clock, algorithm)
         client_id = await key_client(jwks=signer.jwks)
         ways["private_key_jwt"].append({"data": {**FORM, **proof(signer.assertion(client_id))}})
-    assert document[f"{endpoint}_endpoint_auth_methods_supported"] == list(ways)
+    public = {"client_id": (await make_machine()).client_id, **FORM, "grant_type": DEVICE_CODE, "device_code": "x"}
+    named = (await http.post(address, data=public)).status_code != 401
+    assert named is (endpoint != "introspection")
+    assert document[f"{endpoint}_endpoint_auth_methods_supported"] == [*ways, *(["none"] if named else [])]
     for method, calls in ways.items():
         for call in calls:
             answer = await http.post(address, **call)
@@ -90,17 +99,23 @@ async def test_every_way_to_authenticate_that_is_listed_works_there(
         assert (await http.post(address, data=form)).status_code == 401
 
 
-async def test_every_grant_and_scope_that_is_listed_works(app: ServiceClient, connection: dict[str, Any]) -> None:
+async def test_every_grant_and_scope_that_is_listed_works(
+    app: ServiceClient, connection: dict[str, Any], make_machine: MakeMachine, heart: Heart
+) -> None:
     """And what isn't listed is not there: another grant, another scope."""
     document = (await app.http.get(PATH)).json()
-    client_credentials, exchange = document["grant_types_supported"]
+    client_credentials, exchange, device_code, refresh_token = document["grant_types_supported"]
     for scope in document["scopes_supported"]:
         answer = await app.token(grant_type=client_credentials, scope=scope)
         assert (answer.status_code, answer.json()["scope"]) == (200, scope)
     reference = await reference_for(app, connection, app)
     assert exchange == TOKEN_EXCHANGE
     assert (await app.redeem(reference)).status_code == 200
-    for grant_type in ("authorization_code", "password", "refresh_token", JWT_BEARER):
+    machine = await make_machine()
+    await approve(heart, Person(app.http), (await machine.begin())["user_code"])
+    machine.tokens = (await machine.poll(grant_type=device_code)).raise_for_status().json()
+    assert (await machine.refresh(grant_type=refresh_token)).status_code == 200
+    for grant_type in ("authorization_code", "password", JWT_BEARER):
         assert oauth_error_of(await app.token(grant_type=grant_type, code="x")) == "unsupported_grant_type"
     assert oauth_error_of(await app.token(grant_type=client_credentials, scope="openid")) == "invalid_scope"
 
@@ -109,7 +124,7 @@ async def test_every_endpoint_it_names_answers_and_nothing_is_authorized_here(ht
     """A 401 is an answer, a 404 would be a lie; with no response type there is no authorization endpoint."""
     document = (await http.get(PATH)).json()
     endpoints = [value for name, value in document.items() if name.endswith("_endpoint")]
-    assert len(endpoints) == 3
+    assert len(endpoints) == 4
     for endpoint in endpoints:
         assert endpoint.startswith(PUBLIC_URL)
         assert (await http.post(endpoint, data={"token": "x"})).status_code == 401

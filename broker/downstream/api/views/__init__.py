@@ -25,6 +25,11 @@ from broker.downstream.api.views.connections import (
     HealthView,
     TestedView,
 )
+from broker.downstream.api.views.device_sessions import (
+    DeviceSessionList,
+    DeviceSessionView,
+    EndedDeviceSession,
+)
 from broker.downstream.api.views.events import EventList, EventView
 from broker.downstream.api.views.providers import ParameterView, ProviderList, ProviderView
 from broker.downstream.api.views.tokens import ReferenceView, TokenView
@@ -39,7 +44,10 @@ __all__ = [
     "ConnectionView",
     "CreatedClient",
     "DeletedClient",
+    "DeviceSessionList",
+    "DeviceSessionView",
     "DisconnectedView",
+    "EndedDeviceSession",
     "EventList",
     "EventView",
     "FaultView",
