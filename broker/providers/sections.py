@@ -75,10 +75,16 @@ class TokenResponse(Entry):
     error_description: Pointer = "/error_description"
     invalid_grant: tuple[str, ...] = ()
     """The provider's own error codes that mean what RFC 6749 §5.2 calls ``invalid_grant``: the grant is gone."""
-    device_errors: dict[str, Literal["authorization_pending", "slow_down", "access_denied", "expired_token"]] = {}
+    device_errors: dict[Text, Literal["authorization_pending", "slow_down", "access_denied", "expired_token"]] = {}
     """The provider's own error codes for the states of a device login, in the words of RFC 8628 §3.5."""
     keep: dict[str, Pointer] = {}
     """Fields to keep with the connection as ``provider_data``: name → pointer. Never a credential."""
+
+    @model_validator(mode="after")
+    def _one_meaning(self) -> Self:
+        if twice := sorted(self.device_errors.keys() & set(self.invalid_grant)):
+            raise ValueError(f"{twice[0]} stands in invalid_grant and in device_errors")
+        return self
 
 
 class Refresh(Entry):

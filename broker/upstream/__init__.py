@@ -11,6 +11,7 @@ rooms::
     authorization_code.py       one file per grant: its request, its difference
     refresh_token.py
     client_credentials.py
+    device_grant.py             ... and the way to it, for a machine without a browser (RFC 8628)
       token_endpoint.py         what the grants share: build, send
       client_auth.py              ... who we are (RFC 6749 §2.3)
       token_response.py           ... and what came back (RFC 6749 §5)

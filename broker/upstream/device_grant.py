@@ -1,55 +1,65 @@
-"""The provider's own device grant (RFC 8628): beginning a login there, and asking whether the person has agreed.
+"""The device authorization grant (RFC 8628): codes for a person to approve elsewhere, and asking whether they have.
 
-What a provider answers here is shown on terminals and opened in browsers, so nothing of it is taken as it comes.
+A machine without a browser shows the code and the address; what comes from the provider here ends on somebody's
+terminal, so it is judged before it goes on.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
 
 from broker.clock import Clock
-from broker.errors import AddressRefused, OutcomeUnknown, ProviderError, ProviderRefused
+from broker.errors import AddressRefused, ProviderError, ProviderRefused
 from broker.providers.schema import Provider
 from broker.upstream.address_guard import parse_address
 from broker.upstream.answers import raise_if_unavailable, read_object, refusal_in
 from broker.upstream.client_auth import credentials
-from broker.upstream.egress import Egress
+from broker.upstream.egress import Egress, InboundResponse
 from broker.upstream.endpoints import Endpoints
-from broker.upstream.token_endpoint import build_request, request_token
-from broker.upstream.token_response import TokenSet
+from broker.upstream.token_endpoint import build_request, client_secrets, request_token
+from broker.upstream.token_response import TokenSet, whole_seconds
 
-GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
+GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 
-_INTERVAL, _LONGEST_INTERVAL = 5, 120
-_LIFETIME, _LONGEST_LIFETIME = 900, 3600
-_USER_CODE: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e]{0,62}[\x21-\x7e])?")
-_DEVICE_CODE: Final = re.compile(r"[\x21-\x7e]{1,4096}")
-_LONGEST_ADDRESS: Final = 2048
+LIFETIME = 900
+"""Seconds that codes live at most, and where the provider names no sensible end."""
+
+INTERVAL = 5
+"""Seconds between two polls where the provider names none (RFC 8628 §3.2)."""
+
+LONGEST_INTERVAL = 120
+"""Seconds; a provider that wants more says ``slow_down``."""
+
+_LONGEST_ADDRESS = 2048
+_DEVICE_CODE = re.compile(r"[\x21-\x7e]{1,4096}")
+_USER_CODE = re.compile(r"(?=.{1,64}\Z)[\x21-\x7e]([\x20-\x7e]*[\x21-\x7e])?")
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceCodes:
-    """What a provider's device authorization endpoint answers (RFC 8628 §3.2)."""
+    """What a provider answers who begins (RFC 8628 §3.2): the one secret, and what a person is shown."""
 
     device_code: str = field(repr=False)
+    """What polls are made with. Whoever has it gets the tokens."""
     user_code: str = field(repr=False)
-    """Printable ASCII, 64 characters at most."""
+    """What the person types: 1 to 64 printable ASCII characters."""
     verification_uri: str
-    """An https address, or one of this machine."""
+    """Where: https, or http on this machine; printable ASCII, at most 2048 characters."""
     verification_uri_complete: str | None = field(repr=False)
-    expires_in: int
-    """Seconds."""
-    interval: int
-    """Seconds to leave between two questions."""
+    """The same with the code in it, of the same kind; ``None``: the provider has no such address."""
+    expires_in: int = LIFETIME
+    """Seconds from the answer on, 1 to 900."""
+    interval: int = INTERVAL
+    """Least seconds from one poll to the next, 1 to 120."""
 
 
 class Waiting(StrEnum):
-    """An answer to a question that is no token yet, or none any more (RFC 8628 §3.5)."""
+    """What a poll answers instead of tokens (RFC 8628 §3.5); the first two don't end the attempt."""
 
     PENDING = "authorization_pending"
     SLOW_DOWN = "slow_down"
+    """As ``PENDING``, and from now on the interval is 5 seconds longer."""
     DENIED = "access_denied"
     EXPIRED = "expired_token"
 
@@ -57,12 +67,14 @@ class Waiting(StrEnum):
 async def start(
     egress: Egress, clock: Clock, provider: Provider, endpoints: Endpoints, *, scopes: Sequence[str]
 ) -> DeviceCodes:
-    """Begin a login at the provider (RFC 8628 §3.1), with the client authentication of its token endpoint.
+    """Ask for codes (RFC 8628 §3.1): ``client_id`` always in the body, the client authenticated as at the token
+    endpoint. Nothing is granted by it, so it may be repeated.
 
     Raises:
-        ProviderRefused: it refused, with its error code: the app has no device grant, or not for these scopes.
+        NotSent, AddressRefused, InvalidRequest: the request never left.
+        OutcomeUnknown, ProviderBusy: no verdict.
+        ProviderRefused: the provider said no, with its code: ``invalid_scope``, ``unauthorized_client`` …
         ProviderError: there is no such endpoint, or its answer can't be used.
-        NotSent, AddressRefused, OutcomeUnknown, ProviderBusy: as every request to a provider.
     """
     endpoint = endpoints.device_authorization
     if endpoint is None:
@@ -73,26 +85,7 @@ async def start(
         fields[provider.scope_param] = provider.scope_separator.join(scopes)
     request = build_request(provider, endpoints, fields, url=endpoint.url)
     answer = await egress.send(request, deadline=provider.timeout, trusted=endpoint.trusted)
-    raise_if_unavailable(answer, now=clock())
-    document = read_object(answer)
-    secret = provider.client_secret.get_secret_value() if provider.client_secret else ""
-    if document is not None and (
-        refusal := refusal_in(
-            document,
-            error=provider.token_response.error,
-            description=provider.token_response.error_description,
-            secrets=[secret, request.headers.get("authorization", "")],
-        )
-    ):
-        raise ProviderRefused(
-            refusal.code, f"the provider refused a device login: {refusal}", http_status=answer.status
-        )
-    if answer.status >= 300:
-        raise ProviderError(f"the provider refused a device login (HTTP {answer.status}) without a readable error")
-    codes = _codes(document or {})
-    if codes is None:
-        raise OutcomeUnknown(f"the provider answered HTTP {answer.status} without usable device codes")
-    return codes
+    return parse_device_codes(provider, answer, now=clock(), secrets=client_secrets(provider, request))
 
 
 async def poll(
@@ -104,55 +97,70 @@ async def poll(
     device_code: str,
     scopes: Sequence[str],
 ) -> TokenSet | Waiting:
-    """Ask whether the person has agreed (RFC 8628 §3.4): one POST, for a yes comes once.
+    """One poll (RFC 8628 §3.4). ``scopes``: what :func:`start` asked for. After tokens, ``DENIED`` or ``EXPIRED`` the
+    code is spent; after ``OutcomeUnknown`` it may be.
 
-    ``scopes``: what was asked for in :func:`start`. A provider's own words for the states of RFC 8628 §3.5 stand in
-    ``token_response.device_errors``.
-
-    Raises: what :func:`request_token` raises, but for those states.
+    Raises: what :func:`request_token` raises; ``ProviderRefused`` for every code that isn't one of :class:`Waiting`.
     """
     fields = {"grant_type": GRANT_TYPE, "device_code": device_code}
     try:
         return await request_token(egress, clock, provider, endpoints, fields, requested_scopes=scopes)
     except ProviderRefused as refused:
-        word = provider.token_response.device_errors.get(refused.error, refused.error)
-        if word not in list(Waiting):
+        code = provider.token_response.device_errors.get(refused.error, refused.error)
+        if code not in set(Waiting):
             raise
-        return Waiting(word)
+        return Waiting(code)
 
 
-def _codes(document: dict[str, object]) -> DeviceCodes | None:
-    device_code, user_code = document.get("device_code"), document.get("user_code")
-    # The name before the RFC's last draft, which a large provider still uses.
-    page = _address(document.get("verification_uri") or document.get("verification_url"))
-    complete = document.get("verification_uri_complete") or document.get("verification_url_complete")
-    if not (isinstance(device_code, str) and _DEVICE_CODE.fullmatch(device_code)):
-        return None
-    if not (isinstance(user_code, str) and _USER_CODE.fullmatch(user_code)) or page is None:
-        return None
+def parse_device_codes(
+    provider: Provider, answer: InboundResponse, *, now: int, secrets: Collection[str] = ()
+) -> DeviceCodes:
+    """Read the answer of a device authorization endpoint. ``now``: milliseconds since the epoch. ``secrets``: what no
+    error may repeat, beside the device code of this answer.
+
+    Raises: as :func:`start` does for what came back.
+    """
+    raise_if_unavailable(answer, now=now)
+    document = read_object(answer)
+    if document is not None:
+        device_code = document.get("device_code")
+        unspeakable = [*secrets, device_code] if isinstance(device_code, str) else secrets
+        where = provider.token_response
+        refusal = refusal_in(document, error=where.error, description=where.error_description, secrets=unspeakable)
+        if refusal is not None:
+            raise ProviderRefused(refusal.code, f"the provider refused: {refusal}", http_status=answer.status)
+    if document is None or answer.status >= 300:
+        raise ProviderError(f"the provider answered HTTP {answer.status} without readable device codes")
+    # The names of the draft live on (RFC 8628 §3.2 says verification_uri).
+    uri = _address(document.get("verification_uri", document.get("verification_url")))
+    if uri is None:
+        raise ProviderError("the provider's device authorization has no usable verification_uri")
     return DeviceCodes(
-        device_code=device_code,
-        user_code=user_code,
-        verification_uri=page,
-        verification_uri_complete=_address(complete),
-        expires_in=_seconds(document.get("expires_in"), _LIFETIME, _LONGEST_LIFETIME),
-        interval=_seconds(document.get("interval"), _INTERVAL, _LONGEST_INTERVAL),
+        device_code=_text(document, "device_code", _DEVICE_CODE),
+        user_code=_text(document, "user_code", _USER_CODE),
+        verification_uri=uri,
+        # Merely a convenience: one that can't be used takes nothing away from the code and its address.
+        verification_uri_complete=_address(
+            document.get("verification_uri_complete", document.get("verification_url_complete"))
+        ),
+        expires_in=min(whole_seconds(document.get("expires_in")) or LIFETIME, LIFETIME),
+        interval=min(whole_seconds(document.get("interval")) or INTERVAL, LONGEST_INTERVAL),
     )
 
 
+def _text(document: Mapping[str, object], name: str, shape: re.Pattern[str]) -> str:
+    value = document.get(name)
+    if not isinstance(value, str) or not shape.fullmatch(value):
+        raise ProviderError(f"the provider's device authorization has no usable {name}")
+    return value
+
+
 def _address(value: object) -> str | None:
-    if not isinstance(value, str) or len(value) > _LONGEST_ADDRESS or not value.isascii():
+    """``value`` if it is an address that a person may be sent to."""
+    if not isinstance(value, str) or len(value) > _LONGEST_ADDRESS:
         return None
     try:
         parse_address(value)
     except AddressRefused:
         return None
     return value
-
-
-def _seconds(value: object, otherwise: int, longest: int) -> int:
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        value = int(value[:9])
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 1 <= value <= 10**9:
-        return otherwise
-    return min(int(value), longest)

@@ -61,8 +61,12 @@ async def request_token(
     request, asked_at = build_request(provider, endpoints, fields), clock()
     answer = await egress.send(request, deadline=provider.timeout, trusted=endpoints.token.trusted, permit=permit)
     unspeakable = [*secrets, *(fields[name] for name in _SECRET_FIELDS if name in fields)]
-    unspeakable.append(request.headers.get("authorization", ""))
-    if provider.client_secret is not None:
-        unspeakable.append(provider.client_secret.get_secret_value())
+    unspeakable += client_secrets(provider, request)
     tokens = parse_token_response(provider, answer, requested_scopes=requested_scopes, now=clock(), secrets=unspeakable)
     return replace(tokens, asked_at=asked_at)
+
+
+def client_secrets(provider: Provider, request: OutboundRequest) -> list[str]:
+    """What ``request`` holds of the client's own credentials, that no error may repeat."""
+    secret = provider.client_secret.get_secret_value() if provider.client_secret is not None else ""
+    return [request.headers.get("authorization", ""), secret]

@@ -114,7 +114,7 @@ def parse_token_response(
         scopes=tuple(
             scope for scope in _scopes(provider, document, requested_scopes) if not unspeakable.repeated_in(scope)
         ),
-        refresh_token_expires_in=_known_lifetime(lookup(document, provider.token_response.refresh_token_expires_in)),
+        refresh_token_expires_in=whole_seconds(lookup(document, provider.token_response.refresh_token_expires_in)),
         provider_data=_kept(document, provider.token_response.keep, unspeakable),
     )
 
@@ -141,11 +141,11 @@ def _token(value: object) -> str | None:
 
 
 def _lifetime(value: object) -> int | None:
-    return None if value is None else _known_lifetime(value) or CAUTIOUS_LIFETIME
+    return None if value is None else whole_seconds(value) or CAUTIOUS_LIFETIME
 
 
-def _known_lifetime(value: object) -> int | None:
-    """Whole seconds, at least one; ``None`` for what is no such number."""
+def whole_seconds(value: object) -> int | None:
+    """A span of time that an answer names, in whole seconds, at least one; ``None`` for what is no such number."""
     match value:
         case str() if _NUMBER.fullmatch(value.strip()):
             seconds: float = float(value)
