@@ -16,6 +16,8 @@ A request's way: ``app`` (routes, host guard) → one endpoint → ``grants`` (w
 ``accounts``             the invented people, their messages, the scopes in plain words
 ``grants``               codes, grants and tokens: redeem, refresh, revoke; no HTTP in it
 ``authorize``            ``/authorize``: the consent page and the redirect back
+``devices``              device authorizations: start, decide, poll; no HTTP in it
+``device``               ``/device_authorization``, and ``/device``: the page of the device grant
 ``token``                ``/token``: the phases; each grant type fills in its difference
 ``tokens``               ``/introspect`` and ``/revoke``
 ``resources``            ``/whoami`` and ``/api/messages``

@@ -29,6 +29,7 @@ _BEHAVIOUR_FLAGS = (
     "grace",
     "code_ttl",
     "auto_consent",
+    "device_grant",
     "refresh_token_expires_in",
     "idle_expiry",
     "revocation_ends",
@@ -139,6 +140,7 @@ def _parser() -> argparse.ArgumentParser:
         help="registered return address; none = any on loopback",
     )
     parser.add_argument("--auto-consent", action="store_true", help="allow at once, without the page")
+    parser.add_argument("--without-device-grant", dest="device_grant", action="store_false", help="no RFC 8628")
     return parser
 
 

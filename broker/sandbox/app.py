@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from broker.sandbox.authorize import AuthorizeEndpoint
 from broker.sandbox.clients import is_loopback
 from broker.sandbox.control import Control
+from broker.sandbox.device import DeviceEndpoints
 from broker.sandbox.errors import OAuthError, error_answer
 from broker.sandbox.metadata import MetadataEndpoint
 from broker.sandbox.pages import PageError, error_page
@@ -25,6 +26,7 @@ from broker.sandbox.tokens import TokensEndpoints
 def create_app(provider: Provider) -> Starlette:
     """The ASGI application that serves ``provider``."""
     metadata, authorize = MetadataEndpoint(provider), AuthorizeEndpoint(provider)
+    device = DeviceEndpoints(provider)
     tokens, resources, control = TokensEndpoints(provider), Resources(provider), Control(provider)
     return Starlette(
         routes=[
@@ -32,6 +34,9 @@ def create_app(provider: Provider) -> Starlette:
             Route("/.well-known/openid-configuration", metadata.get, methods=["GET"]),
             Route("/authorize", authorize.get, methods=["GET"]),
             Route("/authorize", authorize.post, methods=["POST"]),
+            Route("/device_authorization", device.authorize, methods=["POST"]),
+            Route("/device", device.get, methods=["GET"]),
+            Route("/device", device.post, methods=["POST"]),
             Route("/token", TokenEndpoint(provider).post, methods=["POST"]),
             Route("/introspect", tokens.introspect, methods=["POST"]),
             Route("/revoke", tokens.revoke, methods=["POST"]),

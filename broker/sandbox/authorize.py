@@ -64,6 +64,8 @@ class AuthorizeEndpoint:
             return self._allow(pending, PEOPLE[0], pending.scopes)
         return page(
             "consent.html",
+            action="/authorize",
+            user_code="",
             form_token=self._remember(pending),
             client_id=to.client_id,
             returns_to=urlsplit(to.redirect_uri).netloc,

@@ -89,6 +89,14 @@ class RefreshTokenForm(StrEnum):
     NULL = "null"
 
 
+class VerificationUriName(StrEnum):
+    """What the answer to a device calls the address where its person goes."""
+
+    URI = "verification_uri"
+    URL = "verification_url"
+    """As in the RFC's drafts, and as some providers have it still."""
+
+
 class SettingError(ValueError):
     """A knob that doesn't exist, or a value it can't take."""
 
@@ -116,6 +124,18 @@ class Behaviour:
     """Seconds that the provider's clock is ahead of the machine's: time that passes without anybody waiting."""
     granted_scopes: tuple[str, ...] | None = None
     """What token answers grant, whatever was allowed or asked for (the access token can do no more); ``None``: that."""
+
+    device_grant: bool = True
+    """Whether there is a device grant (RFC 8628) at all: endpoint, metadata, grant type."""
+    device_interval: int = 5
+    """Seconds that a device leaves between two polls, until it is told to slow down."""
+    device_code_ttl: int = 900
+    """Seconds a device waits for its person."""
+    verification_uri_name: VerificationUriName = VerificationUriName.URI
+    device_complete_uri: bool = True
+    """Whether a device is also told the address that holds its code."""
+    device_scopes: tuple[str, ...] | None = None
+    """All that devices may ask for; ``None``: every scope."""
 
     token_delay_ms: int = 0
     """Milliseconds between doing what a token request asks and answering it."""
@@ -220,6 +240,12 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     "revocation_ends": _one_of(RevocationEnds),
     "clock_ahead": _whole(0),
     "granted_scopes": _or_null(_scopes),
+    "device_grant": _switch,
+    "device_interval": _whole(1),
+    "device_code_ttl": _whole(1),
+    "verification_uri_name": _one_of(VerificationUriName),
+    "device_complete_uri": _switch,
+    "device_scopes": _or_null(_scopes),
     "token_delay_ms": _whole(0),
     "hold_token_requests": _switch,
     "hold_token_answers": _switch,

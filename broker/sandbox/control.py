@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from broker.sandbox.accounts import PEOPLE, SCOPES
 from broker.sandbox.behaviour import SettingError
+from broker.sandbox.devices import DeviceAuthorization, decide
 from broker.sandbox.errors import NO_STORE, OAuthError
 from broker.sandbox.grants import Grant
 from broker.sandbox.parameters import read_body
@@ -32,6 +33,10 @@ class Control:
             "expire_access_tokens": provider.grants.expire_access_tokens,
             "revoke_grants": provider.grants.revoke_grants,
         }
+        self._decisions: dict[str, Callable[[DeviceAuthorization], Grant | None]] = {
+            "approve_device": lambda asked: Grant(asked.client_id, PEOPLE[0], asked.scopes),
+            "deny_device": lambda _: None,
+        }
 
     async def counters(self, _request: Request) -> Response:
         """What the provider was asked so far."""
@@ -40,6 +45,8 @@ class Control:
     async def change(self, request: Request) -> Response:
         """Set the given knobs, then do the actions that are ``true``; all or, with a 400, nothing.
 
+        ``approve_device`` and ``deny_device`` are actions, too, whose value is the user code of a device that waits:
+        the first account allows all it asks for, or nothing.
         With ``"reset": true`` all other knobs are as at the start again, and the counters at zero.
         Answers the behaviour now in force.
         """
@@ -48,6 +55,7 @@ class Control:
         for name, value in actions.items():
             if not isinstance(value, bool):
                 raise OAuthError("invalid_request", f"{name}: must be true or false")
+        decided = {name: self._waiting(name, asked.pop(name)) for name in self._decisions if name in asked}
         now = self._provider.at_the_start if actions.get("reset") else self._provider.behaviour
         try:
             self._provider.change(now.changed(asked))
@@ -56,7 +64,15 @@ class Control:
         for name, wanted in actions.items():
             if wanted:
                 self._actions[name]()
+        for name, attempt in decided.items():
+            decide(attempt, self._decisions[name](attempt))
         return JSONResponse(asdict(self._provider.behaviour), headers=NO_STORE)
+
+    def _waiting(self, action: str, user_code: object) -> DeviceAuthorization:
+        attempt = self._provider.devices.waiting(user_code) if isinstance(user_code, str) else None
+        if attempt is None:
+            raise OAuthError("invalid_request", f"{action}: must be the user code of a device that waits")
+        return attempt
 
     async def mint(self, request: Request) -> Response:
         """Make ``{"count": n}`` grants of the first account to the first client, each with all scopes.

@@ -4,12 +4,21 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-_ENDPOINTS = ("metadata", "authorize", "revoke", "introspect", "whoami", "api")
+from broker.sandbox.devices import DEVICE_GRANT
+
+_ENDPOINTS = ("metadata", "authorize", "device_authorization", "revoke", "introspect", "whoami", "api")
 _OTHER = "other"
+_POLLS = {
+    "authorization_pending": "pending",
+    "slow_down": "slow_down",
+    "access_denied": "denied",
+    "expired_token": "expired",
+}
+"""What device polls are refused with (RFC 8628 §3.5) → how it is counted; every other refusal is an ``error``."""
 
 
 class Counters:
-    """Requests by endpoint, token requests by grant type, outcome and how many at once, and noticed reuses."""
+    """Requests by endpoint, token requests by grant type, outcome and how many at once, device polls, reuses."""
 
     def __init__(self, grant_types: Iterable[str]) -> None:
         self._grant_types = (*grant_types, _OTHER)
@@ -21,6 +30,8 @@ class Counters:
         """Start again from zero; what is being handled stays so."""
         self._requests: Counter[str] = Counter()
         self._token: dict[str, Counter[str]] = {name: Counter() for name in self._grant_types}
+        self._polls: Counter[str] = Counter()
+        self._early_polls = 0
         self._reuse_detected = 0
         self._token_most_at_once = self._token_now
 
@@ -30,13 +41,20 @@ class Counters:
             raise ValueError(f"not a counted endpoint: {endpoint}")
         self._requests[endpoint] += 1
 
-    def token_answered(self, grant_type: str | None, *, ok: bool) -> None:
+    def token_answered(self, grant_type: str | None, *, ok: bool, error: str = "") -> None:
         """One more token request; a missing or unknown grant type counts under ``other``.
 
-        ``ok``: tokens were issued, whatever the caller then gets to see of them.
+        ``ok``: tokens were issued, whatever the caller then gets to see of them. ``error``: the code of the refusal,
+        where there was one.
         """
         name = grant_type if grant_type in self._token else _OTHER
         self._token[name or _OTHER]["ok" if ok else "error"] += 1
+        if name == DEVICE_GRANT:
+            self._polls["ok" if ok else _POLLS.get(error, "error")] += 1
+
+    def polled_early(self) -> None:
+        """One more device poll that came before the interval in force had passed."""
+        self._early_polls += 1
 
     def reuse_detected(self) -> None:
         """One more code or refresh token that came again and was refused for it."""
@@ -68,5 +86,7 @@ class Counters:
             "token": {name: {"ok": counts["ok"], "error": counts["error"]} for name, counts in self._token.items()},
             "token_most_at_once": self._token_most_at_once,
             "token_waiting": self._token_waiting,
+            "device_polls": {name: self._polls[name] for name in ("ok", *_POLLS.values(), "error")},
+            "early_polls": self._early_polls,
             "reuse_detected": self._reuse_detected,
         }

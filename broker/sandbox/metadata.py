@@ -4,7 +4,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from broker.sandbox.accounts import SCOPES
-from broker.sandbox.provider import GRANT_TYPES, Provider
+from broker.sandbox.provider import Provider
 
 _CLIENT_AUTHENTICATION = ["client_secret_basic", "client_secret_post"]
 
@@ -19,18 +19,20 @@ class MetadataEndpoint:
         """The metadata, with the issuer exactly as it was asked for."""
         self._provider.counters.asked("metadata")
         issuer = self._provider.issuer
+        device = {"device_authorization_endpoint": f"{issuer}/device_authorization"}
         return JSONResponse(
             {
                 "issuer": issuer,
                 "authorization_endpoint": f"{issuer}/authorize",
                 "token_endpoint": f"{issuer}/token",
+                **(device if self._provider.behaviour.device_grant else {}),
                 "revocation_endpoint": f"{issuer}/revoke",
                 "introspection_endpoint": f"{issuer}/introspect",
                 "userinfo_endpoint": f"{issuer}/whoami",
                 "scopes_supported": list(SCOPES),
                 "response_types_supported": ["code"],
                 "response_modes_supported": ["query"],
-                "grant_types_supported": list(GRANT_TYPES),
+                "grant_types_supported": list(self._provider.grant_types),
                 "token_endpoint_auth_methods_supported": _CLIENT_AUTHENTICATION,
                 "revocation_endpoint_auth_methods_supported": _CLIENT_AUTHENTICATION,
                 "introspection_endpoint_auth_methods_supported": _CLIENT_AUTHENTICATION,

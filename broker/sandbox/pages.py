@@ -1,4 +1,4 @@
-"""The two pages a person sees here, rendered from ``templates/`` with everything escaped."""
+"""The pages a person sees here, rendered from ``templates/`` with everything escaped."""
 
 from pathlib import Path
 
@@ -38,4 +38,4 @@ def page(template: str, *, status: int = 200, **values: object) -> HTMLResponse:
 
 def error_page(error: PageError) -> HTMLResponse:
     """The page that says what is wrong, status 400."""
-    return page("error.html", status=400, title=error.title, explanation=error.explanation)
+    return page("message.html", status=400, title=error.title, explanation=error.explanation)

@@ -8,9 +8,10 @@ from broker.sandbox.accounts import Mailboxes
 from broker.sandbox.behaviour import Behaviour
 from broker.sandbox.clients import Client, Clients
 from broker.sandbox.counters import Counters
+from broker.sandbox.devices import DEVICE_GRANT, Devices
 from broker.sandbox.grants import Clock, Grants
 
-GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials")
+GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", DEVICE_GRANT)
 """The grant types of the token endpoint, as metadata and counters name them."""
 
 
@@ -27,10 +28,16 @@ class Provider:
         self.grants = Grants(self.clock)
         self.mailboxes = Mailboxes()
         self.counters = Counters(GRANT_TYPES)
+        self.devices = Devices(self.clock, early=self.counters.polled_early)
         self.hang_up: Callable[[tuple[str, int]], None] = _nobody
         """Closes the connection that comes from this address and port; whoever listens sets it."""
         self._machine_clock = clock
         self._changed = asyncio.Event()
+
+    @property
+    def grant_types(self) -> tuple[str, ...]:
+        """Those of :data:`GRANT_TYPES` that it has as things are."""
+        return tuple(each for each in GRANT_TYPES if each != DEVICE_GRANT or self.behaviour.device_grant)
 
     def clock(self) -> float:
         """Seconds since the epoch, as the provider sees it."""

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from broker.sandbox.accounts import DEFAULT_SCOPES, unknown_scopes
 from broker.sandbox.behaviour import Behaviour, Fault, FaultWhen, RefreshTokenForm
 from broker.sandbox.clients import Client, authenticate
+from broker.sandbox.devices import DEVICE_GRANT
 from broker.sandbox.errors import OAuthError, ReuseError, error_answer
 from broker.sandbox.faults import claim_fault, faulty, with_lifetime
 from broker.sandbox.grants import Issued
@@ -55,14 +56,14 @@ class TokenEndpoint:
         if fault is not Fault.NONE and behaviour.fault_when is FaultWhen.BEFORE:
             provider.counters.token_answered(grant_type, ok=False)
             return faulty(provider, fault, _members(_INVENTED, behaviour))
-        refusal, issued = None, _INVENTED
+        refusal, issued, error_code = None, _INVENTED, ""
         try:
             issued = self._grant(grant_type, authorization, form)
         except OAuthError as error:
-            refusal = error_answer(error)
+            refusal, error_code = error_answer(error), error.error
             if isinstance(error, ReuseError):
                 provider.counters.reuse_detected()
-        provider.counters.token_answered(grant_type, ok=refusal is None)
+        provider.counters.token_answered(grant_type, ok=refusal is None, error=error_code)
         with provider.counters.waiting():
             await provider.until(lambda behaviour: not behaviour.hold_token_answers)
         await asyncio.sleep(provider.behaviour.token_delay_ms / 1000)
@@ -73,7 +74,7 @@ class TokenEndpoint:
     def _grant(self, grant_type: str, authorization: str | None, form: Parameters) -> Issued:
         client = authenticate(self._provider.clients, authorization, form)
         grant = _GRANTS.get(grant_type)
-        if grant is None:
+        if grant is None or grant_type not in self._provider.grant_types:
             raise OAuthError("unsupported_grant_type", "this provider does not have that grant type")
         return grant(self._provider, client, form)
 
@@ -102,10 +103,16 @@ def _client_credentials(provider: Provider, client: Client, form: Parameters) ->
     return provider.grants.issue_to_client(client.client_id, scopes, provider.behaviour)
 
 
+def _device_code(provider: Provider, client: Client, form: Parameters) -> Issued:
+    allowed = provider.devices.poll(form.require("device_code"), client_id=client.client_id)
+    return provider.grants.mint(allowed, provider.behaviour)
+
+
 _GRANTS: Mapping[str, Callable[[Provider, Client, Parameters], Issued]] = {
     "authorization_code": _authorization_code,
     "refresh_token": _refresh_token,
     "client_credentials": _client_credentials,
+    DEVICE_GRANT: _device_code,
 }
 
 

@@ -21,6 +21,7 @@ def challenge_of(verifier: str) -> str:
 
 CHALLENGE = challenge_of(VERIFIER)
 CREDENTIALS = ("practice-client", "practice-secret")
+DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _PATIENCE = 10
 ALL_SCOPES = "profile messages.read messages.write offline_access"
 
@@ -50,13 +51,7 @@ class App:
 
     def consent_form(self, **changes: str | None) -> dict[str, Any]:
         """Ask for the consent page and answer its form as it stands, decided "allow"."""
-        page = self.authorize(**changes).text
-        return {
-            "form_token": re.findall(r'name="form_token" value="([^"]+)"', page)[0],
-            "account": re.findall(r'name="account" value="([^"]+)" checked', page)[0],
-            "scope": re.findall(r'name="scope" value="([^"]+)" checked', page),
-            "decision": "allow",
-        }
+        return filled(self.authorize(**changes).text)
 
     def decide(self, form: dict[str, Any]) -> httpx2.Response:
         return self.http.post("/authorize", data=form)
@@ -81,6 +76,25 @@ class App:
     def refresh(self, refresh_token: str, **changes: str | None) -> httpx2.Response:
         return self.token({"grant_type": "refresh_token", "refresh_token": refresh_token, **changes})
 
+    def begin_device(self, scope: str = ALL_SCOPES, *, auth: tuple[str, str] = CREDENTIALS) -> httpx2.Response:
+        return self.http.post("/device_authorization", data={"scope": scope}, auth=auth)
+
+    def device(self, scope: str = ALL_SCOPES) -> dict[str, Any]:
+        """Begin a device login; the answer."""
+        codes: dict[str, Any] = self.begin_device(scope).raise_for_status().json()
+        return codes
+
+    def poll(self, device_code: str, *, auth: tuple[str, str] = CREDENTIALS) -> httpx2.Response:
+        return self.token({"grant_type": DEVICE_GRANT, "device_code": device_code}, auth=auth)
+
+    def device_form(self, user_code: str) -> dict[str, Any]:
+        """Open the page of a device and answer its form as it stands, decided "allow"."""
+        page = self.http.get("/device", params={"user_code": user_code}).raise_for_status().text
+        return {**filled(page), "user_code": re.findall(r'name="user_code" value="([^"]+)"', page)[0]}
+
+    def decide_device(self, form: dict[str, Any]) -> httpx2.Response:
+        return self.http.post("/device", data=form)
+
     def whoami(self, access_token: str) -> httpx2.Response:
         return self.http.get("/whoami", headers={"Authorization": f"Bearer {access_token}"})
 
@@ -89,6 +103,16 @@ class App:
 
     def counters(self) -> Any:
         return self.http.get("/counters").raise_for_status().json()
+
+
+def filled(page: str) -> dict[str, Any]:
+    """The form of a consent page as it stands, decided "allow"."""
+    return {
+        "form_token": re.findall(r'name="form_token" value="([^"]+)"', page)[0],
+        "account": re.findall(r'name="account" value="([^"]+)" checked', page)[0],
+        "scope": re.findall(r'name="scope" value="([^"]+)" checked', page),
+        "decision": "allow",
+    }
 
 
 def until(said: Callable[[], bool]) -> None:

@@ -14,7 +14,7 @@ def test_metadata_names_the_issuer_and_its_endpoints(http: httpx2.Client, base_u
     assert metadata["code_challenge_methods_supported"] == ["S256"]
     assert metadata["authorization_response_iss_parameter_supported"] is True
     endpoints = [value for name, value in metadata.items() if name.endswith("_endpoint")]
-    assert len(endpoints) == 5
+    assert len(endpoints) == 6
     assert all(http.get(endpoint).status_code != 404 for endpoint in endpoints)
 
 

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from broker.sandbox.behaviour import Behaviour
-from tests.sandbox.app import CREDENTIALS, App
+from tests.sandbox.app import CREDENTIALS, DEVICE_GRANT, App
 
 
 def test_counters_say_what_was_asked(app: App) -> None:
@@ -15,6 +15,7 @@ def test_counters_say_what_was_asked(app: App) -> None:
     app.refresh(tokens["refresh_token"])
     app.refresh("prt_unknown")
     app.token({"grant_type": "password"})
+    app.poll(app.device()["device_code"])
     app.whoami(tokens["access_token"])
     app.http.get("/api/messages")
     app.http.get("/.well-known/oauth-authorization-server")
@@ -23,6 +24,7 @@ def test_counters_say_what_was_asked(app: App) -> None:
     assert app.counters() == {
         "metadata": 1,
         "authorize": 1,
+        "device_authorization": 1,
         "revoke": 1,
         "introspect": 1,
         "whoami": 1,
@@ -31,10 +33,13 @@ def test_counters_say_what_was_asked(app: App) -> None:
             "authorization_code": {"ok": 1, "error": 0},
             "refresh_token": {"ok": 1, "error": 1},
             "client_credentials": {"ok": 0, "error": 0},
+            DEVICE_GRANT: {"ok": 0, "error": 1},
             "other": {"ok": 0, "error": 1},
         },
         "token_most_at_once": 1,
         "token_waiting": 0,
+        "device_polls": {"ok": 0, "pending": 1, "slow_down": 0, "denied": 0, "expired": 0, "error": 0},
+        "early_polls": 0,
         "reuse_detected": 0,
     }
 
@@ -94,6 +99,14 @@ def test_the_life_time_changes_for_what_comes(app: App) -> None:
         ({"expires_in": {"json": 5}}, "expires_in"),
         ({"hold_token_answers": 1}, "hold_token_answers"),
         ({"idle_expiry": 0}, "idle_expiry"),
+        ({"device_grant": "off"}, "device_grant"),
+        ({"device_interval": 0}, "device_interval"),
+        ({"device_code_ttl": "900"}, "device_code_ttl"),
+        ({"verification_uri_name": "url"}, "verification_uri_name"),
+        ({"device_complete_uri": None}, "device_complete_uri"),
+        ({"device_scopes": ["everything"]}, "device_scopes"),
+        ({"approve_device": True}, "approve_device"),
+        ({"deny_device": "WDJB-MJHT"}, "deny_device"),
     ],
 )
 def test_a_bad_change_names_the_key_and_changes_nothing(app: App, changes: dict[str, object], named: str) -> None:
