@@ -23,6 +23,7 @@ rooms::
       json_pointer.py           RFC 6901
     egress.py                   the only way out: deadline, capped body, no redirects, no cookies, TLS
       address_guard.py          where user-supplied and discovered addresses may lead
+      name_lookup.py            their names, looked up where one that hangs holds nobody else up
 
 Build, send and parse are separate, and parsing is pure. Errors sort by what they mean for a credential:
 ``NotSent`` and ``ProviderBusy`` (the provider did nothing), ``OutcomeUnknown`` (it may have),

@@ -1,20 +1,20 @@
 """Where user-supplied and discovered addresses may lead: the guard against server-side request forgery."""
 
-import asyncio
 import re
-import socket
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 
 import httpx2
 
 from broker.errors import AddressRefused, NotSent
+from broker.upstream.name_lookup import NameLookup
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
 
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
-"""Host name and port to IP addresses, as text. Raises ``OSError`` when the name does not resolve."""
+"""Host name and port to IP addresses, as text. Raises ``OSError`` when the name does not resolve,
+:class:`NotSent` when it can't be asked for now."""
 
 _ADDRESS = re.compile(r"""[^\x00-\x20\x7f-\U0010ffff\\"<>]+""")
 _HOST_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
@@ -29,12 +29,6 @@ _SPECIAL_V6 = (
     IPv6Network("2002::/16"),  # 6to4: carries any IPv4 address
     IPv6Network("3fff::/20"),
 )
-
-
-async def system_resolver(host: str, port: int) -> Sequence[str]:
-    """Ask the operating system, off the event loop."""
-    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(sockaddr[0]) for *_, sockaddr in found]
 
 
 def parse_address(address: str) -> httpx2.URL:
@@ -87,11 +81,12 @@ def _literal(host: str) -> IPAddress | None:
 class AddressGuard:
     """Resolves a host and answers with the only addresses that may be dialled for it."""
 
-    def __init__(self, allow: Collection[str | IPNetwork] = (), resolve: Resolver = system_resolver) -> None:
-        """``allow``: host names and networks that may be reached although they are private."""
+    def __init__(self, allow: Collection[str | IPNetwork] = (), resolve: Resolver | None = None) -> None:
+        """``allow``: host names and networks that may be reached although they are private. ``resolve``: by default
+        as the operating system does, in threads of its own."""
         self._hosts = frozenset(entry.lower() for entry in allow if isinstance(entry, str))
         self._networks = tuple(entry for entry in allow if not isinstance(entry, str))
-        self._resolve = resolve
+        self._resolve = resolve or NameLookup()
 
     async def addresses(self, host: str, port: int) -> list[IPAddress]:
         """The addresses of ``host``, every one of them allowed. Dial these and resolve no second time:
@@ -99,7 +94,7 @@ class AddressGuard:
 
         Raises:
             AddressRefused: one of the addresses is not public, or the name is a disguise of an address.
-            NotSent: the name does not resolve.
+            NotSent: the name does not resolve, or not in time.
         """
         found = [literal] if (literal := _literal(host)) is not None else await self._look_up(host, port)
         if host not in self._hosts and not all(self._allowed(address) for address in found):

@@ -13,7 +13,7 @@ from typing import Any
 import httpx2
 
 from broker.errors import InvalidRequest, NotSent, OutcomeUnknown
-from broker.upstream.address_guard import AddressGuard, IPNetwork, Resolver, parse_address, system_resolver
+from broker.upstream.address_guard import AddressGuard, IPNetwork, Resolver, parse_address
 
 MAX_BODY = 1024 * 1024
 """Bytes of an answer's body, decoded, that are read at most."""
@@ -92,7 +92,7 @@ class Egress:
         allow: Collection[str | IPNetwork] = (),
         proxy: str | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        resolve: Resolver = system_resolver,
+        resolve: Resolver | None = None,
     ) -> None:
         """``allow``: host names and networks that guarded calls may reach although private. ``proxy``: the
         URL of an HTTP proxy for all calls; proxy variables of the environment are never read.
