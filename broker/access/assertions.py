@@ -19,7 +19,7 @@ from broker.access.clients import Clients
 from broker.access.jws import NotProvenError, SignedToken, is_signed_by, read_token
 from broker.access.key_rules import PublicKey, usable_keys
 from broker.clock import Clock
-from broker.errors import AddressRefused, NotSent, ProviderError, ProviderUnavailable
+from broker.errors import AddressRefused, BrokerError, NotSent, ProviderError, ProviderUnavailable
 from broker.models.access import Client, Workload
 from broker.upstream.key_sets import KeySets, KeySource
 from broker.vault.spent import SpentIds
@@ -88,7 +88,8 @@ class Assertions:
             raise NotProvenError("the audience is not this issuer alone")
         ends_at = _judge_times(token.claims, now, lifetime=LIFETIME)
         jti = token.claims.get("jti")
-        if not isinstance(jti, str) or not 0 < len(jti) <= _LONGEST_JTI or not jti.isprintable():
+        # Printable, and more than spaces: what somebody meant to be a name, not the remains of one.
+        if not isinstance(jti, str) or len(jti) > _LONGEST_JTI or not jti.isprintable() or not jti.strip():
             raise NotProvenError("no jti that can be remembered")
         await self._check_signature(client, token, client.jwks, _source(client.jwks_uri))
         # Thrice the skew: it counts until one after its end, our clock may be one ahead, another replica's one behind.
@@ -118,18 +119,21 @@ class Assertions:
             raise NotProvenError("no key of the signer made this signature")
 
     async def _published(self, client: Client, token: SignedToken, source: KeySource) -> tuple[PublicKey, ...]:
-        try:
-            return await self._key_sets.keys(
-                source, lambda keys: token.kid is None or any(key.kid == token.kid for key in keys)
-            )
-        except (NotSent, ProviderError, AddressRefused) as error:
-            # Which address, and how it fails, is the operator's to know and not a stranger's.
+        def failed(error: BrokerError) -> None:
+            # Which address, and how it fails, is the operator's to know and not a stranger's. Once for each look:
+            # strangers can ask as often as they like.
             log.warning(
                 "authentication.keys_unavailable",
                 client_id=client.client_id,
                 reason=error.detail,
                 advice="list it in BROKER_EGRESS_ALLOW" if isinstance(error, AddressRefused) else None,
             )
+
+        try:
+            return await self._key_sets.keys(
+                source, lambda keys: token.kid is None or any(key.kid == token.kid for key in keys), failed
+            )
+        except (NotSent, ProviderError, AddressRefused) as error:
             raise ProviderUnavailable(
                 "the keys that would prove this client can't be fetched now", retry_after=error.retry_after or 5
             ) from None

@@ -11,7 +11,7 @@ from broker.access.jws import NotProvenError
 from broker.access.limits import Limits
 from broker.access.tokens import BrokerTokens
 from broker.clock import Clock
-from broker.errors import InvalidToken, StoreUnavailable, Unauthenticated
+from broker.errors import InvalidToken, ProviderUnavailable, StoreUnavailable, Unauthenticated
 from broker.models.access import Caller, Client
 from broker.models.ids import digest
 
@@ -80,10 +80,14 @@ class Authenticator:
         :param client_id: whom the request names beside the assertion, if anybody.
         :raises Unauthenticated: it proves nobody, or somebody else.
         :raises ProviderUnavailable: the keys that would prove it can't be had now.
-        :raises RateLimited: too many failures from ``address``, or of the client that was named, within a minute.
+        :raises RateLimited: too many failures from ``address``, or of the client that was named, within a minute; or
+            too many whose keys can't be had.
         """
         try:
             return await self._assertions.client(assertion, client_id)
+        except ProviderUnavailable:
+            await self._limits.unproven(address)
+            raise
         except NotProvenError as error:
             reason = f"{error} ({error.client_id or 'of no client'})"
         await self._limits.failure(address, client_id)

@@ -5,6 +5,7 @@ what                    counted by        a min.  asked for
 ======================  ================  ======  =====================================================
 failed authentication   address           120     after the check, so a right credential always gets in
 failed authentication   client it named   600     likewise; whether there is such a client is not told
+keys that can't be had  address           120     likewise: nothing was proven, and nothing was wrong
 a connect or code page  address           600     before anything else, as the rest below
 a button pressed there  address           120
 a device login begun    address            30     before it is begun, for public clients: anybody can say their id
@@ -36,6 +37,7 @@ from broker.vault.counters import Counters
 
 _FAILURES: Final = RateLimitItemPerMinute(120, namespace="failures")
 _FAILURES_OF_A_CLIENT: Final = RateLimitItemPerMinute(600, namespace="failures_of_client")
+_UNPROVEN: Final = RateLimitItemPerMinute(120, namespace="unproven")
 _PAGES: Final = RateLimitItemPerMinute(600, namespace="pages")
 _BUTTONS: Final = RateLimitItemPerMinute(120, namespace="buttons")
 _DEVICE_REQUESTS: Final = RateLimitItemPerMinute(30, namespace="device_requests")
@@ -60,6 +62,10 @@ class Limits:
             # Hashed: it may be anything, of any length.
             who = digest(client_id)[:_DIGITS]
             await self._hit(_FAILURES_OF_A_CLIENT, who, "too many failed authentications for this client")
+
+    async def unproven(self, address: str) -> None:
+        """A credential from ``address`` could not be judged, for its keys can't be had."""
+        await self._hit(_UNPROVEN, network_of(address), "too many authentications whose keys can't be fetched")
 
     async def device_request(self, address: str, client_id: str) -> None:
         """Somebody who says to be a public client begins a device login: that is kept for a quarter of an hour."""

@@ -2,7 +2,8 @@
 
 All addresses here were written by whoever registered a client, never by the operator, so each goes past the guard.
 What a token says never makes an address. It can make us look again, for its key may be newer than our copy, but not
-more often than every half minute for one source.
+more often than every half minute for one source. Whoever knows a client's id can make us look, so there is an end to
+how many looks are under way.
 """
 
 import asyncio
@@ -36,10 +37,14 @@ PATIENCE: Final = 2.0
 """Seconds to wait for a newer one."""
 
 _MAX_SOURCES: Final = 512
+_MAX_RUNNING: Final = 32
 _MAX_BYTES: Final = 128 * 1024
 _MAX_KEYS: Final = 100
 
 Keys = TypeVar("Keys")
+
+Failed = Callable[[BrokerError], None]
+"""Is told why a look failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,27 +75,29 @@ class KeySets(Generic[Keys]):
         self._known: OrderedDict[KeySource, _Known[Keys]] = OrderedDict()
         self._running: dict[KeySource, asyncio.Task[Keys]] = {}
 
-    async def keys(self, source: KeySource, suffices: Callable[[Keys], bool]) -> Keys:
+    async def keys(self, source: KeySource, suffices: Callable[[Keys], bool], failed: Failed = lambda _: None) -> Keys:
         """The keys at ``source``; newer ones where the copy doesn't suffice and wasn't made a moment ago.
 
+        :param failed: is told if a look that this call began fails. Who joins it, or is answered out of memory, has
+            nothing new to tell.
         :raises NotSent: they can't be had now, or could not a moment ago. ``retry_after`` says when to try again.
         :raises ProviderError: there is no key set, or the issuer's metadata can't be used.
         :raises AddressRefused: the address may not be called.
         """
         known, now = self._known.get(source), self._clock()
         if known is None:
-            return await self._fetched(source, DEADLINE)
+            return await self._fetched(source, DEADLINE, failed)
         self._known.move_to_end(source)
         if known.keys is None:
             if 0 <= now - known.tried_at < PAUSE:
                 raise NotSent(known.error, retry_after=PAUSE // 1000)
-            return await self._fetched(source, DEADLINE)
+            return await self._fetched(source, DEADLINE, failed)
         enough = 0 <= now - known.fetched_at < TIME_TO_LIVE and suffices(known.keys)
         pause = LOOKED_AGAIN_EVERY if 0 <= now - known.fetched_at < TIME_TO_LIVE else PAUSE
         if enough or (0 <= now - known.tried_at < pause and self._still_counts(known)):
             return known.keys
         try:
-            return await self._fetched(source, PATIENCE)
+            return await self._fetched(source, PATIENCE, failed)
         except NotSent:
             # Only silence: an address that answers that nothing stands there any more is believed.
             if not self._still_counts(known):
@@ -107,15 +114,17 @@ class KeySets(Generic[Keys]):
     def _still_counts(self, known: _Known[Keys]) -> bool:
         return 0 <= self._clock() - known.fetched_at < KEPT_AT_MOST
 
-    async def _fetched(self, source: KeySource, deadline: float) -> Keys:
+    async def _fetched(self, source: KeySource, deadline: float, failed: Failed) -> Keys:
         if source not in self._running:
+            if len(self._running) >= _MAX_RUNNING:
+                raise NotSent("too many key sets are being fetched", retry_after=1)
             task = asyncio.create_task(self._fetch(source, deadline))
             self._running[source] = task
-            task.add_done_callback(lambda done: self._finish(source, done))
+            task.add_done_callback(lambda done: self._finish(source, done, failed))
         # Shielded: one caller who gives up must not take the answer from the others.
         return await asyncio.shield(self._running[source])
 
-    def _finish(self, source: KeySource, task: asyncio.Task[Keys]) -> None:
+    def _finish(self, source: KeySource, task: asyncio.Task[Keys], failed: Failed) -> None:
         del self._running[source]
         if task.cancelled():
             return
@@ -128,6 +137,8 @@ class KeySets(Generic[Keys]):
             known.error = error.detail if isinstance(error, BrokerError) else "the keys can't be read"
             if not isinstance(error, NotSent):
                 known.keys = None
+            if isinstance(error, BrokerError):
+                failed(error)
         self._known.move_to_end(source)
         if len(self._known) > _MAX_SOURCES:
             self._known.popitem(last=False)

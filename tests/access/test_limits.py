@@ -30,7 +30,10 @@ def limits(heart: Heart) -> Limits:
     return heart.limits
 
 
-@pytest.mark.parametrize(("kind", "a_minute"), [("failure", 120), ("page", 600), ("button", 120), ("arrival", 600)])
+KINDS = {"failure": 120, "unproven": 120, "page": 600, "button": 120, "arrival": 600}
+
+
+@pytest.mark.parametrize(("kind", "a_minute"), KINDS.items())
 async def test_each_kind_has_a_limit_of_its_own(limits: Limits, kind: str, a_minute: int) -> None:
     """Then it is refused with the time to wait; the other kinds and other addresses don't suffer."""  # S8, F8
     call = getattr(limits, kind)
@@ -39,7 +42,7 @@ async def test_each_kind_has_a_limit_of_its_own(limits: Limits, kind: str, a_min
         await call(ADDRESS)
     assert 0 < (refused.value.retry_after or 0) <= 60
     await call("203.0.113.8")
-    for other in {"failure", "page", "button", "arrival"} - {kind}:
+    for other in KINDS.keys() - {kind}:
         await getattr(limits, other)(ADDRESS)
 
 
@@ -89,7 +92,7 @@ async def test_a_limit_ends_with_its_window(limits: Limits, raw_store: redis.Red
 async def test_what_cant_be_counted_is_not_refused(limits: Limits, heart: Heart) -> None:
     """A counter that fails locks nobody out."""
     await heart.store.aclose()
-    for call in (limits.failure, limits.page, limits.button, limits.arrival):
+    for call in (limits.failure, limits.unproven, limits.page, limits.button, limits.arrival):
         await call(ADDRESS)
 
 

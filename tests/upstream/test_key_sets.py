@@ -180,6 +180,60 @@ async def test_a_silent_address_is_not_waited_for_long(
     assert await anything(key_sets, at(server, "/other")) == ("a",)
 
 
+async def test_so_many_sets_are_fetched_at_once_and_no_more(
+    server: PracticeServer, key_sets: KeySets[Names], time: Time, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond, a source is refused at once; who joins a fetch isn't, nor who is content with the copy."""  # F8
+    monkeypatch.setattr("broker.upstream.key_sets._MAX_RUNNING", 2)
+    server.answers["/known"] = published("a")
+    await anything(key_sets, at(server, "/known"))
+    time.now += TIME_TO_LIVE
+    arrived = {path: asyncio.Event() for path in ("/1", "/2")}
+    for path, event in arrived.items():
+        server.answers[path] = to_hang(event)
+    waiting = [asyncio.create_task(anything(key_sets, at(server, path))) for path in ("/1", "/2", "/1", "/2")]
+    await asyncio.gather(*(event.wait() for event in arrived.values()))
+    asked = len(server.asked)
+    with pytest.raises(NotSent, match="too many") as refused:
+        await anything(key_sets, at(server, "/3"))
+    assert refused.value.retry_after == 1
+    assert await anything(key_sets, at(server, "/known")) == ("a",)
+    assert len(server.asked) == asked
+    await key_sets.aclose()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    server.answers["/3"] = published("b")
+    assert await anything(key_sets, at(server, "/3")) == ("b",)
+
+
+async def test_a_failure_is_told_once_for_each_look(
+    server: PracticeServer, key_sets: KeySets[Names], time: Time
+) -> None:
+    """Not by those who join it or come a moment later; and also where the copy is served in its place."""
+    told: list[str] = []
+
+    async def ask(path: str) -> None:
+        await key_sets.keys(at(server, path), lambda _: True, lambda error: told.append(error.detail))
+
+    server.answers["/down"] = raw_answer(500)
+    await asyncio.gather(*(ask("/down") for _ in range(10)), return_exceptions=True)
+    for _ in range(10):
+        with pytest.raises(NotSent):
+            await ask("/down")
+    assert len(told) == 1
+    time.now += PAUSE
+    with pytest.raises(NotSent):
+        await ask("/down")
+    assert len(told) == 2
+    server.answers["/jwks"] = published("a")
+    await ask("/jwks")
+    assert len(told) == 2
+    time.now += TIME_TO_LIVE
+    server.answers["/jwks"] = raw_answer(503)
+    for _ in range(3):
+        await ask("/jwks")
+    assert len(told) == 3
+
+
 async def test_closing_ends_what_is_under_way(server: PracticeServer, key_sets: KeySets[Names]) -> None:
     """Nobody is left waiting."""
     arrived = asyncio.Event()

@@ -101,12 +101,32 @@ async def test_an_address_that_is_down_is_no_fault_of_the_clients(
         await unavailable(show, proof(signer.assertion(client_id)), 5)
     assert len(publisher.asked) == 1
     lines = [json.loads(line) for line in logged.getvalue().splitlines()]
-    [line, *_] = [line for line in lines if line["event"] == "authentication.keys_unavailable"]
+    [line] = [line for line in lines if line["event"] == "authentication.keys_unavailable"]
     assert line["client_id"] == client_id
     assert "HTTP 500" in line["reason"]
     publisher.answers["/jwks"] = json_answer(signer.jwks)
     clock.now += PAUSE
     assert (await show(proof(signer.assertion(client_id)))).status_code == 200
+
+
+async def test_a_flood_that_nobodys_keys_can_judge_is_429_and_who_proves_themself_gets_in(
+    show: Show,
+    publisher: PracticeServer,
+    signer: Signer,
+    client_id: str,
+    key_client: MakeKeyClient,
+    logged: StringIO,
+) -> None:
+    """One caller can't go on for ever; it costs a line in the log for each fetch; failures are counted apart."""  # S8
+    publisher.answers["/jwks"] = raw_answer(500)
+    answers = [await show(proof(signer.assertion(client_id))) for _ in range(130)]
+    assert [answer.status_code for answer in answers] == [503] * 120 + [429] * 10
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 60
+    assert answers[-1].json()["code"] == "rate_limited"
+    assert logged.getvalue().count("authentication.keys_unavailable") == 1
+    right = await key_client(jwks=signer.jwks)
+    assert (await show(proof(signer.assertion(right)))).status_code == 200
+    await refused(show, proof(signer.renewed("one").assertion(right)))
 
 
 async def test_who_has_no_keys_fetched_uses_nothing_up(
