@@ -78,6 +78,9 @@ class Measure:
 
         :param ahead: it would wait behind more requests than may wait.
         """
+        if version not in {"1.0", "1.1"}:
+            # The parser takes a line without a version for HTTP/0.9, whose answers have neither status nor headers.
+            self._refuse(400, "the request is of no version of HTTP that is spoken here")
         if self._hosts != 1 and version == "1.1":
             self._refuse(400, "the request names no host, or several")
         if ahead:
