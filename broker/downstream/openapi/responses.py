@@ -34,14 +34,17 @@ HEADERS: Final[dict[str, Schema]] = {
 
 
 _BEFORE_IT_IS_READ: Final = {
+    400: "The request can't be read, or can be read in two ways.",
     414: "The address of the request is too long.",
     431: "The head of the request is too large, or has too many fields.",
+    501: "The body comes in a transfer coding that is not understood.",
+    503: "There are as many connections as are taken.",
 }
 
 SHARED: Final[dict[str, Schema]] = {
     f"head.{status}": {
         "description": description,
-        "headers": {},
+        "headers": {"Retry-After": _RETRY_AFTER} if status == 503 else {},
         "content": {"text/plain": {"schema": {"type": "string"}}},
     }
     for status, description in _BEFORE_IT_IS_READ.items()
@@ -60,8 +63,9 @@ def responses(operation: Operation, components: Components) -> dict[str, Schema]
         by_status.setdefault(error.status, []).append(error)
     for status, errors in by_status.items():
         told[str(status)] = _refused(operation, status, errors, components)
-    told |= {str(status): {"$ref": f"#/components/responses/head.{status}"} for status in _BEFORE_IT_IS_READ}
-    return dict(sorted(told.items()))
+    heads = {str(status): {"$ref": f"#/components/responses/head.{status}"} for status in _BEFORE_IT_IS_READ}
+    # Where it says no with the same status itself, that is what is shown.
+    return dict(sorted((heads | told).items()))
 
 
 def _success(operation: Operation, components: Components) -> Schema:
