@@ -55,7 +55,8 @@ class BrokerError(Exception):
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
     because: str | None = None
-    """Why, for the log alone, where callers are all told the same. Without any value of what was presented."""
+    """Why, for the log alone, where callers are all told the same, or are told values of what they presented: here
+    there are none."""
 
     def __init__(self, detail: str, *, retry_after: int | None = None) -> None:
         super().__init__(detail)
@@ -141,6 +142,7 @@ class MissingProviderScopes(Conflict):
     """The person granted less than what this needs; ``missing`` names the provider scopes."""
 
     code = "missing_provider_scopes"
+    because = "the connection lacks provider scopes"
 
     def __init__(self, missing: Sequence[str]) -> None:
         super().__init__("the connection lacks provider scopes: " + " ".join(missing))

@@ -135,7 +135,8 @@ def scopes_for(requested: Collection[str] | None, held: Collection[str]) -> tupl
     if requested is not None and not requested:
         raise OAuthError("invalid_scope", "scope names none")
     if requested is not None and (lacking := set(requested) - set(held)):
-        raise OAuthError("invalid_scope", f"the client lacks scopes that were asked for{_named(lacking)}")
+        reason = "the client lacks scopes that were asked for"
+        raise OAuthError("invalid_scope", f"{reason}{_named(lacking)}", because=reason)
     wanted = held if requested is None else requested
     return tuple(scope for scope in CLIENT_SCOPES if scope in wanted)
 

@@ -1,5 +1,7 @@
 """A reference can say which of the provider's scopes its redeemer counts on; without them nothing is released."""
 
+import json
+from io import StringIO
 from typing import Any
 
 import httpx2
@@ -39,6 +41,21 @@ async def test_a_connection_that_lacks_scopes_issues_none(
     assert (answer.status_code, code_of(answer)) == (409, "missing_provider_scopes")
     assert answer.json()["missing"] == ["messages.send", "calendar"]
     assert snapshot(raw_store) == before
+
+
+async def test_scopes_that_are_made_up_are_told_to_the_client_alone(
+    app: ServiceClient, connection: dict[str, Any], sandbox: httpx2.Client, logged: StringIO
+) -> None:
+    """They may be anything; the log says what is wrong, whether a reference is issued or redeemed."""
+    order = {"audience": app.client_id, "required_scopes": ["planted-scope"]}
+    answer = await app.call("POST", f"/v1/connections/{connection['id']}/references", order)
+    assert answer.json()["missing"] == ["planted-scope"]
+    reference = await reference_for(app, connection, app, **NEEDED)
+    await _narrow(app, connection, sandbox, "profile")
+    assert "messages.read" in (await app.redeem(reference)).json()["error_description"]
+    lines = [line for line in map(json.loads, logged.getvalue().splitlines()) if line.get("status", 0) >= 400]
+    assert [line["refusal"] for line in lines] == ["the connection lacks provider scopes"] * 2
+    assert "planted-scope" not in logged.getvalue()
 
 
 async def test_what_is_there_is_released(app: ServiceClient, connection: dict[str, Any]) -> None:

@@ -36,7 +36,7 @@ from broker.errors import (
 from broker.http.problems import Problem, problem_document
 from broker.http.reading import bearer_token, read_body, single_query
 from broker.models.access import Caller
-from broker.models.connection import Connection
+from broker.models.connection import Connection, Status, unusable
 from broker.models.event import Event
 from broker.models.ids import is_id, new_id
 from broker.observe import metrics
@@ -178,7 +178,7 @@ class Gate:
                     raise Forbidden("this token is bound to one connection")
                 return await answer(Call(operation, request, caller, self._clock(), raw_body))
             except BrokerError as error:
-                request.state.refusal = error.detail
+                request.state.refusal = error.because or error.detail
                 return problem(error, str(request.state.request_id))
 
         return DeclaredRoute(operation, endpoint)
@@ -189,7 +189,9 @@ class Gate:
                 return await handler(call)
             if "connection_id" in call.request.path_params:
                 # What was answered about a connection is not for who does not see it any more.
-                await self.connection(call, call.operation.scope)
+                connection = await self.connection(call, call.operation.scope)
+                if connection.status is Status.REVOKED:
+                    raise unusable(connection.status)
             return await self._once(call, handler)
 
         return once

@@ -85,7 +85,7 @@ class TokenExchangeGrant:
             # The same words as for a reference that is unknown: what it leads to is nobody's business.
             raise OAuthError("invalid_request", _UNKNOWN) from None
         except (ReauthRequired, MissingProviderScopes, Conflict, Forbidden) as error:
-            raise OAuthError("invalid_request", error.detail, code=error.code) from None
+            raise OAuthError("invalid_request", error.detail, code=error.code, because=error.because) from None
         metrics.tokens_released.labels(release.provider).inc()
         return _answer(release)
 

@@ -112,6 +112,19 @@ async def test_a_reference_to_what_is_gone_is_not_answered_again(
     assert (await app.call("POST", path, body, headers=KEY)).status_code == 404
 
 
+async def test_a_reference_to_what_was_disconnected_is_not_answered_again(
+    app: ServiceClient, connection: dict[str, Any]
+) -> None:
+    """The answer is the one to somebody who asks for the first time: it can't come to life again."""
+    path, body = (await _orders(app, connection))["reference"]
+    made = await app.call("POST", path, body, headers=KEY)
+    assert (await app.call("DELETE", f"/v1/connections/{connection['id']}")).status_code == 200
+    again = await app.call("POST", path, body, headers=KEY)
+    first = await app.call("POST", path, body)
+    assert (again.status_code, code_of(again)) == (first.status_code, code_of(first)) == (409, "reauth_required")
+    assert made.json()["reference"] not in again.text
+
+
 @pytest.mark.parametrize(
     "value",
     ["", " ", '""', "x" * 256, "é".encode(), b"a\x7f", "\t"],

@@ -1,5 +1,7 @@
 """The client credentials grant: a broker token, its scopes, its life, and the refusals of RFC 6749 §5.2."""
 
+from io import StringIO
+
 import httpx2
 import pytest
 
@@ -41,6 +43,14 @@ async def test_a_scope_that_the_client_lacks_is_invalid_scope(make_client: MakeC
     client = await make_client(scopes=("connect",))
     answer = await client.token(grant_type="client_credentials", scope=scope)
     assert (answer.status_code, oauth_error_of(answer)) == (400, "invalid_scope")
+
+
+async def test_scopes_that_are_made_up_are_told_to_the_client_alone(app: ServiceClient, logged: StringIO) -> None:
+    """What stands there may be a secret in the wrong place: the log says what is wrong, and not with which value."""
+    answer = await app.token(grant_type="client_credentials", scope="planted-secret connect")
+    assert "planted-secret" in answer.json()["error_description"]
+    assert "the client lacks scopes that were asked for" in logged.getvalue()
+    assert "planted-secret" not in logged.getvalue()
 
 
 @pytest.mark.parametrize(
