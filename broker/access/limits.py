@@ -11,6 +11,9 @@ a button pressed there  address           120
 a device login begun    address            30     before it is begun, for public clients: anybody can say their id
 a device login begun    public client     300     likewise
 a provider's answer     address           600     apart from the pages: one who came so far can get back
+a wrong user code       address           5       before it is looked up, and given back when it was right
+a wrong user code       browser           0.5     likewise: 5 in ten minutes
+a wrong user code       –                 60      likewise: 300 in five minutes, from wherever
 ======================  ================  ======  =====================================================
 
 Not limited, because counting would cost more than the answer: what comes from memory (metadata, the API's document,
@@ -19,9 +22,11 @@ static files, unknown addresses, ``/livez``). ``/readyz`` asks the store once fo
 either: it is trusted not to hurt itself, and a fetch costs one command.
 
 A store that can't count refuses nobody, and lets nobody in: whoever was to be counted has failed already, or goes on to
-ask the same store and is told what it says (503, if it says nothing).
+ask the same store and is told what it says (503, if it says nothing). But a user code that can't be counted is not
+looked up: a short code is only as good as the number of tries.
 """
 
+from contextlib import suppress
 from ipaddress import IPv6Address, ip_address
 from math import ceil
 from typing import Final
@@ -43,14 +48,22 @@ _BUTTONS: Final = RateLimitItemPerMinute(120, namespace="buttons")
 _DEVICE_REQUESTS: Final = RateLimitItemPerMinute(30, namespace="device_requests")
 _DEVICE_REQUESTS_OF_A_CLIENT: Final = RateLimitItemPerMinute(300, namespace="device_requests_of_client")
 _RETURNS: Final = RateLimitItemPerMinute(600, namespace="returns")
+_USER_CODES: Final = RateLimitItemPerMinute(5, namespace="user_codes")
+_USER_CODES_OF_A_BROWSER: Final = RateLimitItemPerMinute(5, 10, namespace="user_codes_of_browser")
+_USER_CODES_OF_ALL: Final = RateLimitItemPerMinute(300, 5, namespace="user_codes_of_all")
 _NO_ADDRESS: Final = "unknown"
 _DIGITS: Final = 32
+
+
+class TooManyCodes(RateLimited):
+    """Too many user codes were tried; whether this one is right was not looked up."""
 
 
 class Limits:
     """Counts, and refuses what comes too often. Every method raises :class:`RateLimited` with the seconds to wait."""
 
     def __init__(self, counters: Counters, clock: Clock) -> None:
+        self._counters = counters
         self._limiter = FixedWindowRateLimiter(counters)
         self._clock = clock
 
@@ -84,6 +97,29 @@ class Limits:
         """A browser comes back from a provider, or says so."""
         await self._hit(_RETURNS, network_of(address), "too many answers of providers came from this address")
 
+    async def user_code(self, address: str, browser: str | None) -> None:
+        """A user code is about to be looked up: counted as a wrong one until :meth:`right_user_code` takes that back.
+
+        Counted first, so that of many guesses at once none slips through.
+
+        :param browser: the browser session, if it has one that we gave it: made-up ones must not fill the store.
+        :raises TooManyCodes: it must not be looked up.
+        :raises StoreUnavailable: it can't be counted, and must not be looked up either.
+        """
+        for limit, who in _code_counters(address, browser):
+            # One that is refused stays counted, and reaches no further counter: one caller can't use up the total.
+            if not await self._limiter.hit(limit, who):
+                metrics.rate_limits.labels(limit.namespace, "refused").inc()
+                wait = await self._time_left(limit, who)
+                raise TooManyCodes("too many user codes were tried", retry_after=wait)
+
+    async def right_user_code(self, address: str, browser: str | None) -> None:
+        """The code that was counted by :meth:`user_code` was right: it doesn't count."""
+        # What can't be given back now ends with its window.
+        with suppress(StoreUnavailable):
+            for limit, who in _code_counters(address, browser):
+                await self._counters.give_back(limit.key_for(who))
+
     async def _hit(self, limit: RateLimitItem, who: str, refusal: str) -> None:
         try:
             allowed = await self._limiter.hit(limit, who)
@@ -101,6 +137,13 @@ class Limits:
         except StoreUnavailable:
             return limit.get_expiry()
         return max(1, ceil(ends - self._clock() / 1000))
+
+
+def _code_counters(address: str, browser: str | None) -> list[tuple[RateLimitItem, str]]:
+    counters = [(_USER_CODES, network_of(address))]
+    if browser is not None:
+        counters.append((_USER_CODES_OF_A_BROWSER, browser))
+    return [*counters, (_USER_CODES_OF_ALL, "")]
 
 
 def network_of(address: str) -> str:

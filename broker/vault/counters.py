@@ -33,6 +33,10 @@ class Counters(Storage):
         count, _left = await self._store.run(scripts.COUNT, [names.counter(key)], [amount, expiry * 1000])
         return int(count)
 
+    async def give_back(self, key: str) -> None:
+        """Count one event less, if the window is still open."""
+        await self._store.run(scripts.COUNT_BACK, [names.counter(key)], [])
+
     async def get(self, key: str) -> int:
         """The count; 0 where no window is open."""
         return int(await self._store.execute("GET", names.counter(key)) or 0)

@@ -43,6 +43,7 @@ KEYRING_MOVE = _load("keyring_move")
 KEYRING_RETIRE = _load("keyring_retire")
 REWRAP = _load("rewrap")
 COUNT = _load("count")
+COUNT_BACK = _load("count_back")
 CLIENT_REPLACE = _load("client_replace")
 REPEAT_CLAIM = _load("repeat_claim")
 REPEAT_SETTLE = _load("repeat_settle")
@@ -77,6 +78,7 @@ ALL = (
     KEYRING_RETIRE,
     REWRAP,
     COUNT,
+    COUNT_BACK,
     CLIENT_REPLACE,
     REPEAT_CLAIM,
     REPEAT_SETTLE,
