@@ -2,11 +2,17 @@
 
 * ``connect`` – ``GET|POST /connect/{handle}``: shows what is asked (and changes nothing), then binds the browser.
 * ``callback`` – ``GET /callback/{provider}``: takes the browser back from the provider.
+* ``device`` – ``GET|POST /device``: takes the code that a machine shows, asks, and leaves for the provider.
+* ``device_return`` – what the callback answers where a machine waits; ``device_login`` –
+  ``GET|POST /device/logins/{handle}``: the person's own page about a machine that is logged in.
 * ``orderer`` – whether the app that asked is still registered; looked at anew before each of these steps.
 * ``code`` – ``GET /connect/{session}/code``: the short code that a person carries back, with completion ``code``.
-* ``pages`` – what they look like; ``templates/``, ``static/``.
+* ``pages``, ``device_pages`` – what they look like; ``moments`` – times in words; ``templates/``, ``static/``.
+* ``endings``, ``device_endings`` – errors as pages, and back to the app.
 * ``browser`` – the cookie that binds a browser, and telling our own forms from other sites'.
+* ``visitor`` – the cookie by which a browser's wrong codes are counted.
 
-A person passes ``connect`` → the provider → ``callback`` → the app (or ``code``).
+A person passes ``connect`` → the provider → ``callback`` → the app (or ``code``); with a machine's code
+``device`` → the provider → ``callback``, and is done.
 Must not import ``downstream`` or ``background``.
 """

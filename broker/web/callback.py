@@ -1,5 +1,6 @@
 """``GET /callback/{provider}``: the redirect URI, one per provider. Takes the browser back and sends it on."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from starlette.requests import Request
@@ -16,6 +17,8 @@ from broker.providers import Provider
 from broker.web import pages
 from broker.web.browser import BrowserBinding
 from broker.web.code import CodePages, to_the_code
+from broker.web.device_endings import device_error_page
+from broker.web.device_return import DeviceReturns
 from broker.web.endings import back_to_app, error_page, page
 from broker.web.orderer import Orderers
 
@@ -31,12 +34,14 @@ class CallbackPages:
         arrivals: Arrivals,
         completions: Completions,
         codes: CodePages,
+        devices: DeviceReturns,
         orderers: Orderers,
         binding: BrowserBinding,
         limits: Limits,
     ) -> None:
         self._arrivals = arrivals
         self._codes = codes
+        self._devices = devices
         self._completions = completions
         self._orderers = orderers
         self._binding = binding
@@ -54,6 +59,17 @@ class CallbackPages:
         if any(len(value) > _LONGEST_VALUE for value in answer.values()):
             raise InvalidRequest("the provider's answer is too long")
         session, provider = await self._arrivals.find(request.path_params["provider"], answer.get("state", ""))
+        try:
+            return await self._take_in(request, session, provider, answer)
+        except BrokerError as error:
+            if session.completion is not Completion.DEVICE:
+                raise
+            request.state.refusal = error.detail
+            return device_error_page(error, str(request.state.request_id))
+
+    async def _take_in(
+        self, request: Request, session: ConnectSession, provider: Provider, answer: Mapping[str, str]
+    ) -> Response:
         # Before the answer is taken in: for an app that is gone no code is kept, and none redeemed.
         await self._orderers.check_or_end(session)
         secret = self._binding.secret(request, session.id)
@@ -73,6 +89,9 @@ class CallbackPages:
 
     async def _onwards(self, request: Request, arrival: Arrival, provider: Provider) -> Response:
         session, request_id = arrival.session, str(request.state.request_id)
+        if session.completion is Completion.DEVICE:
+            request.state.refusal = arrival.error
+            return await self._devices.answer(session, provider, arrival.error, request_id)
         if arrival.error is not None:
             request.state.refusal = arrival.error
             return back_to_app(session, error=arrival.error) or _refused(session, provider, arrival.error, request_id)

@@ -23,9 +23,12 @@ from broker.web import pages
 
 Page = Callable[[Request], Awaitable[Response]]
 Limit = Callable[[str], Awaitable[None]]
+ErrorPage = Callable[[BrokerError, str], Response]
 
 _TRY_AGAIN = "Go back to the app and start again from there."
-_LOOK_IN_THE_APP = "Look in the app whether your account is connected. If it is not, start again from there."
+_LOOK_IN_THE_APP = (
+    "Look in the app, or on the device, whether your account is connected. If it is not, start again from there."
+)
 
 
 def back_to_app(session: ConnectSession, **result: str) -> Response | None:
@@ -49,10 +52,11 @@ def back_to_app(session: ConnectSession, **result: str) -> Response | None:
     )
 
 
-def page(handler: Page, limit: Limit) -> Page:
+def page(handler: Page, limit: Limit, failed: ErrorPage | None = None) -> Page:
     """Turn the error tree into pages, here and nowhere else.
 
     :param limit: counts the caller's address before anything else happens, and refuses one that comes too often.
+    :param failed: makes an error with a request id a page, in other words than :func:`error_page`'s.
     """
 
     async def endpoint(request: Request) -> Response:
@@ -61,7 +65,7 @@ def page(handler: Page, limit: Limit) -> Page:
             return await handler(request)
         except BrokerError as error:
             request.state.refusal = error.detail
-            return error_page(error, str(request.state.request_id))
+            return (failed or error_page)(error, str(request.state.request_id))
 
     return endpoint
 
@@ -105,6 +109,11 @@ def error_page(error: BrokerError, request_id: str) -> Response:
     if isinstance(error, SealBroken):
         metrics.seals_broken.inc()
     response = pages.error_page(status=status, title=title, message=message, hint=hint, request_id=request_id)
+    return saying_when(response, error)
+
+
+def saying_when(response: Response, error: BrokerError) -> Response:
+    """The answer with the seconds to wait (RFC 9110 §10.2.3), where the error knows them, or waiting helps."""
     if error.retry_after is not None or error.status == 503:
         response.headers["Retry-After"] = str(error.retry_after or 1)
     return response

@@ -1,13 +1,25 @@
 """The app that ordered a connection: whether it is still registered when a person is about to act for it."""
 
+from typing import Protocol
+
 from broker.access.clients import Clients
 from broker.connections.journey import Journey
 from broker.errors import NotFound
 from broker.models.session import ConnectSession, SessionStatus
 
 
+class Ordered(Protocol):
+    """What a client ordered: a connect session, or a machine's login."""
+
+    @property
+    def client_id(self) -> str: ...
+
+    @property
+    def tenant(self) -> str: ...
+
+
 class Orderers:
-    """The clients that opened the sessions which browsers come with.
+    """The clients that opened the sessions, and the machines' logins, which browsers come with.
 
     A session outlives its client: whoever removes an app, perhaps because its secret leaked, must not be given
     connections by people who still hold its links.
@@ -17,13 +29,13 @@ class Orderers:
         self._clients = clients
         self._journey = journey
 
-    async def check(self, session: ConnectSession) -> None:
-        """Return if the session's client is still there, in the same tenant.
+    async def check(self, ordered: Ordered) -> None:
+        """Return if the client that ordered this is still there, in the same tenant.
 
-        :raises NotFound: it is not. The session is left as it is: looking at a page changes nothing.
+        :raises NotFound: it is not. What it ordered is left as it is: looking at a page changes nothing.
         """
-        client = await self._clients.read(session.client_id)
-        if client is None or client.tenant != session.tenant:
+        client = await self._clients.read(ordered.client_id)
+        if client is None or client.tenant != ordered.tenant:
             raise NotFound("the app that asked for this connection is not registered any more")
 
     async def check_or_end(self, session: ConnectSession) -> None:

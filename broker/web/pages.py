@@ -21,7 +21,7 @@ _NOWHERE: Final = "'none'"
 # for development and for native apps, whose return address is plain http on a port of the moment (RFC 8252
 # §7.3), also when the broker itself is served over https. A policy can't name an IPv6 address (CSP 3 §2.3.1),
 # so [::1] is not among them.
-_PROVIDER_AND_BACK: Final = "'self' https: http://localhost:* http://127.0.0.1:*"
+PROVIDER_AND_BACK: Final = "'self' https: http://localhost:* http://127.0.0.1:*"
 
 _HEADERS: Final = {
     "Cache-Control": "no-store",
@@ -67,7 +67,11 @@ _environment.filters["initial"] = _initial
 _environment.globals.update(stylesheet_href=stylesheet_href, icon_href=_versioned("icon.svg"))
 
 
-def _page(template: str, *, status: int = 200, form_action: str = _NOWHERE, **context: object) -> HTMLResponse:
+def rendered(template: str, *, status: int = 200, form_action: str = _NOWHERE, **context: object) -> HTMLResponse:
+    """A template as an answer with the headers of every page.
+
+    ``form_action`` is where its form may lead (CSP): nowhere, where it has none.
+    """
     html = _environment.get_template(template).render(context)
     headers = {**_HEADERS, "Content-Security-Policy": _policy(form_action)}
     return HTMLResponse(html, status_code=status, headers=headers)
@@ -89,9 +93,9 @@ def connect_page(
     the provider's scope and the sentence that explains it, ``None`` where the provider's entry has none.
     ``reconnect`` says that an existing connection is renewed; ``return_host`` is where the person ends up.
     """
-    return _page(
+    return rendered(
         "connect.html",
-        form_action=_PROVIDER_AND_BACK,
+        form_action=PROVIDER_AND_BACK,
         action=action,
         app_name=app_name,
         provider_name=provider_name,
@@ -104,7 +108,7 @@ def connect_page(
 
 def code_page(*, app_name: str, provider_name: str, code: str, expires_in_minutes: int) -> HTMLResponse:
     """The end of completion ``code``: a short code to give back where the person started, nowhere else."""
-    return _page(
+    return rendered(
         "code.html",
         app_name=app_name,
         provider_name=provider_name,
@@ -115,19 +119,19 @@ def code_page(*, app_name: str, provider_name: str, code: str, expires_in_minute
 
 def connected_page(*, app_name: str, provider_name: str, account_name: str | None) -> HTMLResponse:
     """The good end where there is no app to return to; ``account_name`` is its name at the provider."""
-    return _page("connected.html", app_name=app_name, provider_name=provider_name, account_name=account_name)
+    return rendered("connected.html", app_name=app_name, provider_name=provider_name, account_name=account_name)
 
 
 def done_page(*, app_name: str, provider_name: str) -> HTMLResponse:
     """What the page with the code turns into once the code was taken."""
-    return _page("done.html", app_name=app_name, provider_name=provider_name)
+    return rendered("done.html", app_name=app_name, provider_name=provider_name)
 
 
 def cancelled_page(*, app_name: str, provider_name: str) -> HTMLResponse:
     """The end after the person said no, here or at the provider, and there is no app to return to."""
-    return _page("cancelled.html", app_name=app_name, provider_name=provider_name)
+    return rendered("cancelled.html", app_name=app_name, provider_name=provider_name)
 
 
 def error_page(*, status: int, title: str, message: str, hint: str | None, request_id: str) -> HTMLResponse:
     """The end where it can't go on: what happened, what to do next (``hint``), the id to mention."""
-    return _page("error.html", status=status, title=title, message=message, hint=hint, request_id=request_id)
+    return rendered("error.html", status=status, title=title, message=message, hint=hint, request_id=request_id)
