@@ -48,7 +48,11 @@ from broker.web.browser import BrowserBinding
 from broker.web.callback import CallbackPages
 from broker.web.code import CodePages
 from broker.web.connect import ConnectPages
+from broker.web.device import DevicePages
+from broker.web.device_login import DeviceLoginPages
+from broker.web.device_return import DeviceReturns
 from broker.web.orderer import Orderers
+from broker.web.visitor import Visitors
 
 _WORK_ENDS_WITHIN: Final = 25.0
 """Seconds that refreshes and exchanges under way get to finish when the process ends."""
@@ -161,10 +165,17 @@ def _people_routes(heart: Heart) -> list[BaseRoute]:
     binding = BrowserBinding(heart.keyring, secure=heart.settings.secure, origin=heart.settings.origin)
     orderers = Orderers(heart.clients, heart.journey)
     codes = CodePages(heart.opening, heart.arrivals, heart.providers, binding, heart.limits)
+    approvals = heart.devices.approvals
+    returns = DeviceReturns(approvals)
+    visitors = Visitors(heart.keyring, secure=heart.settings.secure)
     return [
         *ConnectPages(heart.opening, heart.journey, orderers, binding, heart.limits).routes(),
-        *CallbackPages(heart.arrivals, heart.completions, codes, orderers, binding, heart.limits).routes(),
+        *CallbackPages(heart.arrivals, heart.completions, codes, returns, orderers, binding, heart.limits).routes(),
         *codes.routes(),
+        *DevicePages(approvals, orderers, binding, visitors, heart.limits, heart.clock).routes(),
+        *DeviceLoginPages(
+            approvals, heart.records, heart.clients, heart.providers, binding, heart.limits, heart.clock
+        ).routes(),
         Mount("/static", ImmutableFiles(directory=str(files("broker.web") / "static")), name="static"),
     ]
 

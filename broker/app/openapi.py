@@ -33,6 +33,15 @@ class Decision(Described):
     """``continue`` or ``cancel``."""
 
 
+class CodeDecision(Described):
+    """The code that the person's machine shows, and what they pressed."""
+
+    user_code: str
+    """In any case, with or without its hyphen."""
+    decision: str | Absent = None
+    """``approve`` or ``decline``; without it the person is asked."""
+
+
 class Alive(Described):
     """The process answers."""
 
@@ -108,6 +117,45 @@ _BESIDE: Final = (
         answer=Text,
         redirects=True,
         refuses=(ProviderError, ProviderUnavailable),
+    ),
+    Operation(
+        face=_PAGES,
+        name="device_page",
+        method="GET",
+        path="/device",
+        tag="Pages",
+        summary="The form for the code that a machine shows; with ?user_code=, who asks for what. Changes nothing.",
+        answer=Text,
+    ),
+    Operation(
+        face=_PAGES,
+        name="answer_device_page",
+        method="POST",
+        path="/device",
+        tag="Pages",
+        summary="Take the code, or the person's decision: their no, or the browser is sent to the provider.",
+        body=CodeDecision,
+        answer=Text,
+        redirects=True,
+        refuses=(PayloadTooLarge, UnsupportedMediaType, ProviderError, ProviderUnavailable),
+    ),
+    Operation(
+        face=_PAGES,
+        name="device_login_page",
+        method="GET",
+        path="/device/logins/{handle}",
+        tag="Pages",
+        summary="The person's own page about a machine that they logged in.",
+        answer=Text,
+    ),
+    Operation(
+        face=_PAGES,
+        name="end_device_login",
+        method="POST",
+        path="/device/logins/{handle}",
+        tag="Pages",
+        summary="Log that machine out.",
+        answer=Text,
     ),
     Operation(
         face=PUBLIC,

@@ -74,6 +74,10 @@ BROWSER = frozenset(
         "POST /connect/{handle}",
         "GET /callback/{provider}",
         "GET /connect/{session_id}/code",
+        "GET /device",
+        "POST /device",
+        "GET /device/logins/{handle}",
+        "POST /device/logins/{handle}",
     }
 )
 """Routes for a person, who is known by a link and by the cookie of the browser that followed it. No client is."""
