@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from starlette.responses import HTMLResponse
 
-from broker.web import pages
+from broker.web import device_pages, pages
+from broker.web.moments import moment
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}&lt;</title></bdi>"
 
@@ -41,6 +42,50 @@ PAGES: dict[str, tuple[Callable[..., HTMLResponse], dict[str, Any]]] = {
     ),
     "done": (pages.done_page, {"app_name": "Acme Notes", "provider_name": "Example Mail"}),
     "cancelled": (pages.cancelled_page, {"app_name": "Acme Notes", "provider_name": "Example Mail"}),
+    "device code": (device_pages.code_form_page, {"action": "/device"}),
+    "device wrong code": (device_pages.code_form_page, {"action": "/device", "wrong_code": "WDJB-MJHT"}),
+    "device question": (
+        device_pages.question_page,
+        {
+            "action": "/device",
+            "code": "WDJB-MJHT",
+            "app_name": "Acme CLI",
+            "provider_name": "Example Mail",
+            "device_name": "build-box",
+            "address": "203.0.113.7",
+            "asked": moment(0, 150_000),
+            "scopes": [("mail.read", "Read your messages"), ("mail.raw", None)],
+        },
+    ),
+    "device approved": (
+        device_pages.approved_page,
+        {
+            "app_name": "Acme CLI",
+            "provider_name": "Example Mail",
+            "device_name": "build-box",
+            "account_name": "ada@mail.example",
+            "manage_path": "/device/logins/dh_1_2",
+        },
+    ),
+    "device declined": (
+        device_pages.declined_page,
+        {"app_name": "Acme CLI", "provider_name": "Example Mail"},
+    ),
+    "device login": (
+        device_pages.login_page,
+        {
+            "action": "/device/logins/dh_1_2",
+            "app_name": "Acme CLI",
+            "provider_name": "Example Mail",
+            "account_name": "ada@mail.example",
+            "device_name": "build-box",
+            "address": "203.0.113.7",
+            "since": moment(0, 86_400_000),
+            "last_used": moment(86_400_000, 86_500_000),
+        },
+    ),
+    "device uncollected": (device_pages.uncollected_page, {}),
+    "device logged out": (device_pages.logged_out_page, {}),
     "error": (
         pages.error_page,
         {
@@ -52,7 +97,9 @@ PAGES: dict[str, tuple[Callable[..., HTMLResponse], dict[str, Any]]] = {
         },
     ),
 }
-END_PAGES = sorted(PAGES.keys() - {"connect"})
+TO_PROVIDERS = {"connect", "device question"}
+TO_OURSELVES = {"device code", "device wrong code", "device login"}
+END_PAGES = sorted(PAGES.keys() - TO_PROVIDERS - TO_OURSELVES)
 UNTRUSTED = [(page, name) for page, (_, args) in PAGES.items() for name in args if isinstance(args[name], str)]
 
 
@@ -108,7 +155,10 @@ def test_hostile_text_stays_text(page: str, argument: str) -> None:
     document = read(render(page, **{argument: HOSTILE}))
     assert document.shape == read(render(page)).shape
     if argument == "action":
-        assert document.all("form") == [{"method": "post", "action": HOSTILE}]
+        [form] = document.all("form")
+        assert (form["method"], form["action"]) == ("post", HOSTILE)
+    elif argument in {"manage_path", "wrong_code"}:
+        assert HOSTILE in [value for _, element in document.elements for value in element.values()]
     else:
         assert HOSTILE in document.text
 
@@ -143,11 +193,13 @@ def test_headers_of_every_page(page: str) -> None:
     assert "camera=()" in headers["permissions-policy"]
 
 
-def test_only_the_question_may_submit_a_form() -> None:
-    """The connect page's form may lead to the provider and back to a native app; others have none."""
+def test_only_a_question_may_submit_a_form() -> None:
+    """What leads to the provider may lead on to a native app; other forms stay with us; other pages have none."""
     # B10
     policies = {page: render(page).headers["content-security-policy"].split("; ")[-1] for page in PAGES}
-    assert policies.pop("connect") == "form-action 'self' https: http://localhost:* http://127.0.0.1:*"
+    to_providers = {policies.pop(page) for page in TO_PROVIDERS}
+    assert to_providers == {"form-action 'self' https: http://localhost:* http://127.0.0.1:*"}
+    assert {policies.pop(page) for page in TO_OURSELVES} == {"form-action 'self'"}
     assert set(policies.values()) == {"form-action 'none'"}
 
 
@@ -173,7 +225,10 @@ def test_every_page_can_be_read_by_any_device(page: str) -> None:
     assert [len(document.all(tag)) for tag in ("h1", "header", "main", "footer", "title")] == [1] * 5
     assert {"rel": "stylesheet", "href": pages.stylesheet_href} in document.all("link")
     identifiers = {attributes["id"] for _, attributes in document.elements if "id" in attributes}
-    assert {section["aria-labelledby"] for section in document.all("section")} == identifiers
+    named = ("aria-labelledby", "aria-describedby", "for")
+    assert {
+        value for _, element in document.elements for name, value in element.items() if name in named
+    } == identifiers
     others = {read(render(other)).title for other in PAGES if other != page}
     assert document.title.strip()
     assert document.title not in others
@@ -181,9 +236,10 @@ def test_every_page_can_be_read_by_any_device(page: str) -> None:
 
 @pytest.mark.parametrize("page", END_PAGES)
 def test_end_pages_offer_nothing_to_press(page: str) -> None:
-    """Where the way ends there is no button, form, field or link."""
+    """Where the way ends there is no button, form or field; a link only to the person's own page about a machine."""
     document = read(render(page))
-    assert not {tag for tag, _ in document.elements} & {"a", "button", "form", "input", "select"}
+    assert not {tag for tag, _ in document.elements} & {"button", "form", "input", "select"}
+    assert [link["href"] for link in document.all("a")] == ["/device/logins/dh_1_2"] * (page == "device approved")
 
 
 def test_connect_page_says_who_for_whom_and_what() -> None:
@@ -216,6 +272,53 @@ def test_connect_page_leaves_out_what_is_not_known() -> None:
     assert "Continue only if you started this in Acme Notes yourself." in document.text
     assert not document.all("dl") + document.all("ul")
     assert "None" not in document.text
+
+
+def test_the_question_about_a_machine_says_all_that_is_known() -> None:
+    """Who asks, how the machine calls itself, from where, when, for what; the code to compare; and the warning."""
+    # D5
+    document = read(render("device question"))
+    assert "A device with Acme CLI wants to use your Example Mail account" in document.text
+    assert "Does your device show this code? WDJB-MJHT" in document.text
+    assert "Who asks Acme CLI Device build-box as it calls itself From 203.0.113.7 network address" in document.text
+    assert "When 2 minutes ago 1 January 1970, 00:00 UTC" in document.text
+    assert "Read your messages mail.read" in document.text
+    assert "Did somebody else send you the link or the code? Then decline" in document.text
+    unknown = read(render("device question", device_name=None, address="", scopes=[]))
+    assert "as it calls itself" not in unknown.text
+    assert "From unknown" in unknown.text
+    assert "Example Mail itself shows you" in unknown.text
+
+
+def test_the_question_about_a_machine_offers_both_decisions_alike() -> None:
+    """Two buttons of one POST form and one look, nothing preselected and nothing to submit by Enter (RFC 10027)."""
+    # D5
+    document = read(render("device question"))
+    buttons = document.all("button")
+    assert [(button["name"], button["value"]) for button in buttons] == [
+        ("decision", "approve"),
+        ("decision", "decline"),
+    ]
+    assert len({(button["class"], button["type"]) for button in buttons}) == 1
+    assert document.all("input") == [{"type": "hidden", "name": "user_code", "value": "WDJB-MJHT"}]
+    assert "Approve and continue to Example Mail Decline" in document.text
+
+
+def test_the_form_for_the_code_suits_a_phone() -> None:
+    """Text keyboard with capitals, nothing remembered or corrected; a wrong code is named for whoever can't see."""
+    [field] = read(render("device code")).all("input")
+    wanted = {"inputmode": "text", "autocapitalize": "characters", "autocomplete": "off", "spellcheck": "false"}
+    assert wanted.items() <= field.items()
+    assert (field["value"], "aria-invalid" in field) == ("", False)
+    wrong = read(render("device wrong code"))
+    [field] = wrong.all("input")
+    assert (field["value"], field["aria-invalid"], field["aria-describedby"]) == ("WDJB-MJHT", "true", "wrong")
+    assert "This code is not valid, or not any longer." in wrong.text
+
+
+def test_a_code_stands_in_no_title() -> None:
+    """Titles stay in histories and on screens."""
+    assert not [page for page in PAGES if "WDJB" in read(render(page)).title]
 
 
 @pytest.mark.parametrize(("minutes", "words"), [(1, "for 1 minute."), (5, "for 5 minutes.")])
@@ -251,4 +354,4 @@ def test_error_page_keeps_its_status_and_shows_the_request_id() -> None:
     assert "What you can do Start again in the app." in text
     assert "req_1" in text
     assert "What you can do" not in read(render("error", hint=None)).text
-    assert {render(page).status_code for page in PAGES if page != "error"} == {200}
+    assert {render(page).status_code for page in PAGES if page not in {"error", "device wrong code"}} == {200}
