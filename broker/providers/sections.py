@@ -82,8 +82,8 @@ class TokenResponse(Entry):
 
     @model_validator(mode="after")
     def _one_meaning(self) -> Self:
-        if twice := sorted(self.device_errors.keys() & set(self.invalid_grant)):
-            raise ValueError(f"{twice[0]} stands in invalid_grant and in device_errors")
+        if not self.device_errors.keys().isdisjoint(self.invalid_grant):
+            raise ValueError("invalid_grant and device_errors have an error code in common")
         return self
 
 

@@ -132,3 +132,17 @@ def test_a_provider_is_frozen(load: Load) -> None:
     provider: Provider = load(ENTRY).get("a")
     with pytest.raises(ValueError, match="frozen"):
         setattr(provider, "issuer", None)  # noqa: B010 - the type checker refuses the plain form, too
+
+
+def test_own_words_for_a_device_login_mean_one_of_the_rfcs(load: Load, faults: Faults) -> None:
+    """The four of RFC 8628 §3.5, and no code means two things."""  # D2
+    known = ["authorization_pending", "slow_down", "access_denied", "expired_token"]
+    for meaning in known:
+        entry = load(f"{ENTRY}    token_response: {{device_errors: {{own_word: {meaning}}}}}").get("a")
+        assert entry.token_response.device_errors == {"own_word": meaning}
+    at = "providers.yaml:7: providers.a.token_response"
+    (unknown,) = faults(f"{ENTRY}    token_response: {{device_errors: {{own_word: invalid_grant}}}}")
+    assert unknown.startswith(f"{at}.device_errors.own_word: ")
+    assert faults(f"{ENTRY}    token_response: {{device_errors: {{gone: expired_token}}, invalid_grant: [gone]}}") == [
+        f"{at}: invalid_grant and device_errors have an error code in common"
+    ]
