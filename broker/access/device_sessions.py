@@ -152,19 +152,21 @@ class DeviceSessions:
             session if session.token_digest == digest(refresh_token) and client.honours(session.tokens_from) else None
         )
 
-    async def revoke(self, client_id: str, refresh_token: str, request_id: str | None) -> None:
-        """Log the machine out whose refresh token this is, or was, if it is the client's; else nothing happens."""
+    async def revoke(self, client_id: str, refresh_token: str, request_id: str | None) -> bool:
+        """Log the machine out whose refresh token this is, or was, if it is the client's; else nothing happens
+        (``False``)."""
         handle = parse_refresh_token(refresh_token)
-        if handle is not None:
-            await self.end(handle.connection_id, handle.session_id, client_id=client_id, request_id=request_id)
+        return handle is not None and await self.end(
+            handle.connection_id, handle.session_id, client_id=client_id, request_id=request_id
+        )
 
-    async def end(self, connection_id: str, session_id: str, *, client_id: str, request_id: str | None) -> None:
-        """Log a machine out, if it is the client's; else nothing happens."""
+    async def end(self, connection_id: str, session_id: str, *, client_id: str, request_id: str | None) -> bool:
+        """Log a machine out, if it is the client's; else nothing happens (``False``)."""
         session = await self._stored.read(connection_id, session_id)
         connection = await self._records.read(connection_id)
         if session is None or connection is None or session.client_id != client_id:
-            return
-        await self._stored.end(session, self._event("device.logged_out", connection, session, request_id))
+            return False
+        return await self._stored.end(session, self._event("device.logged_out", connection, session, request_id))
 
     async def _issue(
         self, client: Client, session: DeviceSession, scopes: tuple[str, ...], connection: Connection

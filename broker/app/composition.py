@@ -155,7 +155,7 @@ def _services_routes(heart: Heart, repeats: Repeats) -> list[BaseRoute]:
         *DeviceAuthorizationEndpoint(endpoint, devices.requests, heart.limits, heart.providers).routes(),
         *IntrospectionEndpoint(endpoint, heart.broker_tokens, heart.references, devices.sessions, issuer).routes(),
         *RevocationEndpoint(
-            endpoint, heart.authenticator, heart.broker_tokens, heart.references, devices.sessions
+            endpoint, heart.authenticator, heart.broker_tokens, heart.references, devices.sessions, heart.limits
         ).routes(),
         *metadata_routes(issuer, grants),
     ]

@@ -15,7 +15,7 @@ from broker.connections.detached import Detached
 from broker.connections.device_approval import UNCOLLECTED_FOR
 from broker.connections.device_life import DeviceLife
 from broker.connections.persistence import until_stored
-from broker.errors import BrokerError, OAuthError, ProviderUnavailable
+from broker.errors import BrokerError, OAuthError, ProviderUnavailable, StoreUnavailable
 from broker.models.device import DeviceAuthorization, DeviceStatus
 from broker.models.ids import digest, new_id, owner_of
 from broker.providers import Registry
@@ -96,6 +96,9 @@ class DevicePolls:
                 if isinstance(answer, TokenSet):
                     await self._connect(authorization, answer, request_id)
                     return
+        except StoreUnavailable:
+            # What the provider said stands, and is asked again; the machine is told that the store is gone.
+            raise
         except ProviderUnavailable as error:
             # Whether the provider has seen the question or not: it is asked again, less often (RFC 8628 §3.5).
             log.info("device.provider_silent", provider=provider.name, reason=error.detail)
@@ -106,17 +109,18 @@ class DevicePolls:
             await self._settle(authorization, DeviceStatus.DENIED, reason=error.detail)
             return
         match answer:
+            case Waiting.PENDING:
+                await self._ask_later(authorization, ask_every)
             case Waiting.SLOW_DOWN:
                 await self._ask_later(authorization, ask_every + _SLOWER)
             case Waiting.DENIED:
                 await self._settle(authorization, DeviceStatus.DENIED)
             case Waiting.EXPIRED:
                 await self._settle(authorization, DeviceStatus.PENDING, expires_at=self._clock())
-            case Waiting.PENDING:
-                pass
 
     async def _connect(self, authorization: DeviceAuthorization, tokens: TokenSet, request_id: str | None) -> None:
-        """Keep what the provider granted: its code has served, and nobody else has the tokens."""
+        """Keep what the provider granted: its code has served, and nobody else has the tokens. What can't be kept is
+        given back."""
         wanted = Wanted(
             tenant=authorization.tenant,
             client_id=authorization.client_id,
@@ -130,15 +134,9 @@ class DevicePolls:
             request_id=request_id,
             connection_id=authorization.connection_id,
         )
-        if authorization.owns_connection:
-            await until_stored(
-                lambda: self._life.expect(
-                    authorization.connection_id, until=authorization.expires_at + UNCOLLECTED_FOR
-                ),
-                what=f"login of {authorization.id}",
-                attempts=_ATTEMPTS,
-            )
         try:
+            if authorization.owns_connection:
+                await self._expect(authorization)
             await self._authorizations.store(wanted, tokens)
         except BrokerError as error:
             await self._authorizations.give_back(wanted, tokens)
@@ -147,6 +145,14 @@ class DevicePolls:
             return
         await self._settle(authorization, DeviceStatus.APPROVED)
         log.info("device.approved", provider=authorization.provider, connection_id=authorization.connection_id)
+
+    async def _expect(self, authorization: DeviceAuthorization) -> None:
+        until = authorization.expires_at + UNCOLLECTED_FOR
+        await until_stored(
+            lambda: self._life.expect(authorization.connection_id, until=until),
+            what=f"login of {authorization.id}",
+            attempts=_ATTEMPTS,
+        )
 
     async def _settle(self, authorization: DeviceAuthorization, status: DeviceStatus, **change: str | int) -> None:
         now, attempt = self._clock(), new_id("attempt")
@@ -163,6 +169,7 @@ class DevicePolls:
         )
 
     async def _ask_later(self, authorization: DeviceAuthorization, seconds: int) -> None:
+        # From now on, not from when we asked: the provider may have seen the question only now.
         ask_at = self._clock() + seconds * 1000
         await self._settle(authorization, DeviceStatus.PENDING, ask_every=seconds, ask_at=ask_at)
 

@@ -127,6 +127,8 @@ class Behaviour:
 
     device_grant: bool = True
     """Whether there is a device grant (RFC 8628) at all: endpoint, metadata, grant type."""
+    device_slow_downs: int = 0
+    """How many device polls more are told to slow down, whatever their pace."""
     device_interval: int = 5
     """Seconds that a device leaves between two polls, until it is told to slow down."""
     device_code_ttl: int = 900
@@ -241,6 +243,7 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     "clock_ahead": _whole(0),
     "granted_scopes": _or_null(_scopes),
     "device_grant": _switch,
+    "device_slow_downs": _whole(0),
     "device_interval": _whole(1),
     "device_code_ttl": _whole(1),
     "verification_uri_name": _one_of(VerificationUriName),

@@ -76,8 +76,11 @@ class Devices:
             return None
         return attempt
 
-    def poll(self, device_code: str, *, client_id: str) -> Grant:
-        """What the person allowed, once (RFC 8628 §3.4 and §3.5). Raises the error that says why not, or not yet."""
+    def poll(self, device_code: str, *, client_id: str, slow_down: bool = False) -> Grant:
+        """What the person allowed, once (RFC 8628 §3.4 and §3.5). Raises the error that says why not, or not yet.
+
+        ``slow_down``: who waits is told so though it was patient.
+        """
         attempt, now = self._by_device_code.get(device_code), self._clock()
         if attempt is None or attempt.client_id != client_id:
             raise OAuthError("invalid_grant", "unknown device code")
@@ -94,7 +97,7 @@ class Devices:
         if attempt.grant is not None:
             attempt.status = Status.SPENT
             return attempt.grant
-        if is_early:
+        if is_early or slow_down:
             attempt.interval += SLOWER
             raise OAuthError("slow_down", f"wait {attempt.interval} seconds between polls")
         raise OAuthError("authorization_pending", "the person has not decided yet")

@@ -5,6 +5,7 @@ read → held? → fault before the work? → authenticate, grant, count → hel
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -104,7 +105,9 @@ def _client_credentials(provider: Provider, client: Client, form: Parameters) ->
 
 
 def _device_code(provider: Provider, client: Client, form: Parameters) -> Issued:
-    allowed = provider.devices.poll(form.require("device_code"), client_id=client.client_id)
+    slow_downs = provider.behaviour.device_slow_downs
+    provider.change(replace(provider.behaviour, device_slow_downs=max(0, slow_downs - 1)))
+    allowed = provider.devices.poll(form.require("device_code"), client_id=client.client_id, slow_down=slow_downs > 0)
     return provider.grants.mint(allowed, provider.behaviour)
 
 

@@ -18,6 +18,8 @@ KEPT_AFTER_END: Final = 600_000
 
 _EARLY_BY: Final = 500
 """Milliseconds that a poll may come before its interval is over: replicas' clocks differ a little."""
+_ASKS_AT_MOST: Final = 180_000
+"""Milliseconds that a question to a provider may take, with all that is stored of a yes; then who asked is dead."""
 _STEPPED: Final = ("status", "expires_at", "session_id", "interval", "handle_digest", "reason")
 _UPSTREAM: Final = "upstream"
 
@@ -101,7 +103,7 @@ class StoredDeviceAuthorizations:
 
     async def poll(self, authorization_id: str, *, now: int, client_id: str, device_code_digest: str) -> Poll:
         """Judge one question of a machine, in one step; see ``device_poll.lua``."""
-        arguments: list[Argument] = [now, client_id, device_code_digest, _EARLY_BY]
+        arguments: list[Argument] = [now, client_id, device_code_digest, _EARLY_BY, _ASKS_AT_MOST]
         key = names.device_authorization(authorization_id)
         reply = await self._store.run(scripts.DEVICE_POLL, [key], arguments)
         return Poll(reply[0].decode(), int(reply[1]) if len(reply) > 1 else 0)

@@ -17,18 +17,31 @@ def visit(link: str, decision: str) -> httpx2.Response:
     broker = "{0.scheme}://{0.netloc}".format(urlsplit(link))
     with httpx2.Client(trust_env=False, timeout=30) as browser:
         left = browser.post(link, data={"decision": "continue"}, headers={"Origin": broker})
-        consent = browser.get(left.headers["location"])
-        if consent.is_redirect:  # the provider finds something wrong, and asks nobody
-            return browser.get(browser.get(consent.headers["location"]).headers["location"])
-        form = {
-            "form_token": re.findall(r'name="form_token" value="([^"]+)"', consent.text)[0],
-            "account": "alice@practice.example",
-            "scope": re.findall(r'name="scope" value="([^"]+)" checked', consent.text),
-            "decision": decision,
-        }
-        answered = browser.post(str(consent.url.copy_with(query=None)), data=form)
-        arrived = browser.get(answered.headers["location"])
+        arrived = _decide(browser, left.headers["location"], decision)
         return browser.get(arrived.headers["location"])
+
+
+def approve(broker: str, user_code: str) -> httpx2.Response:
+    """Enter a machine's code, press Approve, allow everything at the provider; answers the page where that ends."""
+    with httpx2.Client(trust_env=False, timeout=30) as browser:
+        form = {"user_code": user_code, "decision": "approve"}
+        left = browser.post(f"{broker}/device", data=form, headers={"Origin": broker})
+        return _decide(browser, left.headers["location"], "allow")
+
+
+def _decide(browser: httpx2.Client, authorize_url: str, decision: str) -> httpx2.Response:
+    """Answer the provider's question, and come back; answers what the broker's callback says."""
+    consent = browser.get(authorize_url)
+    if consent.is_redirect:  # the provider finds something wrong, and asks nobody
+        return browser.get(consent.headers["location"])
+    form = {
+        "form_token": re.findall(r'name="form_token" value="([^"]+)"', consent.text)[0],
+        "account": "alice@practice.example",
+        "scope": re.findall(r'name="scope" value="([^"]+)" checked', consent.text),
+        "decision": decision,
+    }
+    answered = browser.post(str(consent.url.copy_with(query=None)), data=form)
+    return browser.get(answered.headers["location"])
 
 
 if __name__ == "__main__":

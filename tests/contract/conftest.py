@@ -13,7 +13,8 @@ import httpx2
 import pytest
 
 from broker.models.access import CLIENT_SCOPES
-from tests.cli.browser import visit
+from tests.cli.browser import approve, visit
+from tests.machine import DEVICE_CODE
 from tests.processes import broker_environment, broker_process
 
 _ORDER = {"provider": "practice", "subject": "ann"}
@@ -46,12 +47,14 @@ def live_broker(tmp_path_factory: pytest.TempPathFactory, sandbox_url: str) -> I
         grant = http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=auth)
         token = grant.raise_for_status().json()["access_token"]
         http.headers["Authorization"] = f"Bearer {token}"
-        yield LiveBroker(url, *auth, token, _things(http, made["client_id"]))
+        things = {**_things(http, made["client_id"]), **_logins(http, auth)}
+        yield LiveBroker(url, *auth, token, things)
 
 
 def _client(environ: Mapping[str, str], return_url: str) -> dict[str, Any]:
     scopes = [word for scope in CLIENT_SCOPES for word in ("--scope", scope)]
-    command = [sys.executable, "-m", "broker.cli.main", "clients", "create", "all", "--return-url", return_url, *scopes]
+    named = ["clients", "create", "all", "--return-url", return_url]
+    command = [sys.executable, "-m", "broker.cli.main", *named, "--device", *scopes]
     folder = Path(environ["BROKER_DATA_DIR"]).parent
     ran = subprocess.run([*command, "--json"], cwd=folder, env=environ, check=True, capture_output=True, text=True)
     made: dict[str, Any] = json.loads(ran.stdout)
@@ -77,3 +80,13 @@ def _things(http: httpx2.Client, client_id: str) -> dict[str, list[str]]:
         "subjects": [_ORDER["subject"]],
         "providers": [_ORDER["provider"], "unconfigured"],
     }
+
+
+def _logins(http: httpx2.Client, auth: tuple[str, str]) -> dict[str, list[str]]:
+    """A machine that is logged in."""
+    codes = http.post("/oauth/device_authorization", data={"provider": "practice"}, auth=auth).raise_for_status().json()
+    approve(str(http.base_url).rstrip("/"), codes["user_code"])
+    form = {"grant_type": DEVICE_CODE, "device_code": codes["device_code"]}
+    connection_id = http.post("/oauth/token", data=form, auth=auth).raise_for_status().json()["connection_id"]
+    (machine,) = http.get(f"/v1/connections/{connection_id}/device-sessions").raise_for_status().json()["items"]
+    return {"logins": [connection_id], "devices": [machine["id"]]}

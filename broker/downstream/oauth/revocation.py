@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from broker.access.authentication import Authenticator
 from broker.access.device_sessions import DeviceSessions
+from broker.access.limits import Limits
 from broker.access.references import References
 from broker.access.tokens import BrokerTokens
 from broker.downstream.oauth.endpoint import OAUTH, OAuthCall, OAuthEndpoint
@@ -39,12 +40,14 @@ class RevocationEndpoint:
         tokens: BrokerTokens,
         references: References,
         devices: DeviceSessions,
+        limits: Limits,
     ) -> None:
         self._endpoint = endpoint
         self._authenticator = authenticator
         self._tokens = tokens
         self._references = references
         self._devices = devices
+        self._limits = limits
 
     def routes(self) -> list[DeclaredRoute]:
         """The route."""
@@ -54,15 +57,23 @@ class RevocationEndpoint:
         # token_type_hint is only a hint: the token's own prefix says what it is.
         token, client_id = call.required("token"), call.client.client_id
         if token.startswith("brt_"):
-            await self._devices.revoke(client_id, token, call.request_id)
+            known = await self._devices.revoke(client_id, token, call.request_id)
         elif not token.startswith("ref_"):
-            grant = await self._tokens.revoke(client_id, token)
-            self._authenticator.forget(token)
-            if grant is not None and grant.connection_id is not None:
-                await self._devices.end(
-                    grant.connection_id, grant.device_session, client_id=client_id, request_id=call.request_id
-                )
-        elif not call.client.public:
+            known = await self._broker_token(call, token)
+        elif known := not call.client.public:
             # No reference is ever a public client's.
             await self._references.revoke(call.caller, token, call.request_id)
+        if call.client.public and not known:
+            # Anybody can say to be this client, and bring what they made up.
+            await self._limits.failure(call.address)
         return call.answer(None)
+
+    async def _broker_token(self, call: OAuthCall, token: str) -> bool:
+        client_id = call.client.client_id
+        grant = await self._tokens.revoke(client_id, token)
+        self._authenticator.forget(token)
+        if grant is not None and grant.connection_id is not None:
+            await self._devices.end(
+                grant.connection_id, grant.device_session, client_id=client_id, request_id=call.request_id
+            )
+        return grant is not None

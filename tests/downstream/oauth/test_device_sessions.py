@@ -152,6 +152,12 @@ async def test_revoking_logs_the_machine_out(machine: Machine, heart: Heart, clo
     assert (await machine.fetch()).status_code == 401
 
 
+async def test_taking_back_what_nobody_has_is_counted_for_who_only_says_who_it_is(machine: Machine) -> None:
+    """The answer stays 200 (RFC 7009 §2.2), but anybody could ask for ever."""  # D1
+    statuses = [(await machine.log_out("bat_made_up")).status_code for _ in range(125)]
+    assert statuses == [200] * 120 + [429] * 5
+
+
 async def test_the_connection_of_a_login_alone_ends_with_its_last_machine(
     machine: Machine, heart: Heart, make_machine: MakeMachine, person: Person
 ) -> None:
