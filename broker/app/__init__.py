@@ -5,8 +5,8 @@
 * ``operations`` – ``/livez``, ``/readyz``, ``/metrics``; ``faults`` – the last resort for errors.
 * ``supervisor`` – the parent process of ``serve``: listens, owns the embedded store, keeps ``worker`` processes alive;
   ``process``, ``events`` – how it does so; ``asking`` – how a broker is asked whether it is there, and ready.
-* ``worker`` – one process that serves; ``protocol`` – HTTP on one of its connections, within limits; ``measure`` – how
-  much of a request has come.
+* ``worker`` – one process that serves; ``loop`` – its event loop; ``protocol`` – HTTP on one of its connections, within
+  limits; ``measure`` – how much of a request has come.
 
 Imports every room; only ``cli`` imports it.
 """

@@ -140,7 +140,7 @@ def room_for_connections() -> int:
 def serving(app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        loop="uvloop",
+        loop="broker.app.loop:WorkerLoop",
         http=LimitedProtocol,
         limit_concurrency=room_for_connections(),
         ws="none",

@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_add
 import httpx2
 
 from broker.errors import AddressRefused, NotSent
-from broker.upstream.name_lookup import NameLookup
+from broker.upstream.name_lookup import NameLookup, system_addresses
 
 IPAddress = IPv4Address | IPv6Address
 IPNetwork = IPv4Network | IPv6Network
@@ -29,6 +29,16 @@ _SPECIAL_V6 = (
     IPv6Network("2002::/16"),  # 6to4: carries any IPv4 address
     IPv6Network("3fff::/20"),
 )
+
+
+def system_resolver() -> Resolver:
+    """Asks the operating system, in threads of its own: a name that hangs must not hold up the event loop's."""
+    look_up = NameLookup(system_addresses)
+
+    async def resolve(host: str, _port: int) -> Sequence[str]:
+        return await look_up(host)
+
+    return resolve
 
 
 def parse_address(address: str) -> httpx2.URL:
@@ -86,7 +96,7 @@ class AddressGuard:
         as the operating system does, in threads of its own."""
         self._hosts = frozenset(entry.lower() for entry in allow if isinstance(entry, str))
         self._networks = tuple(entry for entry in allow if not isinstance(entry, str))
-        self._resolve = resolve or NameLookup()
+        self._resolve = resolve or system_resolver()
 
     async def addresses(self, host: str, port: int) -> list[IPAddress]:
         """The addresses of ``host``, every one of them allowed. Dial these and resolve no second time:

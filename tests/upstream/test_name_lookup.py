@@ -13,7 +13,7 @@ import uvloop
 
 from broker.errors import NotSent
 from broker.upstream.address_guard import AddressGuard
-from broker.upstream.name_lookup import NameLookup
+from broker.upstream.name_lookup import NameLookup, system_addresses
 
 
 class Names:
@@ -40,9 +40,9 @@ def names() -> Iterator[Names]:
     names.go_on.set()
 
 
-async def gave_up(lookup: NameLookup, *hosts: str) -> None:
+async def gave_up(lookup: NameLookup[str, Sequence[str]], *hosts: str) -> None:
     """Nobody gets an answer for these."""
-    results = await asyncio.gather(*(lookup(host, 443) for host in hosts), return_exceptions=True)
+    results = await asyncio.gather(*(lookup(host) for host in hosts), return_exceptions=True)
     assert [type(result) for result in results] == [NotSent] * len(hosts)
 
 
@@ -57,11 +57,11 @@ def test_names_that_hang_leave_the_loops_own_lookups_alone(names: Names) -> None
 
     async def story() -> None:
         lookup = NameLookup(names)
-        hanging = [asyncio.create_task(lookup(f"hang-{turn}.test", 443)) for turn in range(16)]
+        hanging = [asyncio.create_task(lookup(f"hang-{turn}.test")) for turn in range(16)]
         await until(lambda: len(names.asked) == 16)
         found = await asyncio.get_running_loop().getaddrinfo("localhost", 443)
         assert found
-        assert await lookup("provider.test", 443) == ["8.8.8.8"]
+        assert await lookup("provider.test") == ["8.8.8.8"]
         assert not any(task.done() for task in hanging)
         names.go_on.set()
         assert await asyncio.gather(*hanging) == [["8.8.8.8"]] * 16
@@ -73,7 +73,7 @@ def test_names_that_hang_leave_the_loops_own_lookups_alone(names: Names) -> None
 async def test_a_name_is_looked_up_once_for_all_who_ask(names: Names) -> None:
     """Also when the first of them goes away; and again for who asks later."""
     lookup = NameLookup(names)
-    asking = [asyncio.create_task(lookup("hang.test", port)) for port in range(1, 50)]
+    asking = [asyncio.create_task(lookup("hang.test")) for _ in range(49)]
     await until(lambda: names.asked != [])
     asking[0].cancel()
     names.go_on.set()
@@ -81,7 +81,7 @@ async def test_a_name_is_looked_up_once_for_all_who_ask(names: Names) -> None:
     assert isinstance(results[0], asyncio.CancelledError)
     assert results[1:] == [["8.8.8.8"]] * 48
     assert names.asked == ["hang.test"]
-    await lookup("hang.test", 443)
+    await lookup("hang.test")
     assert names.asked == ["hang.test"] * 2
 
 
@@ -96,15 +96,15 @@ async def test_nobody_waits_longer_than_the_deadline(names: Names) -> None:
 async def test_so_many_names_wait_and_no_more(names: Names) -> None:
     """The next is refused at once; who is in line gets an answer, and so does the next who comes then."""  # F8
     lookup = NameLookup(names, threads=2, waiting=3)
-    asking = [asyncio.create_task(lookup(f"hang-{turn}.test", 443)) for turn in range(5)]
+    asking = [asyncio.create_task(lookup(f"hang-{turn}.test")) for turn in range(5)]
     await until(lambda: len(names.asked) == 2)
     with pytest.raises(NotSent, match="too many") as refused:
-        await lookup("provider.test", 443)
+        await lookup("provider.test")
     assert refused.value.retry_after == 1
     assert sorted(names.asked) == ["hang-0.test", "hang-1.test"]
     names.go_on.set()
     assert await asyncio.gather(*asking) == [["8.8.8.8"]] * 5
-    assert await lookup("provider.test", 443) == ["8.8.8.8"]
+    assert await lookup("provider.test") == ["8.8.8.8"]
 
 
 async def test_a_name_that_nobody_waits_for_is_not_looked_up(names: Names) -> None:
@@ -114,21 +114,22 @@ async def test_a_name_that_nobody_waits_for_is_not_looked_up(names: Names) -> No
         await gave_up(lookup, "hang.test", f"{turn}.test")
     names.go_on.set()
     patient = NameLookup(names)
-    await patient("last.test", 443)
+    await patient("last.test")
     assert names.asked == ["hang.test", "last.test"]
 
 
 @pytest.mark.parametrize("host", ["nowhere.test", "\N{SNOWMAN}" * 70, "a..b"])
 async def test_a_name_that_does_not_resolve_says_so(host: str) -> None:
     """Whatever the resolver makes of it, and for the system's own as for any."""
-    lookup = NameLookup(Names()) if host == "nowhere.test" else NameLookup()
+    lookup = NameLookup[str, Sequence[str]](Names() if host == "nowhere.test" else system_addresses)
     with pytest.raises((OSError, ValueError)):
-        await lookup(host, 443)
+        await lookup(host)
 
 
 async def test_the_guard_tells_a_slow_name_from_an_unknown_one(names: Names) -> None:
     """Both are nothing sent."""  # P1
-    guard = AddressGuard(resolve=NameLookup(names, deadline=0.01))
+    look_up = NameLookup(names, deadline=0.01)
+    guard = AddressGuard(resolve=lambda host, _: look_up(host))
     with pytest.raises(NotSent, match="in time"):
         await guard.addresses("hang.test", 443)
     with pytest.raises(NotSent, match="does not resolve"):
@@ -158,8 +159,8 @@ async def test_a_system_without_threads_is_an_outage_and_no_more(monkeypatch: py
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", none_left)
         with pytest.raises(OSError, match="no thread"):
-            await lookup("provider.test", 443)
-    assert await lookup("provider.test", 443) == ["8.8.8.8"]
+            await lookup("provider.test")
+    assert await lookup("provider.test") == ["8.8.8.8"]
 
 
 _PROGRAM = """
@@ -169,7 +170,7 @@ from broker.upstream.name_lookup import NameLookup
 
 async def main():
     try:
-        await NameLookup(lambda host: threading.Event().wait(), deadline=0.01)("hang.test", 443)
+        await NameLookup(lambda host: threading.Event().wait(), deadline=0.01)("hang.test")
     except NotSent:
         print("given up", flush=True)
 
