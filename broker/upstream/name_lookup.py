@@ -29,8 +29,9 @@ _THREADS: Final = 64
 _WAITING: Final = 128
 """Names that wait for a thread at most."""
 
-_DEADLINE: Final = 5.0
-"""Seconds that anybody waits for a name."""
+_DEADLINE: Final = 15.0
+"""Seconds that anybody waits for a name: room for a resolver whose first name server is down (``resolv.conf(5)``: five
+seconds until it asks the next)."""
 
 
 def system_addresses(host: str) -> Sequence[str]:
