@@ -65,3 +65,18 @@ async def test_a_store_that_is_gone_is_told_as_such(counters: Counters, pipeline
     assert not await counters.check()
     with pytest.raises(StoreUnavailable):
         await counters.incr(NAME, 60)
+
+
+async def test_what_is_given_back_stays_within_its_window(counters: Counters, raw_store: redis.Redis) -> None:
+    """One less, the end unmoved; never below nothing, and where no window is open none begins."""  # F8
+    await counters.incr(NAME, 60, amount=2)
+    raw_store.pexpire(names.counter(NAME), 1_000)
+    await counters.give_back(NAME)
+    assert await counters.get(NAME) == 1
+    assert 0 < int(raw_store.pttl(names.counter(NAME))) <= 1_000
+    for _ in range(3):
+        await counters.give_back(NAME)
+    assert await counters.get(NAME) == 0
+    raw_store.delete(names.counter(NAME))
+    await counters.give_back(NAME)
+    assert raw_store.keys("broker:count:*") == []

@@ -3,9 +3,8 @@
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx2
 import pytest
@@ -14,11 +13,9 @@ from playwright.sync_api import Browser, expect
 from tests.journey import NOTHING, exchanges
 from tests.processes import broker_environment, broker_process, free_port
 from tests.web.site import App, app_site
-from tests.web.windows import PHONE, SCREENS, Window, chromium_process
+from tests.web.windows import PHONE, SCREENS, Opens, chromium_process, windows
 
 pytestmark = pytest.mark.browser
-
-Opens = Callable[..., Window]
 
 
 @pytest.fixture(scope="module")
@@ -69,22 +66,8 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def window(chromium: Browser, tmp_path: Path) -> Iterator[Opens]:
     """Opens windows, each a browser of its own; none may have complained about anything in the end."""
-    opened: list[Window] = []
-
-    def new(**options: Any) -> Window:
-        context = chromium.new_context(**{"locale": "en-GB", **options})
-        context.set_default_timeout(10_000)
-        window = Window(context, context.new_page(), tmp_path)
-        window.page.on("console", lambda message: window.complaints.append(message.text))
-        window.page.on("pageerror", lambda error: window.complaints.append(str(error)))
-        window.page.on("requestfailed", lambda request: window.complaints.append(f"failed: {request.url}"))
-        opened.append(window)
-        return window
-
-    yield new
-    for window in opened:
-        window.context.close()
-    assert [window.complaints for window in opened] == [[] for _ in opened]
+    with windows(chromium, tmp_path) as opens:
+        yield opens
 
 
 @pytest.mark.parametrize("screen", SCREENS)

@@ -1,7 +1,7 @@
 """Windows of a real Chromium: what they show, and what they complain about."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,3 +74,28 @@ class Window:
         """Wait until the app has the browser again; what it brought."""
         self.heading("Back in the app")
         return parameters_of(self.page.url)
+
+
+Opens = Callable[..., Window]
+"""Opens a window; options are those of a browser context."""
+
+
+@contextmanager
+def windows(chromium: Browser, folder: Path) -> Iterator[Opens]:
+    """Opens windows, each a browser of its own; none may have complained about anything in the end."""
+    opened: list[Window] = []
+
+    def new(**options: Any) -> Window:
+        context = chromium.new_context(**{"locale": "en-GB", **options})
+        context.set_default_timeout(10_000)
+        window = Window(context, context.new_page(), folder)
+        window.page.on("console", lambda message: window.complaints.append(message.text))
+        window.page.on("pageerror", lambda error: window.complaints.append(str(error)))
+        window.page.on("requestfailed", lambda request: window.complaints.append(f"failed: {request.url}"))
+        opened.append(window)
+        return window
+
+    yield new
+    for window in opened:
+        window.context.close()
+    assert [window.complaints for window in opened] == [[] for _ in opened]
