@@ -118,7 +118,7 @@ async def test_a_completed_session_says_that_it_is_done(app: ServiceClient, pers
     assert code not in done.text
     spent = await person.arrive(callback)
     assert spent.status_code == 400
-    assert "Look in the app whether your account is connected" in spent.text
+    assert "Look in the app, or on the device, whether your account is connected" in spent.text
     assert "Nothing was connected" not in spent.text
 
 
