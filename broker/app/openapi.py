@@ -156,6 +156,7 @@ _BESIDE: Final = (
         tag="Pages",
         summary="Log that machine out.",
         answer=Text,
+        refuses=(PayloadTooLarge, UnsupportedMediaType),
     ),
     Operation(
         face=PUBLIC,

@@ -17,11 +17,10 @@ from broker.models.session import ConnectSession
 from broker.providers import Provider
 from broker.web import pages
 from broker.web.browser import BrowserBinding
-from broker.web.endings import back_to_app, page
+from broker.web.endings import FORM, back_to_app, page
 from broker.web.orderer import Orderers
 
 _PATH: Final = "/connect/{handle}"
-_FORM: Final = "application/x-www-form-urlencoded"
 
 
 log = structlog.get_logger(__name__)
@@ -65,7 +64,7 @@ class ConnectPages:
     async def _press(self, request: Request) -> Response:
         """Bind the session to this browser and send it to the provider, or take the person's no."""
         self._binding.check_own_form(request)
-        decision = parse_form(await read_body(request, _FORM)).get("decision", "continue")
+        decision = parse_form(await read_body(request, FORM)).get("decision", "continue")
         if decision not in {"continue", "cancel"}:
             raise InvalidRequest("the form says neither continue nor cancel")
         session, provider = await self._opening.by_handle(request.path_params["handle"])

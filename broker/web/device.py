@@ -25,13 +25,12 @@ from broker.providers import Provider
 from broker.web import device_pages
 from broker.web.browser import BrowserBinding
 from broker.web.device_endings import device_error_page
-from broker.web.endings import page
+from broker.web.endings import FORM, page
 from broker.web.moments import moment
 from broker.web.orderer import Orderers
 from broker.web.visitor import Visitors
 
 PATH: Final = "/device"
-_FORM: Final = "application/x-www-form-urlencoded"
 _SHOWN_AGAIN: Final = 32
 """Characters of a wrong code that its form shows again."""
 
@@ -74,7 +73,7 @@ class DevicePages:
     async def _answer(self, request: Request) -> Response:
         """The code that was entered, or the decision about it."""
         self._binding.check_own_form(request)
-        form = parse_form(await read_body(request, _FORM))
+        form = parse_form(await read_body(request, FORM))
         decision = form.get("decision")
         if decision not in {None, "approve", "decline"}:
             raise InvalidRequest("the form says neither approve nor decline")

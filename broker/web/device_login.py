@@ -14,13 +14,14 @@ from broker.access.limits import Limits
 from broker.clock import Clock
 from broker.connections.device_approval import DeviceApprovals
 from broker.errors import NotFound
+from broker.http.reading import read_body
 from broker.models.device import DeviceSession
 from broker.providers import Registry
 from broker.vault.records import Records
 from broker.web import device_pages
 from broker.web.browser import BrowserBinding
 from broker.web.device_endings import device_error_page
-from broker.web.endings import page
+from broker.web.endings import FORM, page
 from broker.web.moments import moment
 
 _PATH: Final = "/device/logins/{handle}"
@@ -87,5 +88,7 @@ class DeviceLoginPages:
 
     async def _end(self, request: Request) -> Response:
         self._binding.check_own_form(request)
+        # There is nothing in it; but what is no form of a browser is refused here as everywhere.
+        await read_body(request, FORM)
         await self._approvals.end(request.path_params["handle"])
         return device_pages.logged_out_page()

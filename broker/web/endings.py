@@ -1,6 +1,7 @@
 """Where a browser ends up: back at the app, or on a page that says what happened, in words a person understands."""
 
 from collections.abc import Awaitable, Callable
+from typing import Final
 from urllib.parse import urlencode
 
 from starlette.requests import Request
@@ -20,6 +21,9 @@ from broker.errors import (
 from broker.models.session import ConnectSession
 from broker.observe import metrics
 from broker.web import pages
+
+FORM: Final = "application/x-www-form-urlencoded"
+"""What the forms of pages are sent as."""
 
 Page = Callable[[Request], Awaitable[Response]]
 Limit = Callable[[str], Awaitable[None]]

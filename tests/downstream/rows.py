@@ -68,19 +68,18 @@ CLIENT = frozenset(
 )
 """Routes at which a client proves itself anew each time; a broker token is no proof there."""
 
-BROWSER = frozenset(
-    {
-        "GET /connect/{handle}",
-        "POST /connect/{handle}",
-        "GET /callback/{provider}",
-        "GET /connect/{session_id}/code",
-        "GET /device",
-        "POST /device",
-        "GET /device/logins/{handle}",
-        "POST /device/logins/{handle}",
-    }
-)
-"""Routes for a person, who is known by a link and by the cookie of the browser that followed it. No client is."""
+BROWSER = {
+    "GET /connect/{handle}": 403,
+    "POST /connect/{handle}": 403,
+    "GET /callback/{provider}": 403,
+    "GET /connect/{session_id}/code": 403,
+    "GET /device": 200,
+    "POST /device": 200,
+    "GET /device/logins/{handle}": 404,
+    "POST /device/logins/{handle}": 404,
+}
+"""Routes for a person, who is known by a link or a code, and by the cookie of the browser that followed it. No client
+is. With what they answer somebody else: an error, or the form for a code."""
 
 OPEN = {
     "GET /.well-known/oauth-authorization-server": 200,
