@@ -36,8 +36,8 @@ class Decision(Described):
 class CodeDecision(Described):
     """The code that the person's machine shows, and what they pressed."""
 
-    user_code: str
-    """In any case, with or without its hyphen."""
+    user_code: str | Absent = None
+    """In any case, with or without its hyphen; without it the form comes again."""
     decision: str | Absent = None
     """``approve`` or ``decline``; without it the person is asked."""
 
