@@ -15,6 +15,7 @@ export const authentication = await {
   client_secret_post: () => oauth.ClientSecretPost(CLIENT_SECRET),
   private_key_jwt: signing,
   workload: () => vouchedFor,
+  none: () => oauth.None(),
 }[METHOD]()
 
 async function signing() {
