@@ -7,6 +7,7 @@
 * ``assertions`` – clients that prove themselves with a signature instead of a secret; ``jws`` – reading and verifying
   one; ``key_rules`` – which keys and algorithms count.
 * ``tokens`` – broker tokens: issuing, looking up, revoking.
+* ``device_sessions`` – the tokens of machines that are logged in: bound to one connection, rotating.
 * ``references`` – capabilities for one connection's access token: issuing, introspecting, revoking.
 
 A request passes ``authentication`` (who), then ``policy`` (may they), and only then reaches a connection.

@@ -14,6 +14,8 @@ from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Final
 
+import structlog
+
 from broker.access.tokens import BrokerToken, BrokerTokens, scopes_for
 from broker.clock import Clock
 from broker.errors import OAuthError
@@ -22,6 +24,7 @@ from broker.models.connection import Connection, Status
 from broker.models.device import DeviceAuthorization, DeviceSession
 from broker.models.event import Event
 from broker.models.ids import digest, is_id, new_secret
+from broker.observe import metrics
 from broker.vault.device_sessions import StoredDeviceSessions
 from broker.vault.records import Records
 
@@ -30,6 +33,8 @@ LIFETIME: Final = 90 * 86_400_000
 
 PREDECESSOR_ANSWERED: Final = 60_000
 """How long a replaced refresh token is answered, in milliseconds, unless its successor was used."""
+
+log = structlog.get_logger(__name__)
 
 _PREFIX: Final = "brt"
 _SECRET_LENGTH: Final = 43
@@ -103,6 +108,7 @@ class DeviceSessions:
         started = self._event("device.logged_in", connection, session, request_id, address=session.address)
         if await self._stored.start(session, started) != "ok":
             raise OAuthError("access_denied", "the connection that was made for this login is gone")
+        metrics.device_logins.labels(connection.provider, "collected").inc()
         token = await self._issue(client, session, session.scopes, connection)
         return DeviceLogin(token, refresh_token, connection.id)
 
@@ -137,6 +143,10 @@ class DeviceSessions:
             expires_at=now + LIFETIME,
             ended=self._event("device.refresh_token_reused", connection, session, request_id),
         )
+        if rotated.outcome == "reused":
+            # Somebody has a copy of it, or restored one: whichever, an operator wants to know.
+            metrics.device_logins.labels(connection.provider, "reused").inc()
+            log.warning("device.refresh_token_reused", connection_id=connection.id, device_session=session.id)
         if rotated.session is None or rotated.outcome == "reused":
             raise OAuthError("invalid_grant", _UNKNOWN, because=rotated.outcome)
         token = await self._issue(client, rotated.session, scopes, connection)

@@ -1,6 +1,7 @@
 """The composition root and the processes.
 
 * ``heart`` – settings → everything below the faces. Commands that need the store use it, too.
+  ``devices`` – its parts that log machines in.
 * ``composition`` – heart → faces → a Starlette app with its lifespan.
 * ``operations`` – ``/livez``, ``/readyz``, ``/metrics``; ``faults`` – the last resort for errors.
 * ``supervisor`` – the parent process of ``serve``: listens, owns the embedded store, keeps ``worker`` processes alive;

@@ -30,6 +30,7 @@ from broker.models.connection import Connection
 from broker.models.device import DeviceAuthorization, DeviceMode, DeviceSession, DeviceStatus
 from broker.models.ids import bearing_secret, digest, new_id, owner_of
 from broker.models.session import Completion, ConnectSession
+from broker.observe import metrics
 from broker.providers import Provider, Registry
 from broker.vault.device_authorizations import StoredDeviceAuthorizations
 from broker.vault.records import Records
@@ -152,6 +153,7 @@ class DeviceApprovals:
             # The machine has stopped asking. What was connected for it alone is given back in a moment.
             raise UserCodeUnknown(_UNKNOWN)
         await self._stored.forget_user_code(authorization)
+        metrics.device_logins.labels(authorization.provider, "approved").inc()
         log.info("device.approved", provider=authorization.provider, connection_id=connection.id)
         return Approved(authorization, connection, handle)
 
@@ -202,6 +204,7 @@ class DeviceApprovals:
         )
         if denied:
             await self._stored.forget_user_code(authorization)
+            metrics.device_logins.labels(authorization.provider, "denied").inc()
             log.info("device.declined", provider=authorization.provider, client_id=authorization.client_id)
         return denied
 

@@ -18,6 +18,7 @@ from broker.connections.persistence import until_stored
 from broker.errors import BrokerError, OAuthError, ProviderUnavailable, StoreUnavailable
 from broker.models.device import DeviceAuthorization, DeviceStatus
 from broker.models.ids import digest, new_id, owner_of
+from broker.observe import metrics
 from broker.providers import Registry
 from broker.upstream.device_grant import Waiting
 from broker.upstream.facade import Upstream
@@ -114,6 +115,7 @@ class DevicePolls:
             case Waiting.SLOW_DOWN:
                 await self._ask_later(authorization, ask_every + _SLOWER)
             case Waiting.DENIED:
+                metrics.device_logins.labels(provider.name, "denied").inc()
                 await self._settle(authorization, DeviceStatus.DENIED)
             case Waiting.EXPIRED:
                 await self._settle(authorization, DeviceStatus.PENDING, expires_at=self._clock())
@@ -144,6 +146,7 @@ class DevicePolls:
             await self._settle(authorization, DeviceStatus.DENIED, reason=error.detail)
             return
         await self._settle(authorization, DeviceStatus.APPROVED)
+        metrics.device_logins.labels(authorization.provider, "approved").inc()
         log.info("device.approved", provider=authorization.provider, connection_id=authorization.connection_id)
 
     async def _expect(self, authorization: DeviceAuthorization) -> None:

@@ -16,6 +16,7 @@ from broker.connections.short_code import new_short_code, spelled
 from broker.errors import Conflict, InvalidRequest, OAuthError, ProviderRefused
 from broker.models.device import DeviceAuthorization, DeviceMode
 from broker.models.ids import bearing_secret, digest, new_id
+from broker.observe import metrics
 from broker.providers import Provider
 from broker.upstream.device_grant import DeviceCodes
 from broker.upstream.facade import Upstream
@@ -90,17 +91,26 @@ class DeviceRequests:
         parameters = check_parameters(provider, order.parameters)
         scopes = tuple(dict.fromkeys(order.provider_scopes or provider.default_scopes))
         check_scopes(provider, scopes)
-        if await self._is_native(provider, parameters, scopes):
-            try:
-                codes = await self._upstream.start_device(provider, parameters, scopes=scopes)
-            except ProviderRefused as error:
-                if provider.device.mode == "native" or "authorization_code" not in provider.grant_types:
-                    raise
-                # The app has no device grant there, or not for these scopes; the other way is open.
-                log.warning("device.not_native", provider=provider.name, reason=error.detail)
-            else:
-                return await self._hand_on(order, scopes, parameters, codes)
-        return await self._bridge(order, scopes, parameters)
+        invitation = await self._native(order, scopes, parameters) or await self._bridge(order, scopes, parameters)
+        metrics.device_logins.labels(provider.name, f"begun_{invitation.authorization.mode}").inc()
+        return invitation
+
+    async def _native(
+        self, order: DeviceOrder, scopes: tuple[str, ...], parameters: Mapping[str, str]
+    ) -> DeviceInvitation | None:
+        """By the provider's own device grant; ``None``: the other way is to be taken."""
+        provider = order.provider
+        if not await self._is_native(provider, parameters, scopes):
+            return None
+        try:
+            codes = await self._upstream.start_device(provider, parameters, scopes=scopes)
+        except ProviderRefused as error:
+            if provider.device.mode == "native" or "authorization_code" not in provider.grant_types:
+                raise
+            # The app has no device grant there, or not for these scopes; the other way is open.
+            log.warning("device.not_native", provider=provider.name, reason=error.detail)
+            return None
+        return await self._hand_on(order, scopes, parameters, codes)
 
     async def _is_native(self, provider: Provider, parameters: Mapping[str, str], scopes: Sequence[str]) -> bool:
         mode, allowed = provider.device.mode, provider.device.scope_allowlist

@@ -78,6 +78,12 @@ connections_ended: Final = Counter(
     ["provider", "outcome"],
     registry=_registry,
 )
+device_logins: Final = Counter(
+    "broker_device_logins_total",
+    "Device logins begun (native, bridge), approved, denied, collected; reused: a refresh token came back.",
+    ["provider", "outcome"],
+    registry=_registry,
+)
 seals_broken: Final = Counter(
     "broker_seals_broken_total", "Stored secrets that could not be opened. Alert on any.", registry=_registry
 )

@@ -12,6 +12,7 @@
   ``leases`` – who may refresh one; ``parked`` – what came too late; ``revocations`` – ending a connection, and what is
   to be given back; ``due`` – what has to happen later; ``admission`` – so many at once at a provider;
   ``siblings`` – who may share a grant; ``directory``, ``listing`` – what there is.
+* ``device_authorizations`` – machines that wait to be logged in; ``device_sessions`` – machines that are.
 * ``sessions`` – connect sessions; ``documents`` – clients and broker tokens; ``references`` – capabilities;
   ``repeats`` – requests that may come again, and what was answered;
   ``counters`` – what rate limits count with; ``spent`` – identifiers that work once.
