@@ -20,8 +20,8 @@ class Moment:
 
 
 def moment(at: int, now: int) -> Moment:
-    """The moment ``at`` as seen at ``now`` (ms since the epoch); a clock that runs ahead makes nothing future."""
-    passed = max(0, now - at)
+    """The moment ``at`` as seen at ``now`` (ms since the epoch); by a clock that is behind it was just now."""
+    passed = now - at
     ago = "less than a minute ago"
     for length, unit in _UNITS:
         if passed >= length:
