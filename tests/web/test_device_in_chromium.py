@@ -203,6 +203,8 @@ def test_nothing_sticks_out_of_a_small_phone(machine: Machine, window: Opens) ->
     browser.page.goto(machine.codes["verification_uri_complete"])
     expect(browser.page.get_by_text("2001:db8:1234:5678:9abc:def0:1234:5678")).to_be_visible()
     browser.picture("device-question")
+    buttons = [browser.page.get_by_role("button", name=name) for name in ("Approve", "Decline")]
+    assert buttons[0].evaluate(_LOOK) == buttons[1].evaluate(_LOOK)
     browser.press("Approve")
     browser.press("Allow")
     browser.heading("Approved")
