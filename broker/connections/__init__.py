@@ -4,9 +4,10 @@
   browser to the provider, and back, completed by the app; ``short_code`` – the code that a person carries back;
   ``proof`` – who may complete.
 * ``authorization`` – from an authorization code to a stored connection: exchange, identity, account check.
-* ``device_request`` – a machine asks to log in; ``device_approval`` – its person agrees on our page, goes the browser's
-  way and comes back; ``device_poll`` – the machine asks again, and so do we at a provider with a device grant of its own;
-  ``device_life`` – machines that are logged in; ``announcing`` – what is being connected, for those who disconnect.
+* ``device_request`` – a machine asks to log in; ``device_approval`` – its person agrees on our page, goes the
+  browser's way and comes back; ``device_poll`` – the machine asks again, and so do we at a provider with a device grant
+  of its own; ``device_life`` – machines that are logged in.
+* ``announcing`` – what is being connected, for those who disconnect.
 * ``tokens`` – fetching an access token: release it, or refresh first.
 * ``refresh`` – the one refresh, whoever asks and however many replicas: who gets the lease; ``tenure`` – holding it;
   ``turns`` – so many at once at a provider, and none while it is down; ``attempt`` – what happens under the lease;
