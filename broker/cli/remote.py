@@ -3,16 +3,22 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import httpx2
 
 from broker.errors import (
     BrokerError,
     BrokerUnreachable,
+    Conflict,
     FieldFault,
+    Forbidden,
     InvalidRequest,
     NotFound,
+    OAuthError,
     ProviderUnavailable,
+    RateLimited,
+    ReauthRequired,
     Unauthenticated,
 )
 
@@ -23,10 +29,23 @@ _ANSWERS_WITHIN: Final = 150.0
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """Who the command is to the broker."""
+    """Who the command is to the broker; a public client (RFC 6749 §2.1) has no secret."""
 
     client_id: str
-    client_secret: str = field(repr=False)
+    client_secret: str = field(default="", repr=False)
+
+
+def connected(url: str) -> httpx2.Client:
+    """What reaches the broker at ``url``: by the machine's proxy and with its certificates, unless it is this machine.
+
+    A redirect is not followed: what is sent holds secrets.
+    """
+    return httpx2.Client(trust_env=not on_loopback(url))
+
+
+def on_loopback(url: str) -> bool:
+    """Whether ``url`` leads to this machine."""
+    return urlsplit(url).hostname in {"localhost", "127.0.0.1", "::1"}
 
 
 class RemoteBroker:
@@ -56,18 +75,39 @@ class RemoteBroker:
         except BrokerUnreachable:
             return False
 
-    def sign_in(self, registration: Registration) -> None:
-        """Get a broker token (RFC 6749 §4.4), for all calls that follow.
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return self._url
+
+    def sign_in(self, registration: Registration) -> frozenset[str]:
+        """Get a broker token (RFC 6749 §4.4), for all calls that follow; answers the client scopes that it has.
 
         :raises Unauthenticated: the broker does not know the client, or not with this secret.
         """
-        proof = (registration.client_id, registration.client_secret)
-        answer = self._send("POST", "/oauth/token", data={"grant_type": "client_credentials"}, auth=proof)
-        body = _fields(answer)
-        if not answer.is_success:
-            detail = str(body.get("error_description") or f"the broker answered {answer.status_code}")
-            raise Unauthenticated(detail) if body.get("error") == "invalid_client" else BrokerError(detail)
-        self._token = str(body["access_token"])
+        body = self.oauth("/oauth/token", {"grant_type": "client_credentials"}, registration)
+        self.use(str(body["access_token"]))
+        return frozenset(str(body.get("scope", "")).split())
+
+    def use(self, token: str) -> None:
+        """Make all calls that follow with this broker token."""
+        self._token = token
+
+    def oauth(self, path: str, form: Mapping[str, str], client: Registration) -> dict[str, Any]:
+        """A call of the OAuth face, as ``client``.
+
+        :raises Unauthenticated: the broker does not know the client, or not with this secret.
+        :raises OAuthError: the error that the protocol has for it (RFC 6749 §5.2, RFC 8628 §3.5).
+        :raises BrokerUnreachable: it can't answer now (5xx).
+        :raises RateLimited: it asks for patience (429).
+        """
+        if client.client_secret:
+            answer = self._send("POST", path, data=form, auth=(client.client_id, client.client_secret))
+        else:
+            answer = self._send("POST", path, data={**form, "client_id": client.client_id})
+        if answer.is_success:
+            return _fields(answer)
+        raise _oauth_error_of(answer)
 
     def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
         """A call of the JSON face.
@@ -83,8 +123,15 @@ class RemoteBroker:
     def _send(self, method: str, path: str, *, timeout: float = _ANSWERS_WITHIN, **content: Any) -> httpx2.Response:  # noqa: ANN401 - httpx's own
         try:
             return self._http.request(method, f"{self._url}{path}", timeout=timeout, **content)
-        except httpx2.TransportError:
-            raise BrokerUnreachable(f"no broker answers at {self._url}; start one with: broker serve") from None
+        except httpx2.TransportError as error:
+            raise BrokerUnreachable(_no_answer(self._url, error)) from None
+
+
+def _no_answer(url: str, error: httpx2.TransportError) -> str:
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return f"the certificate of {url} can't be trusted; SSL_CERT_FILE may name the authority that issued it"
+    advice = "start one with: broker serve, or set BROKER_URL" if on_loopback(url) else "is BROKER_URL right?"
+    return f"no broker answers at {url}; {advice}"
 
 
 def _fields(answer: httpx2.Response) -> dict[str, Any]:
@@ -93,6 +140,21 @@ def _fields(answer: httpx2.Response) -> dict[str, Any]:
     except ValueError:
         return {}
     return body if isinstance(body, dict) else {}
+
+
+def _oauth_error_of(answer: httpx2.Response) -> BrokerError:
+    """An OAuth error answer as an error; what the broker says in it is for people."""
+    body = _fields(answer)
+    detail = str(body.get("error_description") or f"the broker answered {answer.status_code}")
+    if answer.status_code == 429:
+        return RateLimited(detail, retry_after=_seconds(answer))
+    if answer.status_code >= 500:
+        return BrokerUnreachable(detail, retry_after=_seconds(answer))
+    if body.get("error") == "invalid_client":
+        return Unauthenticated(detail)
+    if "error" not in body:
+        return BrokerError(detail)
+    return OAuthError(str(body["error"]), detail, status_code=answer.status_code)
 
 
 def _error_of(answer: httpx2.Response) -> BrokerError:
@@ -105,9 +167,21 @@ def _error_of(answer: httpx2.Response) -> BrokerError:
             return InvalidRequest(detail, faults)
         case 401:
             return Unauthenticated(detail)
+        case 403:
+            return Forbidden(detail)
         case 404:
             return NotFound(detail)
+        case 409:
+            return ReauthRequired(detail) if body.get("code") == ReauthRequired.code else Conflict(detail)
+        case 429:
+            return RateLimited(detail, retry_after=_seconds(answer))
         case 503:
-            return ProviderUnavailable(detail)
+            return ProviderUnavailable(detail, retry_after=_seconds(answer))
         case _:
             return BrokerError(detail)
+
+
+def _seconds(answer: httpx2.Response) -> int | None:
+    """``Retry-After`` (RFC 9110 §10.2.3), where it says seconds."""
+    text = answer.headers.get("Retry-After", "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 7 else None

@@ -189,5 +189,5 @@ def test_without_a_broker_it_says_how_to_start_one(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "broker.cli.main", "connect", "practice"]
     result = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (result.returncode, result.stdout) == (3, "")
-    assert result.stderr.strip().endswith("start one with: broker serve")
+    assert result.stderr.strip().endswith("start one with: broker serve, or set BROKER_URL")
     assert not (tmp_path / "data").exists()
