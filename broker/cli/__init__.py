@@ -8,7 +8,11 @@
 * ``greeting`` – what ``serve`` says once it listens: ready, or why not yet.
 * ``doctor`` – says what is wrong with a set-up; ``diagnosis`` – its checks.
 * ``connect`` – the browser flow from a terminal: ``loopback`` is where the browser returns to, ``remote`` the broker
-  over HTTP, ``registration`` the client that the command makes for itself.
+  over HTTP, ``registration`` the clients that commands make for themselves.
+* ``login`` – a machine with no screen: ``device_grant`` asks and polls, ``invitation`` is what its person sees.
+  ``token``, ``exec``, ``git_credential``, ``whoami``, ``logout`` – what it does then; ``target`` says whose token is
+  meant, ``machine`` keeps a login's tokens fresh, ``credentials`` and ``os_keyring`` keep them at all; ``headless`` is
+  what these commands share. None of them loads the broker's own rooms, unless it runs on the broker's machine.
 * ``demo/`` – the story, narrated.
 
 A command reads settings, calls one room below and prints; whatever decides something stands in that room.

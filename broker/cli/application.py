@@ -8,22 +8,14 @@ from typing import Annotated, Final
 
 import typer
 
-from broker.cli.faults import complain
+from broker.cli.faults import EXIT_CODES, complain
 from broker.errors import BrokerError
 
-_MODULES: Final = (
-    "serve",
-    "connect",
-    "doctor",
-    "clients",
-    "providers",
-    "connections",
-    "devices",
-    "keys",
-    "events",
-    "config",
+_COMMANDS: Final = (
+    *("serve", "connect", "doctor", "clients", "providers", "connections", "devices", "keys", "events", "config"),
+    *("login", "token", "exec", "git-credential", "logout", "whoami"),
 )
-"""Each has ``commands``, and is named after the command (or group of commands) in it."""
+"""Each stands in the module of its name, which has it as ``commands``: a command, or a group of commands."""
 
 
 def run(app: typer.Typer, words: Sequence[str]) -> None:
@@ -38,7 +30,7 @@ def application(words: Sequence[str]) -> typer.Typer:
     """The commands; only those of one module where the first word says which, so that ``serve`` starts at once."""
     app = typer.Typer(
         help="An OAuth 2.0 broker: connects accounts, keeps their tokens fresh, hands them to your services.",
-        epilog="Exit codes: 1 refused or not found; 2 usage or configuration; 3 store, provider or broker unreachable.",
+        epilog=EXIT_CODES,
         no_args_is_help=True,
         rich_markup_mode=None,
         # A traceback with local variables would print secrets.
@@ -46,8 +38,8 @@ def application(words: Sequence[str]) -> typer.Typer:
     )
     app.callback()(_options)
     app.command()(demo)
-    for name in words[:1] if words[:1] and words[0] in _MODULES else _MODULES:
-        app.add_typer(import_module(f"broker.cli.{name}").commands)
+    for name in words[:1] if words[:1] and words[0] in _COMMANDS else _COMMANDS:
+        app.add_typer(import_module(f"broker.cli.{name.replace('-', '_')}").commands)
     return app
 
 

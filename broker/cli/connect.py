@@ -1,7 +1,6 @@
 """``broker connect PROVIDER``: the browser flow from a terminal, on a developer's own machine."""
 
 import getpass
-import os
 import secrets
 import sys
 import time
@@ -15,8 +14,10 @@ from urllib.parse import quote
 import httpx2
 import typer
 
+from broker.cli.invitation import has_display
 from broker.cli.loopback import listening
 from broker.cli.output import Json, note, print_fields, print_json
+from broker.cli.parameters import parameters_of
 from broker.cli.registration import sign_in
 from broker.cli.remote import RemoteBroker
 from broker.cli.session import configured_providers
@@ -57,7 +58,7 @@ def connect(
     as_json: Json = False,
 ) -> None:
     """Connect an account of yours in the browser. Needs a running broker (broker serve)."""
-    parameters = _parameters(parameter or [])
+    parameters = parameters_of(parameter or [])
     settings = load_settings()
     url = settings.url or settings.public_url
     with httpx2.Client(trust_env=False) as http:
@@ -77,16 +78,6 @@ def connect(
         print_json(connected)
     else:
         _print(connected, url)
-
-
-def _parameters(pairs: Sequence[str]) -> dict[str, str]:
-    parameters: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not (name and equals) or name in parameters:
-            raise typer.BadParameter("each is NAME=VALUE, and each name is given once", param_hint="--parameter")
-        parameters[name] = value
-    return parameters
 
 
 def _subject(broker: RemoteBroker, renewed: str | None) -> str:
@@ -144,7 +135,7 @@ def _connect(broker: RemoteBroker, wish: Mapping[str, object], *, open_browser: 
         session |= broker.call("POST", "/v1/connect-sessions", {**wish, "return_url": return_url, "state": state})
         note("Open this link in a browser on this machine:")
         note(f"  {session['connect_url']}")
-        if open_browser and _has_display():
+        if open_browser and has_display():
             webbrowser.open(session["connect_url"])
         with _waiting("Waiting for you in the browser"):
             return _wait(result, broker)
@@ -180,11 +171,6 @@ def _wait(result: "Future[dict[str, Any]]", broker: RemoteBroker) -> dict[str, A
         if away == _LOOKS_IN_VAIN:
             raise BrokerUnreachable("the broker stopped answering meanwhile; start it again and repeat this command")
     raise Conflict("nobody came back from the provider within ten minutes; try again")
-
-
-def _has_display() -> bool:
-    """Whether a browser can show itself; on a machine without display one might take over the terminal."""
-    return sys.platform == "darwin" or any(name in os.environ for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY"))
 
 
 @contextmanager

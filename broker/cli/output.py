@@ -21,6 +21,11 @@ def print_json(document: BaseModel | Mapping[str, object]) -> None:
     print(json.dumps(fields, indent=2))
 
 
+def print_json_line(document: Mapping[str, object]) -> None:
+    """One JSON document on a line of its own, at once: whoever reads it goes on meanwhile."""
+    print(json.dumps(document), flush=True)
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[str | None]]) -> None:
     """Rows under a heading. The first column is never wrapped: it is what one copies."""
     cells = [[printable(cell or _NOTHING) for cell in row] for row in rows]

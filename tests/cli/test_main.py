@@ -1,5 +1,6 @@
 """The console script: which commands there are, how it fails, and what it doesn't load."""
 
+import re
 import subprocess
 import sys
 
@@ -19,6 +20,13 @@ COMMANDS = {
     "keys": ["generate", "status", "rotate"],
     "events": [],
     "config": ["schema"],
+    "devices": ["list", "end"],
+    "login": [],
+    "token": [],
+    "exec": [],
+    "git-credential": [],
+    "logout": [],
+    "whoami": [],
 }
 
 
@@ -40,7 +48,7 @@ def test_exactly_the_commands_of_this_version_exist(capsys: pytest.CaptureFixtur
         assert listed(capsys.readouterr().out) == subcommands
 
 
-@pytest.mark.parametrize("words", [["login"], ["token", "practice"], ["clients", "publish"], ["connections", "export"]])
+@pytest.mark.parametrize("words", [["sign"], ["tokens", "practice"], ["clients", "publish"], ["connections", "export"]])
 def test_what_does_not_exist_is_a_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown command ends with 2 and a line that names it."""
     with pytest.raises(SystemExit) as ended:
@@ -106,6 +114,22 @@ def test_serve_loads_only_what_it_needs() -> None:
     modules = loaded_after("from broker.cli.application import application\napplication(['serve'])")
     assert "broker.app.supervisor" in modules
     assert modules & {"rich", "httpx2", "redis", "starlette", "structlog", "authlib", "broker.app.heart"} == set()
+
+
+@pytest.mark.parametrize("command", ["login", "token", "exec", "git-credential", "logout", "whoami"])
+def test_a_machine_with_no_screen_loads_no_broker(command: str) -> None:
+    """What runs there, git's helper for each fetch, starts without the broker's inside and without what people see."""
+    modules = loaded_after(f"from broker.cli.application import application\napplication([{command!r}])")
+    assert f"broker.cli.{command.replace('-', '_')}" in modules
+    assert modules & {"broker.app.heart", "redis", "starlette", "authlib", "rich.console", "keyring", "segno"} == set()
+
+
+def test_exit_codes_stand_in_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each that a script can meet, in one place."""
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = " ".join(capsys.readouterr().out.partition("Exit codes:")[2].split())
+    assert re.findall(r"(?:^|; )(\d+) ", text) == ["1", "2", "3", "4", "5", "130"]
 
 
 def test_workers_need_nothing_of_the_command_line() -> None:

@@ -49,12 +49,12 @@ def foreign_broker() -> Iterator[tuple[str, list[str]]]:
 
 
 def test_its_own_client_can_do_little_and_is_made_once(terminal: Terminal) -> None:
-    """It has two scopes and a return address of this machine; its secret stays in a file of this user alone."""
+    """It has three scopes and a return address of this machine; its secret stays in a file of this user alone."""
     for _ in range(2):
         assert terminal.run("connect", "practice").returncode == 0
     (client,) = terminal.clients()
     assert client["name"] == "broker connect"
-    assert client["scope"] == "connect connections:read"
+    assert client["scope"] == "connect connections:read tokens:read"
     assert client["return_urls"] == ["http://127.0.0.1/callback"]
     assert terminal.kept().stat().st_mode & 0o777 == 0o600
     (kept,) = json.loads(terminal.kept().read_text()).items()

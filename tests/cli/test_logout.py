@@ -1,0 +1,122 @@
+"""``broker logout`` and ``broker whoami``: what this machine is logged in with, and the end of it."""
+
+import json
+import time
+
+import httpx2
+import pytest
+
+from tests.cli.headless import Home
+from tests.cli.remote_broker import Remote, given, home, remote, serving
+from tests.cli.stub import stub_broker
+
+__all__ = ["home", "remote", "serving"]
+
+
+def disconnected(remote: Remote, connection_id: str) -> bool:
+    """Whether a connection ends at the broker, which looks after it within ten seconds."""
+    deadline = time.monotonic() + 40
+    while time.monotonic() < deadline:
+        if remote.operator("connections", "show", connection_id)["status"] == "revoked":
+            return True
+    return False
+
+
+def test_logging_out_disconnects_what_nobody_else_uses(home: Home, remote: Remote, sandbox: httpx2.Client) -> None:
+    """The only login needs no name; the connection ends at the broker, and the token is dead at the provider."""
+    login = given(home)
+    token = home.run("token", "practice").stdout.strip()
+    result = home.run("logout")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert f"logged out: practice {login.connection_id}" in result.stderr
+    assert home.kept() == []
+    assert disconnected(remote, login.connection_id)
+    answer = sandbox.get("/whoami", headers={"Authorization": f"Bearer {token}"})
+    assert answer.status_code == 401
+
+
+def test_of_several_one_has_to_be_named(home: Home, remote: Remote) -> None:
+    """By its connection, or by the provider: then the newest; or all of them."""
+    first, second, third = (given(home) for _ in range(3))
+    unclear = home.run("logout")
+    assert unclear.returncode == 2
+    assert first.connection_id in unclear.stderr.replace("\n", "").replace(" ", "")
+    assert len(home.kept()) == 3
+    assert home.run("logout", first.connection_id).returncode == 0
+    assert home.run("logout", "practice").returncode == 0
+    assert [one["connection_id"] for one in home.kept()] == [second.connection_id]
+    given(home)
+    assert home.run("logout", "practice", "--all").returncode == 2
+    assert home.run("logout", "--all").returncode == 0
+    assert home.kept() == []
+    assert all(disconnected(remote, one.connection_id) for one in (first, second, third))
+
+
+def test_where_there_is_nothing_to_end_it_says_so(home: Home) -> None:
+    """Exit code 4; ``--all`` of nothing is done."""
+    assert home.run("logout").returncode == 4
+    assert home.run("logout", "practice").returncode == 4
+    assert home.run("logout", "--all").returncode == 0
+
+
+def test_a_broker_that_is_away_keeps_the_login(home: Home) -> None:
+    """It could not be told, so it would live on there: exit code 3. ``--forget`` does it all the same."""
+    given(home)
+    home.change(url="http://127.0.0.1:1")
+    assert home.run("logout", BROKER_URL="http://127.0.0.1:1").returncode == 3
+    assert len(home.kept()) == 1
+    assert home.run("logout", "--forget", BROKER_URL="http://127.0.0.1:1").returncode == 0
+    assert home.kept() == []
+
+
+def test_whoami_says_who_where_and_since_when(home: Home, remote: Remote) -> None:
+    """A line per login, the newest first; as JSON the same."""
+    first, second = given(home), given(home, account="bob@practice.example")
+    table = home.run("whoami")
+    assert table.returncode == 0
+    for part in (first.connection_id, second.connection_id, "alice@", "bob@", "active", "profile"):
+        assert part in table.stdout
+    assert remote.url in table.stderr
+    document = json.loads(home.run("whoami", "--json").stdout)
+    assert document["broker"] == remote.url
+    assert [one["account"]["name"] for one in document["logins"]] == ["bob@practice.example", "alice@practice.example"]
+    assert {(one["provider"], one["status"], *one["scopes"]) for one in document["logins"]} == {
+        ("practice", "active", "profile")
+    }
+
+
+def test_whoami_finds_out_that_a_login_has_ended(home: Home, remote: Remote) -> None:
+    """It is shown once more, with the account that it was; exit code 4 when none is left."""
+    first, second = given(home), given(home)
+    remote.operator("connections", "delete", first.connection_id, "--yes")
+    result = home.run("whoami", "--json")
+    assert result.returncode == 0
+    assert [one["status"] for one in json.loads(result.stdout)["logins"]] == ["active", "ended"]
+    assert "has ended; log in again: broker login practice" in result.stderr
+    remote.operator("connections", "delete", second.connection_id, "--yes")
+    result = home.run("whoami")
+    assert (result.returncode, "ended" in result.stdout, "alice@" in result.stdout) == (4, True, True)
+    assert home.kept() == []
+    result = home.run("whoami")
+    assert (result.returncode, result.stdout) == (4, "")
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_whoami_ends_nothing_because_the_broker_is_ill(home: Home, status: int) -> None:
+    """What can't be asked is not over."""
+    login = given(home)
+    with stub_broker() as stub:
+        home.change(url=stub.url, tokens={"expires_at": 9e9})
+        stub.answers[f"/v1/connections/{login.connection_id}"] = [(status, {"detail": "ill"})]
+        result = home.run("whoami", BROKER_URL=stub.url)
+    assert result.returncode in {1, 3}
+    assert "ill" in result.stderr
+    assert len(home.kept()) == 1
+
+
+def test_logins_elsewhere_are_mentioned(home: Home, remote: Remote) -> None:
+    """Whoever looks at the wrong broker sees where they are logged in."""
+    given(home)
+    result = home.run("whoami", BROKER_URL="https://other.example")
+    assert result.returncode == 4
+    assert f"also logged in at {remote.url}" in result.stderr
