@@ -50,6 +50,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = {
         "browser": None if _has_browser() else "no Chromium on this machine",
         "node": node.missing(),
+        "terminal": None if all(map(shutil.which, ("tmux", "git", "bash"))) else "no tmux, git or bash on this machine",
     }
     for item in () if os.environ.get("CI") else items:
         for keyword, reason in missing.items():

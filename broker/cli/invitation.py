@@ -44,7 +44,7 @@ def show(invitation: Invitation, display_name: str) -> None:
     console.print(
         Text(f"    {printable(invitation.user_code)}\n", style="bold reverse" if _colours(console) else "bold")
     )
-    picture = _qr_code(console, scan or invitation.verification_uri)
+    picture = qr_code(console, scan or invitation.verification_uri)
     if picture is not None:
         console.print(Text("or scan this:\n"))
         console.print(picture)
@@ -73,6 +73,23 @@ def is_web_address(text: str) -> bool:
         return False
     clean = text.isascii() and text.isprintable() and " " not in text
     return clean and parts.scheme in {"http", "https"} and bool(parts.hostname)
+
+
+def qr_code(console: "Console", address: str) -> "Text | None":
+    """The address as a QR code, if the terminal can show one that a camera can read: it needs colours and room."""
+    if not _colours(console) or "utf" not in console.encoding.lower() or not is_web_address(address):
+        return None
+    import segno  # noqa: PLC0415 - not needed by machines
+    from rich.text import Text  # noqa: PLC0415
+
+    code = segno.make(address, error="l", micro=False)
+    rows = [[bool(module) for module in row] for row in code.matrix_iter(border=_QUIET_ZONE)]
+    if len(rows[0]) > console.width or len(rows) / 2 > console.height:
+        return None
+    rows += [[False] * len(rows[0])] * (len(rows) % 2)
+    lines = ("".join(map(_block, upper, lower)) for upper, lower in zip(rows[::2], rows[1::2], strict=True))
+    # With colours of its own: on a dark terminal it would be inverted, which not every camera reads.
+    return Text("\n").join(Text(line, style="#000000 on #ffffff") for line in lines)
 
 
 @contextmanager
@@ -113,23 +130,6 @@ def _is_remote() -> bool:
 
 def _colours(console: "Console") -> bool:
     return console.color_system is not None and not console.no_color
-
-
-def _qr_code(console: "Console", address: str) -> "Text | None":
-    """The address as a QR code, if the terminal can show one that a camera can read: it needs colours and room."""
-    if not _colours(console) or "utf" not in console.encoding.lower() or not is_web_address(address):
-        return None
-    import segno  # noqa: PLC0415 - not needed by machines
-    from rich.text import Text  # noqa: PLC0415
-
-    code = segno.make(address, error="l", micro=False)
-    rows = [[bool(module) for module in row] for row in code.matrix_iter(border=_QUIET_ZONE)]
-    if len(rows[0]) > console.width or len(rows) / 2 > console.height:
-        return None
-    rows += [[False] * len(rows[0])] * (len(rows) % 2)
-    lines = ("".join(map(_block, upper, lower)) for upper, lower in zip(rows[::2], rows[1::2], strict=True))
-    # With colours of its own: on a dark terminal it would be inverted, which not every camera reads.
-    return Text("\n").join(Text(line, style="#000000 on #ffffff") for line in lines)
 
 
 def _block(upper: bool, lower: bool) -> str:

@@ -165,6 +165,7 @@ def _print(login: Mapping[str, Any], steps: Sequence[str]) -> None:
             "broker": login["broker"],
         }
     )
-    note("\nWhat next:")
+    note("")
+    note("What next:")
     for step in steps:
         note(f"  {step}")

@@ -52,6 +52,25 @@ def test_without_json_a_person_reads_what_to_do_and_what_next(home: Home) -> Non
     assert "brt_" not in stdout + stderr
 
 
+@pytest.mark.parametrize(("words", "opens"), [((), True), (("--no-browser",), False), (("--json",), False)])
+def test_a_browser_is_opened_unless_told_otherwise(home: Home, words: tuple[str, ...], opens: bool) -> None:
+    """At the page with the code in it; a program that asks for JSON decides for itself."""
+    noted = home.path / "opened"
+    browser = home.path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {noted}.part && mv {noted}.part {noted}\n')
+    browser.chmod(0o700)
+    with home.start("login", "practice", *words, BROWSER=f"{browser} %s") as process:
+        line_of(process.stdout if "--json" in words else process.stderr)
+        if opens:
+            link = [line_of(process.stderr) for _ in range(2)][1].partition(": ")[2]
+            assert "Waiting" in line_of(process.stderr)
+            assert noted.read_text() == link
+        elif "--json" not in words:
+            assert "Waiting" in [line_of(process.stderr) for _ in range(3)][2]
+        process.kill()
+    assert noted.exists() is opens
+
+
 def test_a_no_ends_it(home: Home) -> None:
     """Declined on the broker's page: exit code 5, nothing is kept, nobody is connected."""
     with home.logging_in("practice") as (codes, process):
