@@ -57,7 +57,6 @@ class Login:
     """What its broker tokens may do."""
     logged_in_at: float
     """Seconds since the epoch."""
-    display_name: str = ""
     account: str = ""
     """Whose account at the provider, for people."""
     git_hosts: tuple[str, ...] = ()

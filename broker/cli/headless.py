@@ -31,7 +31,7 @@ def headless() -> Iterator[Headless]:
     :raises ConfigurationError: the settings can't be used.
     """
     settings = load_settings()
-    _check_where_secrets_go()
+    check_where_secrets_go()
     url = settings.url or settings.public_url
     configured, credentials = configured_client(settings), credentials_of_this_user()
     with connected(url) as http:
@@ -52,7 +52,7 @@ def configured_client(settings: Settings) -> Registration | None:
     return None
 
 
-def _check_where_secrets_go() -> None:
+def check_where_secrets_go() -> None:
     """Return unless a folder's ``.env`` says where a secret of the environment goes: it may be somebody else's folder.
 
     :raises ConfigurationError: it does.

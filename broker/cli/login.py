@@ -134,7 +134,6 @@ def _describe(at: Headless, made: Login) -> tuple[dict[str, Any], list[str]]:
     git = provider.get("git") or {"hosts": [], "username": ""}
     at.credentials.update(
         made,
-        display_name=provider.get("display_name", ""),
         account=account.get("name") or account.get("id") or "",
         git_hosts=tuple(git["hosts"]),
         git_username=git["username"],

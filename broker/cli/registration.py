@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from broker.app.heart import Heart
-from broker.cli.headless import configured_client
+from broker.cli.headless import check_where_secrets_go, configured_client
 from broker.cli.loopback import PATH
 from broker.cli.remote import Registration, RemoteBroker
 from broker.cli.session import configured_providers, heart_for_command
@@ -139,6 +139,7 @@ def sign_in(broker: RemoteBroker, settings: Settings, url: str) -> None:
     if configured is None:
         CONNECT.use(settings, url, lambda client: _sign_in_fully(broker, client))
     elif configured.client_secret:
+        check_where_secrets_go()
         broker.sign_in(configured)
     else:
         raise ConfigurationError(["BROKER_CLIENT_ID: is of no use here without BROKER_CLIENT_SECRET"])

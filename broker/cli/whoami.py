@@ -1,6 +1,6 @@
 """``broker whoami``: which accounts this machine is logged in with, at which broker, and whether that still holds."""
 
-from typing import Any
+from typing import Any, Final
 
 import typer
 
@@ -9,10 +9,13 @@ from broker.cli.faults import EXIT_NOT_LOGGED_IN, NotLoggedIn
 from broker.cli.headless import Headless, headless
 from broker.cli.output import Json, note, print_json, print_table
 from broker.clock import rfc3339
+from broker.errors import Forbidden
 
 commands = typer.Typer()
 
-_ENDED = "ended"
+_ENDED: Final = "ended"
+_UNKNOWN: Final = "unknown"
+"""The client was not given ``connections:read``: it may use the connection, and not look at it."""
 
 
 @commands.command()
@@ -52,14 +55,18 @@ def _seen(at: Headless, login: Login) -> dict[str, Any]:
     connection: dict[str, Any] = {}
     try:
         connection = at.machine.connection(login)
+        status = connection["status"]
     except NotLoggedIn as error:
         note(error.detail)
+        status = _ENDED
+    except Forbidden:
+        status = _UNKNOWN
     account = connection.get("account") or ({"id": None, "name": login.account} if login.account else None)
     return {
         "provider": login.provider,
         "connection_id": login.connection_id,
         "account": account,
         "scopes": connection.get("scopes", []),
-        "status": connection.get("status", _ENDED),
+        "status": status,
         "logged_in_at": rfc3339(int(login.logged_in_at * 1000)),
     }

@@ -90,7 +90,7 @@ class Home:
             approve(codes["verification_uri_complete"], account=fields.get("account", "alice@practice.example"))
             grant = {"grant_type": GRANT_TYPE, "client_id": client_id, "device_code": codes["device_code"]}
             body = http.post("/oauth/token", data=grant).raise_for_status().json()
-        known = {"provider": "practice", "account": "alice@practice.example", "display_name": "Practice"}
+        known = {"provider": "practice", "account": "alice@practice.example"}
         login = Login(
             url=url,
             connection_id=body["connection_id"],

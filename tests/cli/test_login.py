@@ -36,6 +36,23 @@ def test_a_machine_logs_in_with_a_code(home: Home, remote: Remote) -> None:
     assert home.run("token", "practice").stdout.startswith("pat_")
 
 
+@pytest.mark.parametrize("decision", ["approve", "deny"])
+def test_where_the_provider_has_a_device_grant_its_own_page_takes_the_code(
+    home: Home, sandbox: httpx2.Client, decision: str
+) -> None:
+    """The code and the address are the provider's, and what its person decides there counts here."""
+    with home.logging_in("practice-native") as (codes, process):
+        assert codes["verification_uri"] == f"{str(sandbox.base_url).rstrip('/')}/device"
+        sandbox.post("/control", json={f"{decision}_device": codes["user_code"]}).raise_for_status()
+        stdout, stderr = process.communicate(timeout=60)
+    if decision == "approve":
+        assert process.returncode == 0, stderr
+        assert json.loads(stdout)["account"]["name"] == "alice@practice.example"
+        assert home.run("token", "practice-native").stdout.startswith("pat_")
+    else:
+        assert (process.returncode, stdout) == (5, "")
+
+
 def test_without_json_a_person_reads_what_to_do_and_what_next(home: Home) -> None:
     """Where stderr is no terminal: plain lines, code and address each where a script could find them."""
     with home.start("login", "practice") as process:

@@ -6,7 +6,7 @@ import time
 import httpx2
 import pytest
 
-from tests.cli.headless import Home
+from tests.cli.headless import Home, approve
 from tests.cli.remote_broker import Remote, given, home, remote, serving
 from tests.cli.stub import stub_broker
 
@@ -99,6 +99,20 @@ def test_whoami_finds_out_that_a_login_has_ended(home: Home, remote: Remote) -> 
     assert home.kept() == []
     result = home.run("whoami")
     assert (result.returncode, result.stdout) == (4, "")
+
+
+def test_a_client_that_may_not_look_at_connections_logs_in_all_the_same(home: Home, remote: Remote) -> None:
+    """With ``tokens:read`` alone: the login says that it isn't told as whom, and whoami that it doesn't know."""
+    client = remote.operator("clients", "create", "blind", "--device", "--public", "--scope", "tokens:read")
+    with home.logging_in("practice", BROKER_CLIENT_ID=client["client_id"]) as (codes, process):
+        approve(codes["verification_uri_complete"])
+        stdout, stderr = process.communicate(timeout=60)
+    assert (process.returncode, json.loads(stdout)["account"]) == (0, None)
+    assert "the broker doesn't say as whom" in stderr
+    result = home.run("whoami", "--json")
+    (seen,) = json.loads(result.stdout)["logins"]
+    assert (result.returncode, seen["status"]) == (0, "unknown")
+    assert home.run("token", "practice").stdout.startswith("pat_")
 
 
 @pytest.mark.parametrize("status", [500, 503])
