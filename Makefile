@@ -1,7 +1,7 @@
 # Every target sets up what it needs, on a machine with git, make and Python 3.11 or newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser interop demo serve test lint check chaos bench lock
+.PHONY: help install browser terminal interop demo serve test lint check chaos bench lock
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input --quiet
@@ -11,6 +11,7 @@ PYTHONS := $(or $(PYTHON),python3 python3.13 python3.12 python3.11 /usr/bin/pyth
 # System packages are installed only where that needs no question: as root, with apt-get.
 MAY_INSTALL := [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null
 SYSTEM_INSTALL := apt-get update --quiet --quiet && DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --quiet
+HAVE_TERMINAL := { command -v tmux && command -v git && command -v bash; } >/dev/null
 HAVE_BROWSER := { command -v chromium || command -v chromium-browser || command -v google-chrome; } >/dev/null
 
 # Node comes out of a wheel, so that it is locked like everything else and needs no system package.
@@ -51,6 +52,12 @@ browser: # Chromium for the browser tests, from the system's packages
 	echo "*** No Chromium here, and it can't be installed without asking: apt-get install chromium" >&2; \
 	if [ -n "$$CI" ]; then echo "*** The browser tests must not be skipped in CI." >&2; exit 1; fi
 
+terminal: # tmux for the tests of the command line at a real terminal, from the system's packages
+	@if $(HAVE_TERMINAL); then exit 0; fi; \
+	if $(MAY_INSTALL); then echo "Installing tmux"; $(SYSTEM_INSTALL) tmux git bash && exit 0; fi; \
+	echo "*** No tmux here, and it can't be installed without asking: apt-get install tmux" >&2; \
+	if [ -n "$$CI" ]; then echo "*** The terminal tests must not be skipped in CI." >&2; exit 1; fi
+
 interop: install # what the tests in tests/interop import in JavaScript, from a locked list
 	@if [ tests/interop/node_modules/.package-lock.json -nt tests/interop/package-lock.json ]; then exit 0; fi; \
 	echo "Installing the locked JavaScript packages into tests/interop/node_modules"; \
@@ -64,7 +71,7 @@ demo: install ## see the whole story with real processes; ARGS=--once presses th
 serve: install ## run the broker
 	$(VENV)/bin/broker serve $(ARGS)
 
-test: install browser interop ## run the tests
+test: install browser terminal interop ## run the tests
 	$(VENV)/bin/python -m pytest $(ARGS)
 	@$(HAVE_BROWSER) || echo "*** THE BROWSER TESTS WERE SKIPPED: there is no Chromium here." >&2
 

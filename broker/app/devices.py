@@ -57,7 +57,7 @@ def build_devices(
     life = DeviceLife(stored_sessions, records, lifecycle, clock)
     return Devices(
         requests=DeviceRequests(stored, upstream, clock, public_url),
-        approvals=DeviceApprovals(stored, life, records, opening, journey, completions, providers, clock),
+        approvals=DeviceApprovals(stored, life, opening, journey, completions, providers, clock),
         polls=DevicePolls(stored, life, authorizations, announcements, upstream, providers, clock),
         sessions=DeviceSessions(stored_sessions, tokens, records, clock),
         life=life,

@@ -87,7 +87,11 @@ def create(
         print_json(created)
     elif public:
         print_fields(_fields(created))
-        note("It has no secret, and can only log machines in.")
+        note(
+            "It has no secret, and can only log machines in."
+            if device
+            else "It has no secret, so all that it could do is log machines in; for that it needs --device."
+        )
     elif created.client_secret is None:
         print_fields(_fields(created))
         note("It has no secret: it proves itself with its keys, or by its platform.")

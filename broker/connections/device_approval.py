@@ -28,12 +28,11 @@ from broker.connections.short_code import normalized_code
 from broker.errors import BrokerError, NotFound
 from broker.models.connection import Connection
 from broker.models.device import DeviceAuthorization, DeviceMode, DeviceSession, DeviceStatus
-from broker.models.ids import bearing_secret, digest, new_id, owner_of
+from broker.models.ids import digest, is_id, new_id, new_secret
 from broker.models.session import Completion, ConnectSession
 from broker.observe import metrics
 from broker.providers import Provider, Registry
 from broker.vault.device_authorizations import StoredDeviceAuthorizations
-from broker.vault.records import Records
 
 UNCOLLECTED_FOR: Final = 60_000
 """How long after its device code a connection that no machine collected is kept, in milliseconds."""
@@ -42,6 +41,7 @@ _OPEN: Final = (DeviceStatus.PENDING, DeviceStatus.AUTHORIZING)
 _CODE_LENGTH: Final = 64
 _ATTEMPTS: Final = 8
 _UNKNOWN: Final = "this code is not valid, or not any longer"
+_NOBODY: Final = "no machine is logged in by this page"
 
 log = structlog.get_logger(__name__)
 
@@ -67,7 +67,6 @@ class DeviceApprovals:
         self,
         stored: StoredDeviceAuthorizations,
         life: DeviceLife,
-        records: Records,
         opening: Opening,
         journey: Journey,
         completions: Completions,
@@ -76,7 +75,6 @@ class DeviceApprovals:
     ) -> None:
         self._stored = stored
         self._life = life
-        self._records = records
         self._opening = opening
         self._journey = journey
         self._completions = completions
@@ -146,7 +144,7 @@ class DeviceApprovals:
         except BrokerError:
             await self._reopen(authorization, session)
             raise
-        handle = bearing_secret("dh", connection.id)
+        handle = _new_handle(authorization)
         if not await self._step(
             authorization, session, [DeviceStatus.REDEEMING], DeviceStatus.APPROVED, handle_digest=digest(handle)
         ):
@@ -162,27 +160,43 @@ class DeviceApprovals:
 
         :raises NotFound: it was logged out, or there never was one.
         """
-        connection_id = owner_of("dh", "con", handle)
-        connection = await self._records.read(connection_id) if connection_id else None
-        if connection is None:
-            raise NotFound("no machine is logged in by this page")
+        connection_id, authorization_id = _owners_of(handle)
         presented = digest(handle)
-        for session in await self._life.sessions(connection.id):
-            if session.handle_digest and hmac.compare_digest(session.handle_digest, presented):
+        for session in await self._life.sessions(connection_id):
+            if hmac.compare_digest(session.handle_digest, presented):
                 return session
-        if self._clock() - connection.created_at < _COLLECTED_WITHIN:
+        if await self._uncollected(authorization_id, presented):
             return None
-        raise NotFound("no machine is logged in by this page")
+        raise NotFound(_NOBODY)
 
     async def end(self, handle: str) -> None:
-        """Log the machine out that a person's own page is about.
+        """Log the machine out that a person's own page is about; or let it collect no login, if it hasn't yet.
 
         :raises NotFound: there is none.
         """
         session = await self.managed(handle)
-        if session is None:
-            raise NotFound("no machine is logged in by this page")
-        await self._life.end(session, client_id=None, request_id=None)
+        if session is not None:
+            await self._life.end(session, client_id=None, request_id=None)
+            return
+        authorization = await self._uncollected(_owners_of(handle)[1], digest(handle))
+        taken_back = authorization is not None and await self._stored.step(
+            authorization,
+            now=self._clock(),
+            among=[DeviceStatus.APPROVED],
+            change={"status": DeviceStatus.DENIED, "reason": "the person took it back"},
+        )
+        if authorization is None or not taken_back:
+            # Collected at this very moment: the page shows it when it is loaded again.
+            raise NotFound(_NOBODY)
+        if authorization.owns_connection:
+            await self._life.expect(authorization.connection_id, until=self._clock())
+
+    async def _uncollected(self, authorization_id: str, handle_digest: str) -> DeviceAuthorization | None:
+        """The attempt of a page, if its machine hasn't collected the login yet."""
+        authorization = await self._stored.read(authorization_id)
+        if authorization is None or authorization.status is not DeviceStatus.APPROVED:
+            return None
+        return authorization if hmac.compare_digest(authorization.handle_digest, handle_digest) else None
 
     def _waits(self, authorization: DeviceAuthorization) -> bool:
         return (
@@ -237,7 +251,22 @@ class DeviceApprovals:
         )
 
 
-_COLLECTED_WITHIN: Final = 960_000
+def _new_handle(authorization: DeviceAuthorization) -> str:
+    """A secret that says where its machine is found: in the attempt, and beside the connection once it is logged in."""
+    connection_id, authorization_id = authorization.connection_id, authorization.id
+    return f"dh_{connection_id.partition('_')[2]}_{authorization_id.partition('_')[2]}_{new_secret()}"
+
+
+def _owners_of(handle: str) -> tuple[str, str]:
+    """The ids of the connection and of the attempt that a handle says.
+
+    :raises NotFound: it is none by its shape.
+    """
+    parts = handle.split("_")
+    ids = (f"con_{parts[1]}", f"da_{parts[2]}") if len(parts) == 4 and parts[0] == "dh" else ("", "")
+    if not (is_id("con", ids[0]) and is_id("da", ids[1])):
+        raise NotFound(_NOBODY)
+    return ids
 
 
 def _order(authorization: DeviceAuthorization, provider: Provider) -> Order:

@@ -66,7 +66,7 @@ class DeviceLoginPages:
         handle = request.path_params["handle"]
         session = await self._approvals.managed(handle)
         if session is None:
-            return device_pages.uncollected_page()
+            return device_pages.uncollected_page(action=page_about(handle))
         return await self._about(handle, session)
 
     async def _about(self, handle: str, session: DeviceSession) -> Response:

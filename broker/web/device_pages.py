@@ -97,9 +97,9 @@ def login_page(
     )
 
 
-def uncollected_page() -> HTMLResponse:
+def uncollected_page(*, action: str) -> HTMLResponse:
     """Where :func:`login_page` will be, once the machine has noticed that it was approved."""
-    return rendered("device_uncollected.html")
+    return rendered("device_uncollected.html", action=action)
 
 
 def logged_out_page() -> HTMLResponse:

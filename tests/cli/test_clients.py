@@ -34,6 +34,7 @@ def test_a_secret_is_shown_once_and_stored_as_a_hash(cli: Cli, raw_store: redis.
         "providers": ["practice"],
         "completions": ["app", "code", "browser"],
         "authentication": ["client_secret"],
+        "device": False,
         "previous_secret_ends_at": None,
         "jwks_uri": None,
         "key_ids": [],
@@ -74,10 +75,19 @@ def test_every_wrong_flag_is_named(cli: Cli, raw_store: redis.Redis) -> None:
     assert cli("clients", "list", "--json").json["items"] == []
 
 
-def test_flags_of_later_versions_do_not_exist(cli: Cli) -> None:
-    """``--public`` and ``--device`` are usage errors, not silently accepted."""
-    for flag in ("--public", "--device"):
-        assert cli(*CREATE, flag).exit_code == 2
+def test_a_client_for_machines_is_made_on_purpose(cli: Cli, raw_store: redis.Redis) -> None:
+    """``--device`` lets machines log in; ``--public`` makes no secret, and goes with no other proof."""  # D5
+    confidential = cli(*CREATE, "--device", "--json").json
+    assert (confidential["device"], confidential["authentication"]) == (True, ["client_secret"])
+    public = cli(*CREATE, "--device", "--public", "--json").json
+    assert (public["client_secret"], public["authentication"]) == (None, ["none"])
+    assert "can only log machines in" in cli(*CREATE, "--device", "--public").stderr
+    assert "needs --device" in cli(*CREATE, "--public").stderr
+    assert cli("clients", "rotate", public["client_id"]).exit_code == 1
+    workload = "issuer=https://platform.example,subject=shop,audience=broker"
+    refused = cli(*CREATE, "--public", "--workload", workload)
+    assert refused.exit_code == 2
+    assert "public" in refused.stderr
 
 
 def test_a_person_reads_fields_and_a_table(cli: Cli) -> None:

@@ -10,7 +10,9 @@ import redis
 from broker.app.heart import Heart
 from broker.connections.device_approval import UserCodeUnknown
 from broker.connections.device_life import DeviceLife
+from broker.errors import NotFound
 from broker.models.ids import digest
+from broker.vault import names
 from tests.downstream.answers import oauth_error_of
 from tests.journey import MakeClient
 from tests.machine import Machine, MakeMachine, approve, arrive, depart
@@ -91,6 +93,10 @@ async def test_a_no_at_the_provider_is_a_no(
     await heart.devices.approvals.turned_back(session, "temporarily_unavailable")
     assert await state_of(machine) == "authorization_pending"
     second = await depart(heart, codes["user_code"])
+    # What an older window brings doesn't count any more.
+    await heart.devices.approvals.turned_back(session, "access_denied")
+    clock.advance(seconds=5)
+    assert await state_of(machine) == "authorization_pending"
     session = await heart.opening.read(second.session_id)
     assert session is not None
     await heart.devices.approvals.turned_back(session, "access_denied")
@@ -106,6 +112,9 @@ async def test_time_runs_out(make_machine: MakeMachine, heart: Heart, clock: Fak
     assert await state_of(machine) == "authorization_pending"
     clock.advance(seconds=1)
     assert await state_of(machine) == "expired_token"
+    # The store's own clock may be behind: the code is still there.
+    with pytest.raises(UserCodeUnknown):
+        await heart.devices.approvals.find(machine.codes["user_code"])
 
 
 async def test_a_yes_that_comes_too_late_redeems_nothing(
@@ -222,14 +231,67 @@ async def test_the_latest_browser_counts(
     await machine.collect()
 
 
-async def test_a_code_serves_once(make_machine: MakeMachine, heart: Heart, person: Person) -> None:
+async def test_a_connection_that_was_switched_off_meanwhile_logs_nobody_in(
+    make_machine: MakeMachine, heart: Heart, person: Person, raw_store: redis.Redis
+) -> None:
+    """Between the approval and the collection."""  # D6
+    machine = await make_machine()
+    approved = await approve(heart, person, (await machine.begin())["user_code"])
+    raw_store.hset(names.record(approved.connection.id), "st", "disabled")
+    assert await state_of(machine) == "access_denied"
+    assert await heart.devices.life.sessions(approved.connection.id) == []
+
+
+async def test_a_person_can_take_it_back_before_the_machine_collects(
+    make_machine: MakeMachine, heart: Heart, person: Person, clock: FakeClock
+) -> None:
+    """By their own page; what was connected for it alone is given back."""
+    machine = await make_machine()
+    approved = await approve(heart, person, (await machine.begin())["user_code"])
+    approvals = heart.devices.approvals
+    assert await approvals.managed(approved.manage_handle) is None
+    made_up = approved.manage_handle[:-1] + ("A" if approved.manage_handle[-1] != "A" else "B")
+    for handle in (made_up, "dh_x", approved.manage_handle.replace("dh_", "ch_")):
+        with pytest.raises(NotFound):
+            await approvals.end(handle)
+    await approvals.end(approved.manage_handle)
+    assert await state_of(machine) == "access_denied"
+    with pytest.raises(NotFound):
+        await approvals.managed(approved.manage_handle)
+    assert await heart.devices.life.tidy(approved.connection.id) is None
+    record = await heart.records.read(approved.connection.id)
+    assert record is not None
+    assert record.status == "revoked"
+
+
+async def test_a_persons_page_is_over_with_the_login(make_machine: MakeMachine, heart: Heart, person: Person) -> None:
+    """It shows the machine while it is logged in, and ends it once."""
+    machine = await make_machine()
+    approved = await approve(heart, person, (await machine.begin(device_name="build-7"))["user_code"])
+    await machine.collect()
+    session = await heart.devices.approvals.managed(approved.manage_handle)
+    assert session is not None
+    assert session.device_name == "build-7"
+    await heart.devices.approvals.end(approved.manage_handle)
+    with pytest.raises(NotFound):
+        await heart.devices.approvals.managed(approved.manage_handle)
+    assert oauth_error_of(await machine.refresh()) == "invalid_grant"
+
+
+async def test_a_code_serves_once(
+    make_machine: MakeMachine, heart: Heart, person: Person, raw_store: redis.Redis
+) -> None:
     """After the approval it leads nowhere, in any spelling."""
     machine = await make_machine()
     codes = await machine.begin()
     for spelling in (codes["user_code"].lower(), codes["user_code"].replace("-", ""), f" {codes['user_code']} "):
         authorization, _ = await heart.devices.approvals.find(spelling)  # RFC 8628 §6.1
         assert authorization.client_id == machine.client_id
-    await approve(heart, person, codes["user_code"])
+    approved = await approve(heart, person, codes["user_code"])
+    with pytest.raises(UserCodeUnknown):
+        await heart.devices.approvals.find(codes["user_code"])
+    # Even if the code's own key should have stayed behind.
+    raw_store.set(names.user_code(codes["user_code"].replace("-", "")), approved.authorization.id)
     with pytest.raises(UserCodeUnknown):
         await heart.devices.approvals.find(codes["user_code"])
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import redis
 
-from broker.access.device_sessions import LIFETIME
+from broker.access.device_sessions import LIFETIME, _successor, parse_refresh_token
 from broker.app.heart import Heart
 from broker.vault import names
 from tests.downstream.answers import code_of, oauth_error_of
@@ -246,6 +246,61 @@ async def test_introspection_says_what_a_machines_tokens_are(
     other = await make_client("other")
     for token in (machine.tokens["access_token"], machine.tokens["refresh_token"]):
         assert (await introspect(other, token)).json() == {"active": False}
+
+
+async def test_the_exchange_takes_the_scope_of_a_token_that_fetches(
+    make_machine: MakeMachine, heart: Heart, person: Person
+) -> None:
+    """``tokens:read``, or ``references:redeem``, which is what an exchange is; with neither there is no token."""  # S5
+    machine = await make_machine(scopes=("connections:read", "tokens:read", "references:redeem"))
+    await approve(heart, person, (await machine.begin())["user_code"])
+    await machine.collect()
+    for scope, status in (("tokens:read", 200), ("references:redeem", 200), ("connections:read", 400)):
+        await machine.refresh(scope=scope)
+        answer = await machine.exchange()
+        assert (scope, answer.status_code) == (scope, status)
+    assert answer.json()["code"] == "insufficient_scope"
+
+
+async def test_what_nobody_uses_any_more_is_looked_at(
+    machine: Machine, raw_store: redis.Redis, clock: FakeClock
+) -> None:
+    """At the session's own end, which each refresh puts off; at once when it is ended, by whomever."""
+    connection_id = machine.tokens["connection_id"]
+
+    def due() -> int:
+        return int(raw_store.zscore(names.due(connection_id), f"abandon:{connection_id}") or 0)
+
+    assert due() == clock.now + LIFETIME
+    clock.advance(seconds=1000)
+    used = machine.tokens["refresh_token"]
+    await machine.refresh()
+    assert due() == clock.now + LIFETIME
+    clock.advance(seconds=1000)
+    await machine.refresh(used)
+    assert due() == clock.now
+    raw_store.zrem(names.due(connection_id), f"abandon:{connection_id}")
+
+
+async def test_logging_out_has_the_connection_looked_at(
+    machine: Machine, raw_store: redis.Redis, clock: FakeClock
+) -> None:
+    """At once: what is there for machines alone ends with the last one."""
+    connection_id = machine.tokens["connection_id"]
+    clock.advance(seconds=1000)
+    await machine.log_out()
+    assert raw_store.zscore(names.due(connection_id), f"abandon:{connection_id}") == clock.now
+
+
+def test_a_successor_is_told_to_nobody_who_lacks_its_predecessor() -> None:
+    """The store holds the salt; the token itself is the key."""  # K1
+    body, family = "0" * 22, "F" * 43
+    handles = {secret: f"brt_{body}_{family}_{secret * 43}" for secret in "AB"}
+    parsed = parse_refresh_token(handles["A"])
+    assert parsed is not None
+    successors = {_successor(parsed, token, "salt") for token in handles.values()}
+    assert len(successors) == 2
+    assert all(parse_refresh_token(successor) for successor in successors)
 
 
 async def test_no_token_of_a_machine_lies_in_the_store(machine: Machine, raw_store: redis.Redis) -> None:
