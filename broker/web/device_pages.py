@@ -99,7 +99,7 @@ def login_page(
 
 def uncollected_page(*, action: str) -> HTMLResponse:
     """Where :func:`login_page` will be, once the machine has noticed that it was approved."""
-    return rendered("device_uncollected.html", action=action)
+    return rendered("device_uncollected.html", form_action=_OURSELVES, action=action)
 
 
 def logged_out_page() -> HTMLResponse:

@@ -75,11 +75,16 @@ async def test_looking_changes_nothing(login: Login, person: Person, raw_store: 
 
 
 async def test_before_the_machine_has_come(login: Login, person: Person) -> None:
-    """The page says so, and has no button yet."""
+    """The page says so; the person can take it back, and the machine is told no."""
     answer = await person.broker.get(login.page)
     assert answer.status_code == 200
     assert "has not finished its login yet" in answer.text
-    assert "<button" not in answer.text
+    assert "Take the approval back" in answer.text
+    ended = await person.broker.post(login.page, headers=OWN)
+    assert ended.status_code == 200
+    assert "The device is logged out" in ended.text
+    assert (await login.machine.poll()).json()["error"] == "access_denied"
+    assert (await person.broker.get(login.page)).status_code == 404
 
 
 async def test_the_button_logs_the_machine_out(login: Login, person: Person, clock: FakeClock) -> None:

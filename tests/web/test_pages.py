@@ -84,7 +84,7 @@ PAGES: dict[str, tuple[Callable[..., HTMLResponse], dict[str, Any]]] = {
             "last_used": moment(86_400_000, 86_500_000),
         },
     ),
-    "device uncollected": (device_pages.uncollected_page, {}),
+    "device uncollected": (device_pages.uncollected_page, {"action": "/device/logins/dh_x"}),
     "device logged out": (device_pages.logged_out_page, {}),
     "error": (
         pages.error_page,
@@ -98,7 +98,7 @@ PAGES: dict[str, tuple[Callable[..., HTMLResponse], dict[str, Any]]] = {
     ),
 }
 TO_PROVIDERS = {"connect", "device question"}
-TO_OURSELVES = {"device code", "device wrong code", "device login"}
+TO_OURSELVES = {"device code", "device wrong code", "device login", "device uncollected"}
 END_PAGES = sorted(PAGES.keys() - TO_PROVIDERS - TO_OURSELVES)
 UNTRUSTED = [(page, name) for page, (_, args) in PAGES.items() for name in args if isinstance(args[name], str)]
 
