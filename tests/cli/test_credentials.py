@@ -44,6 +44,7 @@ def test_with_a_keyring_the_file_has_no_secret(tmp_path: Path) -> None:
     backend = Memory()
     kept = Credentials(tmp_path, OsKeyring(lambda: backend))
     kept.keep(login(), TOKENS)
+    assert "canary" not in (tmp_path / "logins.json").read_text()
     kept.renew(login(), replace(TOKENS, access_token="bat_later"))
     assert "canary" not in (tmp_path / "logins.json").read_text()
     again = Credentials(tmp_path, OsKeyring(lambda: backend)).tokens(login())

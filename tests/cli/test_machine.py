@@ -1,6 +1,7 @@
 """Tests of :mod:`broker.cli.machine`: a login's tokens are renewed in time, once, and never lost."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -174,6 +175,21 @@ def test_a_grant_that_is_gone_means_to_log_in_again(desk: Desk, status: str, lef
     with connected(desk.stub.url) as http, pytest.raises(NotLoggedIn, match="log in again: broker login practice"):
         desk.machine(RemoteBroker(http, desk.stub.url)).fetch(desk.login)
     assert len(desk.credentials.logins()) == left
+
+
+def test_who_had_to_wait_uses_what_the_other_one_got(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process renewed the login while this one waited for the lock."""
+    renewing = Credentials.renewing
+
+    @contextmanager
+    def after_another(credentials: Credentials, login: Login) -> Iterator[None]:
+        with renewing(credentials, login):
+            credentials.renew(login, Tokens("brt_2", "bat_2", NOW + 1800))
+            yield
+
+    monkeypatch.setattr(Credentials, "renewing", after_another)
+    desk.call(after=900)
+    assert (desk.presented(), desk.refreshed_with()) == (["bat_2"], [])
 
 
 def test_two_at_once_refresh_once(desk: Desk) -> None:
