@@ -23,6 +23,7 @@ from typing import Any, Final
 
 import platformdirs
 
+from broker.cli.faults import NotLoggedIn
 from broker.cli.os_keyring import OsKeyring
 from broker.errors import ConfigurationError
 from broker.vault.redis.data_dir import lock
@@ -82,7 +83,10 @@ class Credentials:
         return [login for login, _ in self._read() if url is None or login.url == url]
 
     def tokens(self, login: Login) -> Tokens | None:
-        """The secrets of ``login``; ``None``: it is gone meanwhile, or the keyring doesn't give them away now."""
+        """The secrets of ``login``; ``None``: it was forgotten meanwhile.
+
+        :raises NotLoggedIn: the keyring has them, and does not give them away.
+        """
         for known, tokens in self._read():
             if known.key == login.key:
                 return tokens or self._from_keyring(login)
@@ -119,9 +123,8 @@ class Credentials:
     @contextmanager
     def renewing(self, login: Login) -> Iterator[None]:
         """Only one process at a time is in here for ``login``; one that waited in vain goes on all the same."""
-        self._make_folder()
         name = hashlib.sha256(login.key.encode()).hexdigest()[:32]
-        descriptor = lock(self._folder / f"{name}.lock", seconds=_OTHERS_MAY_TAKE)
+        descriptor = self._lock(f"{name}.lock")
         try:
             yield
         finally:
@@ -135,8 +138,7 @@ class Credentials:
     @contextmanager
     def _changing(self) -> Iterator[list[tuple[Login, Tokens | None]]]:
         """The entries, to be changed in place; written when this ends well."""
-        self._make_folder()
-        descriptor = lock(self._folder / "logins.lock", seconds=_OTHERS_MAY_TAKE)
+        descriptor = self._lock("logins.lock")
         if descriptor is None:
             raise ConfigurationError([f"{self._folder / 'logins.lock'} is held by another process"])
         try:
@@ -179,7 +181,18 @@ class Credentials:
         except OSError as error:
             raise ConfigurationError([f"can't write {path}: {error.strerror}"]) from None
 
-    def _make_folder(self) -> None:
+    def _lock(self, name: str) -> int | None:
+        self.make_folder()
+        try:
+            return lock(self._folder / name, seconds=_OTHERS_MAY_TAKE)
+        except OSError as error:
+            raise ConfigurationError([f"can't use {self._folder / name}: {error.strerror}"]) from None
+
+    def make_folder(self) -> None:
+        """See that there is a place to keep logins.
+
+        :raises ConfigurationError: there can't be.
+        """
         try:
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             found = self._folder.stat()
@@ -190,11 +203,15 @@ class Credentials:
         except OSError as error:
             raise ConfigurationError([f"can't use {self._folder}: {error.strerror}"]) from None
 
-    def _from_keyring(self, login: Login) -> Tokens | None:
+    def _from_keyring(self, login: Login) -> Tokens:
         try:
-            return _tokens(json.loads(self._keyring.read(login.key) or "null"))
+            tokens = _tokens(json.loads(self._keyring.read(login.key) or "null"))
         except (ValueError, KeyError, TypeError):
-            return None
+            tokens = None
+        if tokens is None:
+            fault = f"the OS keyring does not give away the login with {login.provider!r}"
+            raise NotLoggedIn(f"{fault}: unlock it, or log in again: broker login {login.provider}")
+        return tokens
 
     def _into_keyring(self, login: Login, tokens: Tokens) -> bool:
         return self._keyring.write(login.key, json.dumps(asdict(tokens)))

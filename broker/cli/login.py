@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any, Final
 
 import typer
@@ -45,6 +46,8 @@ def login(
     """Log this machine in with an account: approve with a code, on any device. Needs no browser here."""
     wish = _wish(provider, scope or [], device_name, parameters_of(parameter or []))
     with headless() as at:
+        # Before a person is asked for anything.
+        at.credentials.make_folder()
         client, invitation = _begin(at, wish)
         made = _logged_in(at, client, provider, _wait(at, client, invitation, provider, no_browser, as_json))
         described, next_steps = _describe(at, made)
@@ -117,7 +120,13 @@ def _logged_in(at: Headless, client: Registration, provider: str, body: Mapping[
         scope=str(body.get("scope", "")),
         logged_in_at=now,
     )
-    at.credentials.keep(made, tokens)
+    try:
+        at.credentials.keep(made, tokens)
+    except BrokerError:
+        with suppress(BrokerError):
+            # What nobody can use must not live on.
+            at.broker.oauth("/oauth/revoke", {"token": tokens.refresh_token}, client)
+        raise
     return made
 
 

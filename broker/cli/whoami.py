@@ -15,7 +15,7 @@ commands = typer.Typer()
 
 _ENDED: Final = "ended"
 _UNKNOWN: Final = "unknown"
-"""The client was not given ``connections:read``: it may use the connection, and not look at it."""
+"""The client was not given ``connections:read``, so it may not look at the connection; or the OS keyring is locked."""
 
 
 @commands.command()
@@ -58,7 +58,8 @@ def _seen(at: Headless, login: Login) -> dict[str, Any]:
         status = connection["status"]
     except NotLoggedIn as error:
         note(error.detail)
-        status = _ENDED
+        # It is kept where only the keyring doesn't give it away.
+        status = _UNKNOWN if login in at.machine.logins() else _ENDED
     except Forbidden:
         status = _UNKNOWN
     account = connection.get("account") or ({"id": None, "name": login.account} if login.account else None)

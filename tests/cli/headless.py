@@ -53,10 +53,11 @@ class Home:
         return logins
 
     def change(self, **fields: Any) -> None:
-        """Change what is kept of its newest login; ``tokens`` are merged."""
+        """Change what is kept of its newest login; of its ``tokens`` only those that are given, or none are left."""
         document = json.loads(self.logins.read_text())
         first = document["logins"][0]
-        first["tokens"] |= fields.pop("tokens", {})
+        if fields.get("tokens"):
+            fields["tokens"] = first["tokens"] | fields["tokens"]
         first |= fields
         self.logins.write_text(json.dumps(document))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from broker.cli.credentials import Credentials, Login, Tokens
+from broker.cli.faults import NotLoggedIn
 from broker.cli.os_keyring import OsKeyring
 from broker.errors import ConfigurationError
 from tests.cli.test_os_keyring import Forgetful, Locked, Memory
@@ -71,6 +72,17 @@ def test_a_keyring_that_stops_working_takes_no_later_secret_along(tmp_path: Path
     assert Credentials(tmp_path, OsKeyring(lambda: backend)).tokens(login()) == renewed
 
 
+@pytest.mark.parametrize("backend", [Locked(), Memory(), None])
+def test_a_keyring_that_gives_nothing_away_is_said_so(tmp_path: Path, backend: Memory | None) -> None:
+    """Locked, emptied, or gone: not taken for a login that is over."""
+    working = Memory()
+    Credentials(tmp_path, OsKeyring(lambda: working)).keep(login(), TOKENS)
+    kept = Credentials(tmp_path, OsKeyring(lambda: backend))
+    with pytest.raises(NotLoggedIn, match=r"keyring does not give away .*unlock it, or log in again"):
+        kept.tokens(login())
+    assert list(kept.logins()) == [login()]
+
+
 def test_logins_are_told_apart_by_broker_and_connection(tmp_path: Path) -> None:
     """The newest comes first; one with the same connection takes the other's place, at another broker it doesn't."""
     kept = without_keyring(tmp_path)
@@ -121,6 +133,9 @@ def test_a_folder_that_can_not_be_written_is_a_fault_in_words(tmp_path: Path) ->
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="file"):
         without_keyring(tmp_path / "file" / "broker").keep(login(), TOKENS)
+    (tmp_path / "broker" / "logins.lock").mkdir(parents=True)
+    with pytest.raises(ConfigurationError, match=r"logins\.lock"):
+        without_keyring(tmp_path / "broker").keep(login(), TOKENS)
 
 
 def _keep_some(folder: Path, first: int) -> None:

@@ -124,6 +124,27 @@ def test_a_broker_that_restarts_meanwhile_is_waited_for(home: Home) -> None:
     assert home.kept()[0]["connection_id"] == "con_1"
 
 
+def test_a_login_that_can_not_be_kept_is_given_back(home: Home) -> None:
+    """The place for it is looked at first; where keeping it fails all the same, the broker is told."""
+    home.logins.parent.parent.mkdir()
+    home.logins.parent.write_text("")
+    with stub_broker() as stub:
+        assert home.run("login", "practice", BROKER_URL=stub.url).returncode == 2
+        assert stub.asked == []
+        home.logins.parent.unlink()
+        home.logins.mkdir(parents=True)
+        codes = {"device_code": "d", "user_code": "X-Y", "verification_uri": "https://b.example/device"}
+        tokens = {"access_token": "bat_1", "refresh_token": "brt_1", "expires_in": 900, "connection_id": "con_1"}
+        stub.answers = {
+            "/oauth/device_authorization": [(200, {**codes, "expires_in": 900, "interval": 0.1})],
+            "/oauth/token": [(200, tokens)],
+            "/oauth/revoke": [(200, {})],
+        }
+        result = home.run("login", "practice", BROKER_URL=stub.url)
+        assert (result.returncode, result.stdout) == (2, "")
+        assert [body["token"] for body in stub.bodies("/oauth/revoke")] == ["brt_1"]
+
+
 def test_what_a_provider_says_does_not_steer_the_terminal(home: Home) -> None:
     """A user code, an address and a reason with control characters are shown without them."""
     with stub_broker() as stub:

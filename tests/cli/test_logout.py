@@ -101,6 +101,18 @@ def test_whoami_finds_out_that_a_login_has_ended(home: Home, remote: Remote) -> 
     assert (result.returncode, result.stdout) == (4, "")
 
 
+def test_a_locked_keyring_is_not_taken_for_an_end(home: Home) -> None:
+    """The secrets are where nobody gives them away now: the login stays, and can be forgotten without them."""
+    given(home)
+    home.change(tokens=None)
+    for words, code in [(("whoami", "--json"), 0), (("token", "practice"), 4), (("logout",), 4)]:
+        result = home.run(*words)
+        assert (result.returncode, "unlock it, or log in again" in result.stderr) == (code, True)
+    assert json.loads(home.run("whoami", "--json").stdout)["logins"][0]["status"] == "unknown"
+    assert home.run("logout", "--forget").returncode == 0
+    assert home.kept() == []
+
+
 def test_a_client_that_may_not_look_at_connections_logs_in_all_the_same(home: Home, remote: Remote) -> None:
     """With ``tokens:read`` alone: the login says that it isn't told as whom, and whoami that it doesn't know."""
     client = remote.operator("clients", "create", "blind", "--device", "--public", "--scope", "tokens:read")
