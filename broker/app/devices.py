@@ -1,5 +1,6 @@
 """The parts of device login, composed: a machine asks, a person approves, the machine collects, and lives on."""
 
+import asyncio
 from dataclasses import dataclass
 
 from broker.access.device_sessions import DeviceSessions
@@ -33,6 +34,10 @@ class Devices:
     polls: DevicePolls
     sessions: DeviceSessions
     life: DeviceLife
+
+    async def drain(self, seconds: float) -> int:
+        """Let what is under way at providers finish; answers how much did not within ``seconds``."""
+        return sum(await asyncio.gather(self.approvals.drain(seconds), self.polls.drain(seconds)))
 
 
 def build_devices(

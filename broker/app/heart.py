@@ -108,7 +108,7 @@ class Heart:
         # At the same time, so that all of it ends by one moment: whoever ends this process waits no longer.
         until = asyncio.get_running_loop().time() + work_ends_within
         unfinished = await asyncio.gather(
-            *(work.drain(work_ends_within) for work in (self.refresher, self.completions, self.devices.polls))
+            *(work.drain(work_ends_within) for work in (self.refresher, self.completions, self.devices))
         )
         # After them: what they commit in the end has to be confirmed, too.
         left = max(0.0, until - asyncio.get_running_loop().time())

@@ -20,6 +20,7 @@ import structlog
 
 from broker.clock import Clock
 from broker.connections.completion import Completions
+from broker.connections.detached import Detached
 from broker.connections.device_life import DeviceLife
 from broker.connections.journey import Departure, Journey
 from broker.connections.opening import Opening, Order
@@ -80,6 +81,7 @@ class DeviceApprovals:
         self._completions = completions
         self._providers = providers
         self._clock = clock
+        self._running: Detached[Approved] = Detached()
 
     async def find(self, user_code: str) -> tuple[DeviceAuthorization, Provider]:
         """The attempt that a code leads to, in any case, with or without its hyphen (RFC 8628 §6.1).
@@ -131,6 +133,14 @@ class DeviceApprovals:
         :raises UserCodeUnknown: another browser was faster, or the machine's time is over; nothing was redeemed.
         :raises ProviderError, ProviderUnavailable: the provider did not redeem it; the code can be entered again.
         """
+        # Carried through although the browser may hang up: the provider's yes comes once.
+        return await self._running.join(session.id, lambda: self._arrived(session, request_id))
+
+    async def drain(self, seconds: float) -> int:
+        """Let running redemptions finish; answers how many did not within ``seconds``."""
+        return await self._running.drain(seconds)
+
+    async def _arrived(self, session: ConnectSession, request_id: str) -> Approved:
         authorization = await self._of(session)
         if authorization is None or not await self._step(
             authorization, session, [DeviceStatus.AUTHORIZING], DeviceStatus.REDEEMING

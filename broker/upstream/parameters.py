@@ -52,8 +52,26 @@ def host_is_fixed(template: str) -> bool:
     whoever owns a name under that domain may let it point anywhere, and for a public provider the guard
     refuses nothing.
     """
-    authority = re.split(r"[/?#]", template.partition("://")[2], maxsplit=1)[0]
-    return not placeholders(authority)
+    return not placeholders(_authority(template))
+
+
+def _authority(template: str) -> str:
+    return re.split(r"[/?#]", template.partition("://")[2], maxsplit=1)[0]
+
+
+def choosing_hosts(provider: Provider, names: Iterable[str]) -> list[str]:
+    """Those among the parameters ``names`` that stand in the host of an address which is called for ``provider``: with
+    them goes the choice of who is sent the app's secret, and its tokens."""
+    addresses = (
+        provider.issuer,
+        provider.authorization_endpoint,
+        provider.token_endpoint,
+        provider.device_authorization_endpoint,
+        provider.identity and provider.identity.url,
+        provider.revocation and provider.revocation.endpoint,
+    )
+    chosen = {name for address in addresses if address for name in placeholders(_authority(address))}
+    return sorted(chosen & set(names))
 
 
 def check_scopes(provider: Provider, scopes: Iterable[str]) -> None:

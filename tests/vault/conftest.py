@@ -60,4 +60,4 @@ async def open_(raw_store: redis.Redis, store_server: EmbeddedStore) -> AsyncIte
 async def filled(open_: Open) -> Filled:
     """A store with a few of every kind, under the old key."""
     ring = old_ring()
-    return await Filled(await open_(ring), ring).add(connections=5, ended=2, parked=3, sessions=4)
+    return await Filled(await open_(ring), ring).add(connections=5, ended=2, parked=3, sessions=4, devices=2)

@@ -7,9 +7,11 @@ from typing import Any, cast
 import redis
 
 from broker.models.connection import Connection, Credential
+from broker.models.device import DeviceAuthorization, DeviceMode
 from broker.models.ids import new_id
 from broker.models.session import Completion, ConnectSession, SessionStatus
 from broker.vault import names
+from broker.vault.device_authorizations import StoredDeviceAuthorizations
 from broker.vault.keyring import Keyring, Place
 from broker.vault.records import Records
 from broker.vault.redis.store import Argument, Store
@@ -26,7 +28,7 @@ END = NOW + 9**13
 Open = Callable[[Keyring], Awaitable[Store]]
 """``await open_(ring)``: the store, opened by a process with this ring."""
 
-ENVELOPES = 2 * (5 + 3) + 2 + (1 + 2 + 3) + (1 + 3 + 1 + 3)
+ENVELOPES = 2 * (5 + 3) + 2 + (1 + 2 + 3) + (1 + 3 + 1 + 3) + 2
 """How many the fixture ``filled`` holds."""
 
 
@@ -69,8 +71,11 @@ class Filled:
         self.ended: list[Job] = []
         self.parked: list[tuple[Connection, list[bytes]]] = []
         self.sessions: list[tuple[ConnectSession, dict[str, str]]] = []
+        self.devices: list[DeviceAuthorization] = []
 
-    async def add(self, *, connections: int = 0, ended: int = 0, parked: int = 0, sessions: int = 0) -> "Filled":
+    async def add(
+        self, *, connections: int = 0, ended: int = 0, parked: int = 0, sessions: int = 0, devices: int = 0
+    ) -> "Filled":
         """So many of each kind; every other connection keeps its previous refresh token."""
         for number in range(connections):
             await self._add_connection(Credential(f"access {number}", f"refresh {number}", "before" * (number % 2)))
@@ -80,6 +85,8 @@ class Filled:
             await self._add_parked(number + 1)
         for number in range(sessions):
             await self._add_session(number)
+        for number in range(devices):
+            await self._add_device(number)
         return self
 
     async def _add_connection(self, credential: Credential) -> Connection:
@@ -122,6 +129,16 @@ class Filled:
         assert await sessions.step(session, now=NOW, among=[SessionStatus.PENDING], change=change)
         self.sessions.append((session, secrets))
 
+    async def _add_device(self, number: int) -> None:
+        attempt = DeviceAuthorization(
+            id=new_id("da"), tenant="acme", client_id="cl_1", client_name="App", provider="practice",
+            mode=DeviceMode.NATIVE, scopes=(), broker_scopes=(), created_at=NOW, expires_at=END,
+            device_code_digest="", connection_id=new_id("con"),
+        )  # fmt: skip
+        stored = StoredDeviceAuthorizations(self.store, self.ring)
+        assert await stored.create(attempt, provider_code=f"device code {number}", ask_every=5)
+        self.devices.append(attempt)
+
     async def opens_with(self, store: Store, ring: Keyring) -> None:
         """Every secret reads as it was written, with this ring alone."""
         records, revocations, sessions = Records(store, ring), Revocations(store, ring), Sessions(store, ring)
@@ -136,6 +153,9 @@ class Filled:
             assert [ring.open(place, entry.partition(b"\n")[2]) for entry in entries] == secrets
         for session, texts in self.sessions:
             assert await sessions.open(session) == texts
+        devices = StoredDeviceAuthorizations(store, ring)
+        for number, attempt in enumerate(self.devices):
+            assert await devices.provider_code(attempt) == (f"device code {number}", 5)
 
 
 def naming(raw_store: redis.Redis, kid: str) -> list[bytes]:

@@ -12,7 +12,7 @@ CONNECTION = "con_0000000000000000000001"
 
 @given(body=st.text("0123456789abcXYZ", min_size=22, max_size=22), digest=st.text("0123456789abcdef", min_size=64))
 def test_all_keys_of_a_connection_share_one_slot(body: str, digest: str) -> None:
-    """Record, lease, references, revocation, due work, outbox and times carry one hash tag: ``{bucket}``."""
+    """Record, lease, references, revocation, due work, outbox, times and machines carry one hash tag: ``{bucket}``."""
     connection_id = f"con_{body}"
     keys = [
         names.record(connection_id),
@@ -22,6 +22,7 @@ def test_all_keys_of_a_connection_share_one_slot(body: str, digest: str) -> None
         names.outbox(connection_id),
         names.due(connection_id),
         names.connection_journal(connection_id),
+        names.device_sessions(connection_id),
     ]
     assert len(set(keys)) == len(keys)
     assert len({key.partition("{")[2].partition("}")[0] for key in keys}) == 1

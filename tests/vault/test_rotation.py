@@ -39,7 +39,7 @@ async def test_everything_opens_with_the_new_ring_alone(open_: Open, filled: Fil
     assert (outcome.writer, outcome.retired) == ("k2", ("k1",))
     assert (outcome.tally.rewrapped, outcome.tally.already, outcome.tally.unreadable) == (ENVELOPES, 0, ())
     assert naming(raw_store, "k1") == []
-    assert len(naming(raw_store, "k2")) == 5 + 3 + 2 + 3 + 4
+    assert len(naming(raw_store, "k2")) == 5 + 3 + 2 + 3 + 4 + 2
     await filled.opens_with(await open_(new_ring()), new_ring())
     with pytest.raises(StoreUnavailable, match="'k2', which is not in the keyring"):
         await open_(old_ring())
@@ -47,7 +47,7 @@ async def test_everything_opens_with_the_new_ring_alone(open_: Open, filled: Fil
 
 async def test_nothing_else_changes(open_: Open, filled: Filled, raw_store: redis.Redis) -> None:
     """Generations, ends and everything in the clear stay; no event is written."""  # K5
-    sealed = {b"a", b"s", b"verifier", b"code", b"completion_code"}
+    sealed = {b"a", b"s", b"verifier", b"code", b"completion_code", b"upstream"}
 
     def in_the_clear() -> dict[bytes, Any]:
         seen: dict[bytes, Any] = {}

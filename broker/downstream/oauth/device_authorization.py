@@ -15,6 +15,7 @@ from broker.downstream.oauth.forms import DeviceAuthorizationForm
 from broker.downstream.operation import DeclaredRoute, Operation
 from broker.errors import Conflict, InvalidRequest, OAuthError, ProviderError, ProviderUnavailable
 from broker.providers import Registry
+from broker.upstream.parameters import choosing_hosts
 
 PATH: Final = "/oauth/device_authorization"
 
@@ -76,7 +77,11 @@ class DeviceAuthorizationEndpoint:
             raise OAuthError("invalid_request", "there is no such provider")
         if not client.reach.covers_provider(name):
             raise OAuthError("invalid_request", "the client was not given this provider", code="forbidden")
-        provider = self._providers.get(name)
+        provider, parameters = self._providers.get(name), _parameters(call)
+        if client.public and (chosen := choosing_hosts(provider, parameters)):
+            # Anybody can say to be this client, and would have the app's secret sent to a host of theirs.
+            detail = f"parameters that choose a host take a client that authenticates: {', '.join(chosen)}"
+            raise OAuthError("invalid_request", detail)
         wanted = call.parameters.get("provider_scope")
         return DeviceOrder(
             tenant=client.tenant,
@@ -87,7 +92,7 @@ class DeviceAuthorizationEndpoint:
             provider_scopes=() if wanted is None else scopes_of(provider, wanted),
             broker_scopes=broker_scopes,
             subject=_subject(call),
-            parameters=_parameters(call),
+            parameters=parameters,
             address=call.address,
             device_name=_device_name(call),
         )

@@ -92,6 +92,17 @@ async def test_a_provider_the_client_was_not_given_is_refused(make_machine: Make
     assert (await machine.ask("practice-two")).status_code == 200
 
 
+async def test_who_proves_nothing_does_not_choose_who_gets_the_apps_secret(make_machine: MakeMachine) -> None:
+    """A host that a caller names would be sent the client secret with the code; a realm in a path is just a name."""
+    # K1
+    public, confidential = await make_machine(), await make_machine(public=False)
+    form = {"provider": "practice-hosts", "parameters": '{"host": "evil.example"}'}
+    assert oauth_error_of(await public.ask(**form)) == "invalid_request"
+    assert (await confidential.ask(**form)).status_code == 200
+    assert (await public.ask("practice-hosts")).status_code == 200
+    assert (await public.ask("practice-realms", parameters='{"realm": "x"}')).status_code == 200
+
+
 async def test_each_login_has_codes_of_its_own(make_machine: MakeMachine, heart: Heart) -> None:
     """No two machines show the same code at the same time."""
     machine = await make_machine(public=False)
