@@ -174,7 +174,7 @@ def _people_routes(heart: Heart) -> list[BaseRoute]:
         *codes.routes(),
         *DevicePages(approvals, orderers, binding, visitors, heart.limits, heart.clock).routes(),
         *DeviceLoginPages(
-            approvals, heart.records, heart.clients, heart.providers, binding, heart.limits, heart.clock
+            heart.devices.managed, heart.records, heart.clients, heart.providers, binding, heart.limits, heart.clock
         ).routes(),
         Mount("/static", ImmutableFiles(directory=str(files("broker.web") / "static")), name="static"),
     ]

@@ -15,6 +15,7 @@ from broker.connections.device_poll import DevicePolls
 from broker.connections.device_request import DeviceRequests
 from broker.connections.journey import Journey
 from broker.connections.lifecycle import Lifecycle
+from broker.connections.managed_devices import ManagedDevices
 from broker.connections.opening import Opening
 from broker.providers import Registry
 from broker.upstream.facade import Upstream
@@ -31,6 +32,7 @@ class Devices:
 
     requests: DeviceRequests
     approvals: DeviceApprovals
+    managed: ManagedDevices
     polls: DevicePolls
     sessions: DeviceSessions
     life: DeviceLife
@@ -63,6 +65,7 @@ def build_devices(
     return Devices(
         requests=DeviceRequests(stored, upstream, clock, public_url),
         approvals=DeviceApprovals(stored, life, opening, journey, completions, providers, clock),
+        managed=ManagedDevices(stored, life, clock),
         polls=DevicePolls(stored, life, authorizations, announcements, upstream, providers, clock),
         sessions=DeviceSessions(stored_sessions, tokens, records, clock),
         life=life,

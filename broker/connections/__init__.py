@@ -6,7 +6,7 @@
 * ``authorization`` – from an authorization code to a stored connection: exchange, identity, account check.
 * ``device_request`` – a machine asks to log in; ``device_approval`` – its person agrees on our page, goes the
   browser's way and comes back; ``device_poll`` – the machine asks again, and so do we at a provider with a device grant
-  of its own; ``device_life`` – machines that are logged in.
+  of its own; ``device_life`` – machines that are logged in; ``managed_devices`` – as their person sees them.
 * ``announcing`` – what is being connected, for those who disconnect.
 * ``tokens`` – fetching an access token: release it, or refresh first.
 * ``refresh`` – the one refresh, whoever asks and however many replicas: who gets the lease; ``tenure`` – holding it;

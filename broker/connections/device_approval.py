@@ -12,7 +12,6 @@ Nothing is final before the provider's yes is redeemed: who gave up at the provi
 again, and the latest browser counts.
 """
 
-import hmac
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,13 +22,14 @@ from broker.connections.completion import Completions
 from broker.connections.detached import Detached
 from broker.connections.device_life import DeviceLife
 from broker.connections.journey import Departure, Journey
+from broker.connections.managed_devices import new_handle
 from broker.connections.opening import Opening, Order
 from broker.connections.persistence import until_stored
 from broker.connections.short_code import normalized_code
 from broker.errors import BrokerError, NotFound
 from broker.models.connection import Connection
-from broker.models.device import DeviceAuthorization, DeviceMode, DeviceSession, DeviceStatus
-from broker.models.ids import digest, is_id, new_id, new_secret
+from broker.models.device import DeviceAuthorization, DeviceMode, DeviceStatus
+from broker.models.ids import digest, new_id
 from broker.models.session import Completion, ConnectSession
 from broker.observe import metrics
 from broker.providers import Provider, Registry
@@ -42,7 +42,6 @@ _OPEN: Final = (DeviceStatus.PENDING, DeviceStatus.AUTHORIZING)
 _CODE_LENGTH: Final = 64
 _ATTEMPTS: Final = 8
 _UNKNOWN: Final = "this code is not valid, or not any longer"
-_NOBODY: Final = "no machine is logged in by this page"
 
 log = structlog.get_logger(__name__)
 
@@ -154,7 +153,7 @@ class DeviceApprovals:
         except BrokerError:
             await self._reopen(authorization, session)
             raise
-        handle = _new_handle(authorization)
+        handle = new_handle(authorization)
         if not await self._step(
             authorization, session, [DeviceStatus.REDEEMING], DeviceStatus.APPROVED, handle_digest=digest(handle)
         ):
@@ -164,49 +163,6 @@ class DeviceApprovals:
         metrics.device_logins.labels(authorization.provider, "approved").inc()
         log.info("device.approved", provider=authorization.provider, connection_id=connection.id)
         return Approved(authorization, connection, handle)
-
-    async def managed(self, handle: str) -> DeviceSession | None:
-        """The machine that a person's own page is about; ``None``: it hasn't collected its login yet.
-
-        :raises NotFound: it was logged out, or there never was one.
-        """
-        connection_id, authorization_id = _owners_of(handle)
-        presented = digest(handle)
-        for session in await self._life.sessions(connection_id):
-            if hmac.compare_digest(session.handle_digest, presented):
-                return session
-        if await self._uncollected(authorization_id, presented):
-            return None
-        raise NotFound(_NOBODY)
-
-    async def end(self, handle: str) -> None:
-        """Log the machine out that a person's own page is about; or let it collect no login, if it hasn't yet.
-
-        :raises NotFound: there is none.
-        """
-        session = await self.managed(handle)
-        if session is not None:
-            await self._life.end(session, client_id=None, request_id=None)
-            return
-        authorization = await self._uncollected(_owners_of(handle)[1], digest(handle))
-        taken_back = authorization is not None and await self._stored.step(
-            authorization,
-            now=self._clock(),
-            among=[DeviceStatus.APPROVED],
-            change={"status": DeviceStatus.DENIED, "reason": "the person took it back"},
-        )
-        if authorization is None or not taken_back:
-            # Collected at this very moment: the page shows it when it is loaded again.
-            raise NotFound(_NOBODY)
-        if authorization.owns_connection:
-            await self._life.expect(authorization.connection_id, until=self._clock())
-
-    async def _uncollected(self, authorization_id: str, handle_digest: str) -> DeviceAuthorization | None:
-        """The attempt of a page, if its machine hasn't collected the login yet."""
-        authorization = await self._stored.read(authorization_id)
-        if authorization is None or authorization.status is not DeviceStatus.APPROVED:
-            return None
-        return authorization if hmac.compare_digest(authorization.handle_digest, handle_digest) else None
 
     def _waits(self, authorization: DeviceAuthorization) -> bool:
         return (
@@ -259,24 +215,6 @@ class DeviceApprovals:
             what=f"step of {authorization.id}",
             attempts=_ATTEMPTS,
         )
-
-
-def _new_handle(authorization: DeviceAuthorization) -> str:
-    """A secret that says where its machine is found: in the attempt, and beside the connection once it is logged in."""
-    connection_id, authorization_id = authorization.connection_id, authorization.id
-    return f"dh_{connection_id.partition('_')[2]}_{authorization_id.partition('_')[2]}_{new_secret()}"
-
-
-def _owners_of(handle: str) -> tuple[str, str]:
-    """The ids of the connection and of the attempt that a handle says.
-
-    :raises NotFound: it is none by its shape.
-    """
-    parts = handle.split("_")
-    ids = (f"con_{parts[1]}", f"da_{parts[2]}") if len(parts) == 4 and parts[0] == "dh" else ("", "")
-    if not (is_id("con", ids[0]) and is_id("da", ids[1])):
-        raise NotFound(_NOBODY)
-    return ids
 
 
 def _order(authorization: DeviceAuthorization, provider: Provider) -> Order:

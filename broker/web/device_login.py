@@ -12,7 +12,7 @@ from starlette.routing import Route
 from broker.access.clients import Clients
 from broker.access.limits import Limits
 from broker.clock import Clock
-from broker.connections.device_approval import DeviceApprovals
+from broker.connections.managed_devices import ManagedDevices
 from broker.errors import NotFound
 from broker.http.reading import read_body
 from broker.models.device import DeviceSession
@@ -37,7 +37,7 @@ class DeviceLoginPages:
 
     def __init__(
         self,
-        approvals: DeviceApprovals,
+        managed: ManagedDevices,
         records: Records,
         clients: Clients,
         providers: Registry,
@@ -45,7 +45,7 @@ class DeviceLoginPages:
         limits: Limits,
         clock: Clock,
     ) -> None:
-        self._approvals = approvals
+        self._managed = managed
         self._records = records
         self._clients = clients
         self._providers = providers
@@ -64,7 +64,7 @@ class DeviceLoginPages:
 
     async def _show(self, request: Request) -> Response:
         handle = request.path_params["handle"]
-        session = await self._approvals.managed(handle)
+        session = await self._managed.session(handle)
         if session is None:
             return device_pages.uncollected_page(action=page_about(handle))
         return await self._about(handle, session)
@@ -90,5 +90,5 @@ class DeviceLoginPages:
         self._binding.check_own_form(request)
         # There is nothing in it; but what is no form of a browser is refused here as everywhere.
         await read_body(request, FORM)
-        await self._approvals.end(request.path_params["handle"])
+        await self._managed.end(request.path_params["handle"])
         return device_pages.logged_out_page()

@@ -223,10 +223,9 @@ async def test_the_latest_browser_counts(
     machine = await make_machine()
     codes = await machine.begin()
     first, second = await depart(heart, codes["user_code"]), await depart(heart, codes["user_code"])
-    late = await person.consent(first.url)
-    await arrive(heart, second, await person.consent(second.url))
     with pytest.raises(UserCodeUnknown):
-        await arrive(heart, first, late)
+        await arrive(heart, first, await person.consent(first.url))
+    await arrive(heart, second, await person.consent(second.url))
     assert sandbox.get("/counters").json()["token"]["authorization_code"]["ok"] == 1
     await machine.collect()
 
@@ -248,16 +247,16 @@ async def test_a_person_can_take_it_back_before_the_machine_collects(
     """By their own page; what was connected for it alone is given back."""
     machine = await make_machine()
     approved = await approve(heart, person, (await machine.begin())["user_code"])
-    approvals = heart.devices.approvals
-    assert await approvals.managed(approved.manage_handle) is None
+    managed = heart.devices.managed
+    assert await managed.session(approved.manage_handle) is None
     made_up = approved.manage_handle[:-1] + ("A" if approved.manage_handle[-1] != "A" else "B")
     for handle in (made_up, "dh_x", approved.manage_handle.replace("dh_", "ch_")):
         with pytest.raises(NotFound):
-            await approvals.end(handle)
-    await approvals.end(approved.manage_handle)
+            await managed.end(handle)
+    await managed.end(approved.manage_handle)
     assert await state_of(machine) == "access_denied"
     with pytest.raises(NotFound):
-        await approvals.managed(approved.manage_handle)
+        await managed.session(approved.manage_handle)
     assert await heart.devices.life.tidy(approved.connection.id) is None
     record = await heart.records.read(approved.connection.id)
     assert record is not None
@@ -269,12 +268,12 @@ async def test_a_persons_page_is_over_with_the_login(make_machine: MakeMachine, 
     machine = await make_machine()
     approved = await approve(heart, person, (await machine.begin(device_name="build-7"))["user_code"])
     await machine.collect()
-    session = await heart.devices.approvals.managed(approved.manage_handle)
+    session = await heart.devices.managed.session(approved.manage_handle)
     assert session is not None
     assert session.device_name == "build-7"
-    await heart.devices.approvals.end(approved.manage_handle)
+    await heart.devices.managed.end(approved.manage_handle)
     with pytest.raises(NotFound):
-        await heart.devices.approvals.managed(approved.manage_handle)
+        await heart.devices.managed.session(approved.manage_handle)
     assert oauth_error_of(await machine.refresh()) == "invalid_grant"
 
 
