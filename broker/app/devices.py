@@ -66,7 +66,7 @@ def build_devices(
         requests=DeviceRequests(stored, upstream, clock, public_url),
         approvals=DeviceApprovals(stored, life, opening, journey, completions, providers, clock),
         managed=ManagedDevices(stored, life, clock),
-        polls=DevicePolls(stored, life, authorizations, announcements, upstream, providers, clock),
+        polls=DevicePolls(stored, life, records, authorizations, announcements, upstream, providers, clock),
         sessions=DeviceSessions(stored_sessions, tokens, records, clock),
         life=life,
     )

@@ -20,6 +20,8 @@ _AGAIN_AFTER: Final = 120_000
 """Milliseconds until what could not be done is tried again."""
 _AT_ONCE: Final = 20
 """How much of one bucket is done in one step."""
+_SIDE_BY_SIDE: Final = 8
+"""Of what was claimed: a provider that is slow to take a credential back holds up seven others at most."""
 _KINDS: Final = (Kind.REVOKE, Kind.UNLIST, Kind.ABANDON)
 
 log = structlog.get_logger(__name__)
@@ -64,7 +66,12 @@ class WhatIsDue:
             )
         )
         entries = [entry for claimed in claims for entry in claimed]
-        for entry in entries:
+        turns = asyncio.Semaphore(_SIDE_BY_SIDE)
+        await asyncio.gather(*(self._in_turn(entry, turns) for entry in entries))
+        return len(entries)
+
+    async def _in_turn(self, entry: Entry, turns: asyncio.Semaphore) -> None:
+        async with turns:
             try:
                 await self._do(entry)
             except BrokerError as error:
@@ -73,7 +80,6 @@ class WhatIsDue:
             except Exception:
                 # Nor must one that meets a mistake of ours.
                 log.exception("due.not_done", kind=entry.kind, connection_id=entry.connection_id)
-        return len(entries)
 
     async def _do(self, entry: Entry) -> None:
         match entry.kind:

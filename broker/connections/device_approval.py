@@ -12,12 +12,13 @@ Nothing is final before the provider's yes is redeemed: who gave up at the provi
 again, and the latest browser counts.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import structlog
 
 from broker.clock import Clock
+from broker.connections.announcing import EXCHANGE_AT_MOST
 from broker.connections.completion import Completions
 from broker.connections.detached import Detached
 from broker.connections.device_life import DeviceLife
@@ -35,8 +36,12 @@ from broker.observe import metrics
 from broker.providers import Provider, Registry
 from broker.vault.device_authorizations import StoredDeviceAuthorizations
 
-UNCOLLECTED_FOR: Final = 60_000
-"""How long after its device code a connection that no machine collected is kept, in milliseconds."""
+UNCOLLECTED_FOR: Final = 300_000
+"""How long after its device code a connection that no machine collected is kept, in milliseconds. Longer than making it
+may take that was begun in time."""
+
+_REDEEMS_WITHIN: Final = EXCHANGE_AT_MOST + 30_000
+"""Milliseconds after which whoever redeems a provider's yes counts as dead."""
 
 _OPEN: Final = (DeviceStatus.PENDING, DeviceStatus.AUTHORIZING)
 _CODE_LENGTH: Final = 64
@@ -100,10 +105,21 @@ class DeviceApprovals:
         :raises Conflict: the provider lacks settings by now.
         :raises ProviderError, ProviderUnavailable: its endpoints can't be discovered.
         """
+        authorization = replace(authorization, connection_id=new_id("con"))
         session, _ = await self._opening.open(_order(authorization, provider))
         departure = await self._journey.depart(session, provider, None)
-        change = {"status": DeviceStatus.AUTHORIZING, "session_id": session.id}
-        if not await self._stored.step(authorization, now=self._clock(), among=_OPEN, change=change):
+        change = {
+            "status": DeviceStatus.AUTHORIZING,
+            "session_id": session.id,
+            "connection_id": authorization.connection_id,
+        }
+        if not await self._stored.step(
+            authorization,
+            now=self._clock(),
+            among=(*_OPEN, authorization.status),
+            where={"session_id": authorization.session_id},
+            change=change,
+        ):
             raise UserCodeUnknown(_UNKNOWN)
         return departure
 
@@ -141,8 +157,9 @@ class DeviceApprovals:
 
     async def _arrived(self, session: ConnectSession, request_id: str) -> Approved:
         authorization = await self._of(session)
+        until = self._clock() + _REDEEMS_WITHIN
         if authorization is None or not await self._step(
-            authorization, session, [DeviceStatus.AUTHORIZING], DeviceStatus.REDEEMING
+            authorization, session, [DeviceStatus.AUTHORIZING], DeviceStatus.REDEEMING, redeeming_until=until
         ):
             await self._journey.fail(session, [session.status], "too_late")
             raise UserCodeUnknown(_UNKNOWN)
@@ -157,7 +174,8 @@ class DeviceApprovals:
         if not await self._step(
             authorization, session, [DeviceStatus.REDEEMING], DeviceStatus.APPROVED, handle_digest=digest(handle)
         ):
-            # The machine has stopped asking. What was connected for it alone is given back in a moment.
+            # The machine has stopped asking: nobody will ever use what was connected for it.
+            await self._life.discard(connection)
             raise UserCodeUnknown(_UNKNOWN)
         await self._stored.forget_user_code(authorization)
         metrics.device_logins.labels(authorization.provider, "approved").inc()
@@ -167,9 +185,13 @@ class DeviceApprovals:
     def _waits(self, authorization: DeviceAuthorization) -> bool:
         return (
             authorization.mode is DeviceMode.BRIDGE
-            and authorization.status in _OPEN
+            and (authorization.status in _OPEN or self._was_dropped(authorization))
             and self._clock() < authorization.expires_at
         )
+
+    def _was_dropped(self, authorization: DeviceAuthorization) -> bool:
+        """Whether a process died while it redeemed the provider's yes."""
+        return authorization.status is DeviceStatus.REDEEMING and self._clock() >= authorization.redeeming_until
 
     async def _of(self, session: ConnectSession) -> DeviceAuthorization | None:
         return await self._stored.read(session.device_authorization) if session.device_authorization else None
@@ -199,7 +221,7 @@ class DeviceApprovals:
         session: ConnectSession,
         among: list[DeviceStatus],
         to: DeviceStatus,
-        **change: str,
+        **change: str | int,
     ) -> bool:
         """Move on, if the session is still the one that counts."""
         now, attempt = self._clock(), new_id("attempt")

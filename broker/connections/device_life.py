@@ -5,14 +5,18 @@ last of them it ends, at the provider, too: otherwise every CI job that logs in 
 lives for ever and that nobody sees.
 """
 
+import structlog
+
 from broker.clock import Clock
 from broker.connections.lifecycle import Lifecycle
-from broker.errors import NotFound
-from broker.models.connection import Status
+from broker.errors import BrokerError, NotFound
+from broker.models.connection import Connection, Status
 from broker.models.device import DeviceSession
 from broker.models.event import Event
 from broker.vault.device_sessions import StoredDeviceSessions
 from broker.vault.records import Records
+
+log = structlog.get_logger(__name__)
 
 
 class DeviceLife:
@@ -65,6 +69,14 @@ class DeviceLife:
             },
         )
         return await self._stored.end(session, ended)
+
+    async def discard(self, connection: Connection) -> None:
+        """End a connection that was made for a machine which waits no more. Should that fail, it falls due later, if it
+        was made for the machine alone."""
+        try:
+            await self._lifecycle.disconnect(connection, client_id=None, request_id=None)
+        except BrokerError as error:
+            log.warning("device.not_discarded", connection_id=connection.id, reason=error.detail)
 
     async def tidy(self, connection_id: str) -> int | None:
         """End what is over; answers when to look again (ms), ``None``: not at all.

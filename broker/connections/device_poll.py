@@ -15,7 +15,8 @@ from broker.connections.detached import Detached
 from broker.connections.device_approval import UNCOLLECTED_FOR
 from broker.connections.device_life import DeviceLife
 from broker.connections.persistence import until_stored
-from broker.errors import BrokerError, OAuthError, ProviderUnavailable, StoreUnavailable
+from broker.errors import BrokerError, OAuthError, ProviderUnavailable
+from broker.models.connection import Connection
 from broker.models.device import DeviceAuthorization, DeviceStatus
 from broker.models.ids import digest, new_id, owner_of
 from broker.observe import metrics
@@ -24,6 +25,7 @@ from broker.upstream.device_grant import Waiting
 from broker.upstream.facade import Upstream
 from broker.upstream.token_response import TokenSet
 from broker.vault.device_authorizations import Poll, StoredDeviceAuthorizations
+from broker.vault.records import Records
 
 _SLOWER: Final = 5
 """Seconds that a provider's slow_down adds to its interval, for good (RFC 8628 §3.5)."""
@@ -40,6 +42,7 @@ class DevicePolls:
         self,
         stored: StoredDeviceAuthorizations,
         life: DeviceLife,
+        records: Records,
         authorizations: Authorizations,
         announcements: Announcements,
         upstream: Upstream,
@@ -48,6 +51,7 @@ class DevicePolls:
     ) -> None:
         self._stored = stored
         self._life = life
+        self._records = records
         self._authorizations = authorizations
         self._announcements = announcements
         self._upstream = upstream
@@ -87,19 +91,19 @@ class DevicePolls:
 
     async def _ask(self, authorization: DeviceAuthorization, request_id: str | None) -> None:
         """Ask the provider once, and note what it says."""
+        if authorization.provider not in self._providers:
+            await self._deny(authorization, "the provider is no longer in the providers file")
+            return
+        if made := await self._records.read(authorization.connection_id):
+            # Who asked before us got a yes, and could not say so.
+            await self._approve(authorization, made)
+            return
         provider = self._providers.get(authorization.provider)
         code, ask_every = await self._stored.provider_code(authorization)
         try:
-            async with self._announcements.announced(authorization.id, provider, authorization.parameters):
-                answer = await self._upstream.poll_device(
-                    provider, authorization.parameters, device_code=code, scopes=authorization.scopes
-                )
-                if isinstance(answer, TokenSet):
-                    await self._connect(authorization, answer, request_id)
-                    return
-        except StoreUnavailable:
-            # What the provider said stands, and is asked again; the machine is told that the store is gone.
-            raise
+            answer = await self._upstream.poll_device(
+                provider, authorization.parameters, device_code=code, scopes=authorization.scopes
+            )
         except ProviderUnavailable as error:
             # Whether the provider has seen the question or not: it is asked again, less often (RFC 8628 §3.5).
             log.info("device.provider_silent", provider=provider.name, reason=error.detail)
@@ -107,27 +111,29 @@ class DevicePolls:
             return
         except BrokerError as error:
             log.warning("device.provider_refused", provider=provider.name, reason=error.detail)
-            await self._settle(authorization, DeviceStatus.DENIED, reason=error.detail)
+            await self._deny(authorization, error.detail)
             return
         match answer:
+            case TokenSet():
+                await self._connect(authorization, answer, request_id)
             case Waiting.PENDING:
                 await self._ask_later(authorization, ask_every)
             case Waiting.SLOW_DOWN:
                 await self._ask_later(authorization, ask_every + _SLOWER)
             case Waiting.DENIED:
-                metrics.device_logins.labels(provider.name, "denied").inc()
-                await self._settle(authorization, DeviceStatus.DENIED)
+                await self._deny(authorization)
             case Waiting.EXPIRED:
                 await self._settle(authorization, DeviceStatus.PENDING, expires_at=self._clock())
 
     async def _connect(self, authorization: DeviceAuthorization, tokens: TokenSet, request_id: str | None) -> None:
         """Keep what the provider granted: its code has served, and nobody else has the tokens. What can't be kept is
         given back."""
+        provider = self._providers.get(authorization.provider)
         wanted = Wanted(
             tenant=authorization.tenant,
             client_id=authorization.client_id,
             subject=authorization.subject,
-            provider=self._providers.get(authorization.provider),
+            provider=provider,
             credential_type="oauth2",
             requested_scopes=authorization.scopes,
             parameters=authorization.parameters,
@@ -137,17 +143,29 @@ class DevicePolls:
             connection_id=authorization.connection_id,
         )
         try:
-            if authorization.owns_connection:
-                await self._expect(authorization)
-            await self._authorizations.store(wanted, tokens)
+            # Not before: a machine that asks and asks must keep nobody from giving another grant back.
+            async with self._announcements.announced(authorization.id, provider, authorization.parameters):
+                if authorization.owns_connection:
+                    await self._expect(authorization)
+                made = await self._authorizations.store(wanted, tokens)
         except BrokerError as error:
             await self._authorizations.give_back(wanted, tokens)
             log.warning("device.not_connected", provider=authorization.provider, reason=error.detail)
-            await self._settle(authorization, DeviceStatus.DENIED, reason=error.detail)
+            await self._deny(authorization, error.detail)
             return
-        await self._settle(authorization, DeviceStatus.APPROVED)
+        await self._approve(authorization, made)
+
+    async def _approve(self, authorization: DeviceAuthorization, made: Connection) -> None:
+        if not await self._settle(authorization, DeviceStatus.APPROVED):
+            # The machine's time is over: nobody will ever use what was connected for it.
+            await self._life.discard(made)
+            return
         metrics.device_logins.labels(authorization.provider, "approved").inc()
         log.info("device.approved", provider=authorization.provider, connection_id=authorization.connection_id)
+
+    async def _deny(self, authorization: DeviceAuthorization, reason: str = "") -> None:
+        if await self._settle(authorization, DeviceStatus.DENIED, reason=reason):
+            metrics.device_logins.labels(authorization.provider, "denied").inc()
 
     async def _expect(self, authorization: DeviceAuthorization) -> None:
         until = authorization.expires_at + UNCOLLECTED_FOR
@@ -157,9 +175,9 @@ class DevicePolls:
             attempts=_ATTEMPTS,
         )
 
-    async def _settle(self, authorization: DeviceAuthorization, status: DeviceStatus, **change: str | int) -> None:
+    async def _settle(self, authorization: DeviceAuthorization, status: DeviceStatus, **change: str | int) -> bool:
         now, attempt = self._clock(), new_id("attempt")
-        await until_stored(
+        return await until_stored(
             lambda: self._stored.step(
                 authorization,
                 now=now,

@@ -32,6 +32,8 @@ INTERVAL: Final = 5
 PAGE: Final = "/device"
 
 _TRIES: Final = 5
+_SCOPES_AT_MOST: Final = 50
+_SCOPE_TEXT_AT_MOST: Final = 4_000
 
 log = structlog.get_logger(__name__)
 
@@ -132,7 +134,13 @@ class DeviceRequests:
         authorization, device_code = self._drawn(
             order, DeviceMode.NATIVE, scopes, parameters, expires_in=expires_in, interval=codes.interval
         )
-        await self._stored.create(authorization, provider_code=codes.device_code, ask_every=codes.interval)
+        await self._stored.create(
+            authorization,
+            provider_code=codes.device_code,
+            ask_every=codes.interval,
+            # Metadata, the question, whose account it is; and what is stored in between.
+            ask_takes=int(3 * order.provider.timeout) + 30,
+        )
         return DeviceInvitation(
             authorization, device_code, codes.user_code, codes.verification_uri, codes.verification_uri_complete
         )
@@ -190,9 +198,11 @@ class DeviceRequests:
 def scopes_of(provider: Provider, text: str) -> list[str]:
     """Provider scopes as a machine names them: separated by spaces, or as the provider separates them.
 
-    :raises InvalidRequest: it names none.
+    :raises InvalidRequest: it names none, or more than anybody needs: they are kept, and shown to the person.
     """
+    if len(text) > _SCOPE_TEXT_AT_MOST:
+        raise InvalidRequest(f"provider_scope has at most {_SCOPE_TEXT_AT_MOST} characters")
     scopes = text.replace(provider.scope_separator, " ").split()
-    if not scopes:
-        raise InvalidRequest("provider_scope names no scope")
+    if not 0 < len(scopes) <= _SCOPES_AT_MOST:
+        raise InvalidRequest(f"provider_scope names one to {_SCOPES_AT_MOST} scopes")
     return scopes

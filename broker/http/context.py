@@ -81,7 +81,16 @@ def client_address(request: Request, trusted_proxies: Sequence[IPv4Network | IPv
     forwarded = [part.strip() for line in request.headers.getlist("x-forwarded-for") for part in line.split(",")]
     while forwarded and _within(address, trusted_proxies):
         address = forwarded.pop()
-    return address
+    # A proxy that passes on what it was sent passes on anything; people read this, and limits count by it.
+    return address if _is_address(address) else "unknown"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _within(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:

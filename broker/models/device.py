@@ -47,7 +47,7 @@ class DeviceAuthorization:
     expires_at: int
     device_code_digest: str
     connection_id: str
-    """Drawn for the connection that it leads to."""
+    """Drawn for the connection that it leads to; anew at each approval on our page."""
     status: DeviceStatus = DeviceStatus.PENDING
     user_code: str = field(default="", repr=False)
     """Of our own page (bridge), without its hyphen."""
@@ -60,6 +60,8 @@ class DeviceAuthorization:
     """How the machine calls itself."""
     session_id: str = ""
     """The connect session whose browser is at the provider for it (bridge)."""
+    redeeming_until: int = 0
+    """When whoever redeems the provider's yes counts as dead (bridge): then the code can be entered again."""
     tokens_from: int = 0
     """The client's, as it was read when the machine asked."""
     interval: int = 5

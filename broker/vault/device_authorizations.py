@@ -18,9 +18,16 @@ KEPT_AFTER_END: Final = 600_000
 
 _EARLY_BY: Final = 500
 """Milliseconds that a poll may come before its interval is over: replicas' clocks differ a little."""
-_ASKS_AT_MOST: Final = 180_000
-"""Milliseconds that a question to a provider may take, with all that is stored of a yes; then who asked is dead."""
-_STEPPED: Final = ("status", "expires_at", "session_id", "interval", "handle_digest", "reason")
+_STEPPED: Final = (
+    "status",
+    "expires_at",
+    "connection_id",
+    "session_id",
+    "interval",
+    "redeeming_until",
+    "handle_digest",
+    "reason",
+)
 _UPSTREAM: Final = "upstream"
 
 Verdict = Literal["unknown", "spent", "expired", "denied", "approved", "slow_down", "pending", "ask"]
@@ -42,11 +49,15 @@ class StoredDeviceAuthorizations:
         self._store = store
         self._keyring = keyring
 
-    async def create(self, authorization: DeviceAuthorization, *, provider_code: str = "", ask_every: int = 0) -> bool:
+    async def create(
+        self, authorization: DeviceAuthorization, *, provider_code: str = "", ask_every: int = 0, ask_takes: int = 0
+    ) -> bool:
         """Store a new one; ``False``: its user code leads to another one already.
 
         :param provider_code: the provider's own device code (native).
         :param ask_every: seconds between two questions to the provider (native).
+        :param ask_takes: seconds that such a question may take, with all that is stored of a yes; then who asked is
+            dead (native).
         """
         key, keep = names.device_authorization(authorization.id), authorization.expires_at + KEPT_AFTER_END
         if authorization.user_code:
@@ -58,6 +69,7 @@ class StoredDeviceAuthorizations:
             "fixed": _fixed_json(authorization),
             "status": authorization.status,
             "expires_at": authorization.expires_at,
+            "connection_id": authorization.connection_id,
             "client": authorization.client_id,
             "device_code": authorization.device_code_digest,
             "interval": authorization.interval,
@@ -67,6 +79,7 @@ class StoredDeviceAuthorizations:
                 _UPSTREAM: self._keyring.seal(_place(authorization.tenant, authorization.id), provider_code.encode()),
                 "ask_at": authorization.created_at + ask_every * 1000,
                 "ask_every": ask_every,
+                "ask_takes": ask_takes,
             }
         # One script, though it was written for sessions: a hash is set, with its end.
         arguments = [keep, *(part for pair in fields.items() for part in pair)]
@@ -90,7 +103,9 @@ class StoredDeviceAuthorizations:
             broker_scopes=tuple(fixed["broker_scopes"]),
             status=DeviceStatus(stepped["status"]),
             expires_at=int(stepped["expires_at"]),
+            connection_id=stepped["connection_id"],
             session_id=stepped["session_id"],
+            redeeming_until=int(stepped["redeeming_until"] or 0),
             interval=int(stepped["interval"]),
             handle_digest=stepped["handle_digest"],
             reason=stepped["reason"],
@@ -103,7 +118,7 @@ class StoredDeviceAuthorizations:
 
     async def poll(self, authorization_id: str, *, now: int, client_id: str, device_code_digest: str) -> Poll:
         """Judge one question of a machine, in one step; see ``device_poll.lua``."""
-        arguments: list[Argument] = [now, client_id, device_code_digest, _EARLY_BY, _ASKS_AT_MOST]
+        arguments: list[Argument] = [now, client_id, device_code_digest, _EARLY_BY]
         key = names.device_authorization(authorization_id)
         reply = await self._store.run(scripts.DEVICE_POLL, [key], arguments)
         return Poll(reply[0].decode(), int(reply[1]) if len(reply) > 1 else 0)

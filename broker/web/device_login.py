@@ -72,12 +72,12 @@ class DeviceLoginPages:
     async def _about(self, handle: str, session: DeviceSession) -> Response:
         connection = await self._records.read(session.connection_id)
         client = await self._clients.read(session.client_id)
-        if connection is None or client is None:
+        if connection is None:
             raise NotFound("no machine is logged in by this page")
         known, now = connection.provider in self._providers, self._clock()
         return device_pages.login_page(
             action=page_about(handle),
-            app_name=client.name,
+            app_name=client.name if client else "an app that is not registered any more",
             provider_name=self._providers.get(connection.provider).display_name if known else connection.provider,
             account_name=connection.account.name if connection.account else None,
             device_name=session.device_name,

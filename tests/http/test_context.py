@@ -42,7 +42,7 @@ def a_request(peer: str | None, *forwarded: str) -> Request:
         ("10.0.0.1", ["10.0.0.2"], "10.0.0.2"),
         ("10.0.0.1", [], "10.0.0.1"),
         # No address at all.
-        ("10.0.0.1", ["203.0.113.5, garbage"], "garbage"),
+        ("10.0.0.1", ["203.0.113.5, garbage"], "unknown"),
         (None, ["203.0.113.5"], "unknown"),
     ],
 )

@@ -56,13 +56,13 @@ async def test_a_question_to_the_provider_is_one_processs(
     stored: StoredDeviceAuthorizations, attempt: DeviceAuthorization, clock: FakeClock
 ) -> None:
     """While one asks, however long the provider takes, no other does; nobody waits for a dead one for ever."""  # D2
-    await stored.create(attempt, provider_code="theirs", ask_every=5)
+    await stored.create(attempt, provider_code="theirs", ask_every=5, ask_takes=61)
     clock.advance(seconds=5)
     assert await poll(stored, attempt, clock) == "ask"
     for _ in range(10):
         clock.advance(seconds=6)
         assert await poll(stored, attempt, clock) == "pending"
-    clock.advance(seconds=120)
+    clock.advance(seconds=6)
     assert await poll(stored, attempt, clock) == "ask"
 
 

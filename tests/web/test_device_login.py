@@ -127,8 +127,14 @@ async def test_a_made_up_handle_opens_nothing(
     assert (await login.machine.fetch()).status_code == 200
 
 
-async def test_of_a_client_that_is_gone_nothing_is_shown(login: Login, person: Person, heart: Heart) -> None:
-    """404: its machines are logged out with it."""
+async def test_a_person_gets_rid_of_a_login_whose_client_is_gone(login: Login, person: Person, heart: Heart) -> None:
+    """Its machines can do nothing any more, but what was connected for them is still there."""
     await login.machine.collect()
     await heart.clients.delete(login.machine.client_id)
+    assert "not registered any more" in (await person.broker.get(login.page)).text
+    assert (await person.broker.post(login.page, headers=OWN)).status_code == 200
+    await heart.devices.life.tidy(login.connection_id)
+    record = await heart.records.read(login.connection_id)
+    assert record is not None
+    assert record.status == "revoked"
     assert (await person.broker.get(login.page)).status_code == 404

@@ -21,6 +21,7 @@ PATH: Final = "/oauth/device_authorization"
 
 _NAME_LENGTH: Final = 64
 _SUBJECT_LENGTH: Final = 255
+_PARAMETERS_LENGTH: Final = 1024
 
 _AUTHORIZE: Final = Operation(
     face=OAUTH,
@@ -83,13 +84,21 @@ class DeviceAuthorizationEndpoint:
             detail = f"parameters that choose a host take a client that authenticates: {', '.join(chosen)}"
             raise OAuthError("invalid_request", detail)
         wanted = call.parameters.get("provider_scope")
+        scopes = [] if wanted is None else scopes_of(provider, wanted)
+        listed = {*provider.scopes, *provider.default_scopes}
+        if client.public and listed and not listed.issuperset(scopes):
+            # Else whoever phishes chooses how much there is to be had.
+            detail = (
+                "a scope is asked for that the provider's entry does not list; that takes a client that authenticates"
+            )
+            raise OAuthError("invalid_scope", detail)
         return DeviceOrder(
             tenant=client.tenant,
             client_id=client.client_id,
             client_name=client.name,
             tokens_from=client.tokens_from,
             provider=provider,
-            provider_scopes=() if wanted is None else scopes_of(provider, wanted),
+            provider_scopes=scopes,
             broker_scopes=broker_scopes,
             subject=_subject(call),
             parameters=parameters,
@@ -115,8 +124,11 @@ def _device_name(call: OAuthCall) -> str | None:
 
 
 def _parameters(call: OAuthCall) -> Mapping[str, str]:
+    text = call.parameters.get("parameters", "{}")
+    if len(text) > _PARAMETERS_LENGTH:
+        raise InvalidRequest(f"parameters has at most {_PARAMETERS_LENGTH} characters")
     try:
-        parameters = json.loads(call.parameters.get("parameters", "{}"))
+        parameters = json.loads(text)
     except (ValueError, RecursionError):
         parameters = None
     if not isinstance(parameters, dict) or not all(isinstance(value, str) for value in parameters.values()):

@@ -57,8 +57,9 @@ class DeviceAuthorizationForm(ClientForm):
 
     provider: Given
     """The provider to connect an account at."""
-    provider_scope: str | Absent = None
-    """Provider scopes, separated by spaces; absent: the provider's default scopes."""
+    provider_scope: Annotated[str, StringConstraints(max_length=4000)] | Absent = None
+    """Provider scopes, separated by spaces, 50 at most; absent: the provider's default scopes. A public client can ask
+    for those that the provider's entry lists."""
     scope: str | Absent = None
     """Client scopes of the machine's broker tokens, separated by spaces; absent: all that the client has and that mean
     something for one connection."""
@@ -66,7 +67,7 @@ class DeviceAuthorizationForm(ClientForm):
     """Whose the connection will be; only for clients that authenticate. Absent: derived from the provider's account."""
     device_name: Annotated[str, StringConstraints(max_length=64)] | Absent = None
     """How the machine calls itself; shown to the person, as what it is."""
-    parameters: Annotated[str, StringConstraints(max_length=4096)] | Absent = None
+    parameters: Annotated[str, StringConstraints(max_length=1024)] | Absent = None
     """What the provider asks of a connection, such as a subdomain: a JSON object of texts."""
 
 

@@ -61,12 +61,15 @@ BAD_REQUESTS: dict[str, tuple[dict[str, str], str]] = {
     "a provider that lacks settings": ({"provider": "unconfigured"}, "invalid_request"),
     "a scope that no client has": ({"scope": "everything"}, "invalid_scope"),
     "a scope that means nothing for one connection": ({"scope": "admin"}, "invalid_scope"),
-    "a provider scope with a quote": ({"provider_scope": 'a"b'}, "invalid_request"),
+    "a provider scope that its entry doesn't list": ({"provider_scope": "profile admin"}, "invalid_scope"),
+    "more scopes than anybody needs": ({"provider_scope": "profile " * 51}, "invalid_request"),
+    "scopes of many bytes": ({"provider_scope": "s" * 4001}, "invalid_request"),
     "a subject of a public client": ({"subject": "ann"}, "invalid_request"),
     "a name that breaks lines": ({"device_name": "a\nb"}, "invalid_request"),
     "a name without end": ({"device_name": "n" * 65}, "invalid_request"),
     "parameters that are no object": ({"parameters": "[1]"}, "invalid_request"),
-    "parameters without end": ({"parameters": "[" * 4000}, "invalid_request"),
+    "parameters without end": ({"parameters": "[" * 1024}, "invalid_request"),
+    "parameters of many bytes": ({"parameters": '{"realm": "' + "x" * 1024 + '"}'}, "invalid_request"),
     "parameters that the provider has not": ({"parameters": '{"realm": "x"}'}, "invalid_request"),
     "no parameters where they are needed": ({"provider": "practice-realms"}, "invalid_request"),
 }
@@ -83,6 +86,13 @@ async def test_what_cant_be_is_refused_and_begins_nothing(
     answer = await machine.ask(**form)
     assert (answer.status_code, oauth_error_of(answer)) == (400, error)
     assert snapshot(raw_store) == before
+
+
+async def test_a_client_that_proves_itself_may_ask_for_any_well_formed_scope(make_machine: MakeMachine) -> None:
+    """As with a connect session; a public client is anybody, who would choose how much there is to be had."""  # D5
+    confidential = await make_machine(public=False)
+    assert (await confidential.ask(provider_scope="profile messages.send")).status_code == 200
+    assert oauth_error_of(await confidential.ask(provider_scope='a"b')) == "invalid_request"
 
 
 async def test_a_provider_the_client_was_not_given_is_refused(make_machine: MakeMachine) -> None:

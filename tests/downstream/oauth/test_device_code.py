@@ -8,9 +8,11 @@ import pytest
 import redis
 
 from broker.app.heart import Heart
+from broker.connections.completion import Completions
 from broker.connections.device_approval import UserCodeUnknown
 from broker.connections.device_life import DeviceLife
 from broker.errors import NotFound
+from broker.models.connection import Connection
 from broker.models.ids import digest
 from broker.vault import names
 from tests.downstream.answers import oauth_error_of
@@ -203,17 +205,66 @@ async def test_a_client_whose_tokens_were_ended_logs_nobody_in(
 async def test_what_no_machine_collects_is_given_back(
     make_machine: MakeMachine, heart: Heart, person: Person, clock: FakeClock, sandbox: httpx2.Client
 ) -> None:
-    """A minute after its code is over, at the provider, too; what a client ordered for a subject stays."""
+    """Five minutes after its code is over, at the provider, too; what a client ordered for a subject stays."""
     machine, service = await make_machine(), await make_machine(public=False)
     alone = await approve(heart, person, (await machine.begin())["user_code"])
     ordered = await approve(heart, person, (await service.begin(subject="ann"))["user_code"])
     assert (alone.connection.subject, ordered.connection.subject) == ("practice:usr_1001", "ann")
-    clock.advance(seconds=961)
+    clock.advance(seconds=1201)
     life: DeviceLife = heart.devices.life
     assert [await life.tidy(approved.connection.id) for approved in (alone, ordered)] == [None, None]
     records = [await heart.records.read(approved.connection.id) for approved in (alone, ordered)]
     assert [record.status for record in records if record] == ["revoked", "active"]
     assert sandbox.get("/counters").json()["revoke"] == 1
+
+
+async def test_who_dies_while_redeeming_keeps_nobody_out(
+    make_machine: MakeMachine, heart: Heart, person: Person, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the time that it may take, the code can be entered again; and leads to another connection."""  # F1
+    machine = await make_machine()
+    codes = await machine.begin()
+    first = await depart(heart, codes["user_code"])
+    callback = await person.consent(first.url)
+
+    async def dies(*_args: object, **_more: object) -> Connection:
+        raise asyncio.CancelledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Completions, "complete_in_browser", dies)
+        with pytest.raises(asyncio.CancelledError):
+            await arrive(heart, first, callback)
+    with pytest.raises(UserCodeUnknown):
+        await heart.devices.approvals.find(codes["user_code"])
+    clock.advance(seconds=151)
+    before, _ = await heart.devices.approvals.find(codes["user_code"])
+    approved = await approve(heart, person, codes["user_code"])
+    assert approved.connection.id != before.connection_id
+    assert (await machine.collect())["connection_id"] == approved.connection.id
+
+
+async def test_a_connection_that_is_made_late_is_given_back(
+    make_machine: MakeMachine, heart: Heart, person: Person, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Begun in time, done when the machine asks no more: also one for a subject, which nobody would ever collect."""
+    machine = await make_machine(public=False)
+    codes = await machine.begin(subject="ann")
+    clock.advance(seconds=890)
+    departure = await depart(heart, codes["user_code"])
+    callback = await person.consent(departure.url)
+    complete, made = Completions.complete_in_browser, list[Connection]()
+
+    async def slow(self: Completions, *arguments: Any, **more: Any) -> Connection:
+        clock.advance(seconds=11)
+        made.append(await complete(self, *arguments, **more))
+        return made[0]
+
+    monkeypatch.setattr(Completions, "complete_in_browser", slow)
+    with pytest.raises(UserCodeUnknown):
+        await arrive(heart, departure, callback)
+    record = await heart.records.read(made[0].id)
+    assert record is not None
+    assert record.status == "revoked"
 
 
 async def test_the_latest_browser_counts(

@@ -9,6 +9,11 @@ import pytest
 import redis
 
 from broker.app.heart import Heart
+from broker.connections.authorization import Authorizations
+from broker.connections.device_poll import DevicePolls
+from broker.errors import StoreUnavailable
+from broker.models.connection import Connection
+from broker.providers import Registry
 from tests.downstream.answers import oauth_error_of
 from tests.journey import everything_in
 from tests.machine import Machine, MakeMachine
@@ -197,6 +202,79 @@ async def test_a_provider_in_trouble_is_asked_again_less_often(
     assert early(sandbox) == 0
 
 
+async def test_who_dies_after_the_providers_yes_loses_nothing(
+    machine: Machine, sandbox: httpx2.Client, heart: Heart, seconds_pass: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection is there, and nobody could say so: whoever asks next finds it."""  # F1, R3
+    answer_there(sandbox, machine)
+    seconds_pass(5)
+
+    async def dies(*_args: object, **_change: object) -> bool:
+        raise StoreUnavailable("gone at the worst moment")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DevicePolls, "_settle", dies)
+        assert (await machine.poll()).status_code == 503
+    seconds_pass(6)
+    assert await state_of(machine) == "authorization_pending"  # it may still be at it
+    seconds_pass(60)
+    await machine.collect()
+    assert asked(sandbox) == {"ok": 1}
+
+
+async def test_a_yes_that_comes_too_late_is_given_back(
+    make_machine: MakeMachine, sandbox: httpx2.Client, heart: Heart, seconds_pass: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one that was ordered for a subject: no machine will ever collect it."""
+    machine = await make_machine(public=False)
+    await machine.begin("practice-native", subject="ann")
+    answer_there(sandbox, machine)
+    seconds_pass(899)
+    store = Authorizations.store
+
+    async def slow(self: Authorizations, *arguments: Any) -> Connection:
+        seconds_pass(2)
+        return await store(self, *arguments)
+
+    monkeypatch.setattr(Authorizations, "store", slow)
+    assert await state_of(machine) == "expired_token"
+    assert sandbox.get("/counters").json()["revoke"] == 1
+
+
+async def test_machines_that_wait_keep_nobody_from_giving_a_grant_back(
+    make_machine: MakeMachine, sandbox: httpx2.Client, heart: Heart, seconds_pass: Pass
+) -> None:
+    """Where revoking ends a grant, what is being connected is announced; a person who never comes is not."""  # P9
+    machine = await make_machine()
+    await machine.begin("practice-native-shared")
+    answer_there(sandbox, machine)
+    seconds_pass(5)
+    connection_id = (await machine.collect())["connection_id"]
+    waiting = await make_machine()
+    await waiting.begin("practice-native-shared")
+    sandbox.post("/control", json={"hold_token_requests": True}).raise_for_status()
+    seconds_pass(5)
+    poll = asyncio.create_task(waiting.poll())
+    await asyncio.sleep(0.2)
+    record = await heart.records.read(connection_id)
+    assert record is not None
+    ending = await heart.lifecycle.disconnect(record, client_id=None, request_id=None)
+    assert ending.outcome == "revoked"
+    sandbox.post("/control", json={"hold_token_requests": False}).raise_for_status()
+    assert (await poll).status_code == 400
+
+
+async def test_a_provider_that_is_gone_ends_the_login(
+    machine: Machine, heart: Heart, seconds_pass: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken out of the providers file while a machine waits."""
+    seconds_pass(5)
+    monkeypatch.setattr(heart.devices.polls, "_providers", Registry([]))
+    answer = await machine.poll()
+    assert oauth_error_of(answer) == "access_denied"
+    assert "no longer" in answer.json()["error_description"]
+
+
 async def test_what_the_provider_refuses_ends_the_login(
     machine: Machine, sandbox: httpx2.Client, seconds_pass: Pass
 ) -> None:
@@ -212,7 +290,7 @@ async def test_scopes_that_its_device_grant_does_not_take_go_by_our_page(
     make_machine: MakeMachine, sandbox: httpx2.Client
 ) -> None:
     """Beyond the allowlist, or refused by the provider itself; where native is the only way, that's an error."""
-    machine = await make_machine()
+    machine = await make_machine(public=False)
     ours = f"{PUBLIC_URL}/device"
     beyond: dict[str, Any] = await machine.begin("practice-native", provider_scope="profile messages.send")
     assert beyond["verification_uri"] == ours
