@@ -157,8 +157,11 @@ class DevicePolls:
 
     async def _approve(self, authorization: DeviceAuthorization, made: Connection) -> None:
         if not await self._settle(authorization, DeviceStatus.APPROVED):
-            # The machine's time is over: nobody will ever use what was connected for it.
-            await self._life.discard(made)
+            stands = await self._stored.read(authorization.id)
+            if stands is None or stands.status not in {DeviceStatus.APPROVED, DeviceStatus.SPENT}:
+                # The machine's time is over: nobody will ever use what was connected for it.
+                await self._life.discard(made)
+            # Else we were held up, and who asked after us has found it: the machine may be using it already.
             return
         metrics.device_logins.labels(authorization.provider, "approved").inc()
         log.info("device.approved", provider=authorization.provider, connection_id=authorization.connection_id)

@@ -118,9 +118,13 @@ class StoredDeviceAuthorizations:
 
     async def poll(self, authorization_id: str, *, now: int, client_id: str, device_code_digest: str) -> Poll:
         """Judge one question of a machine, in one step; see ``device_poll.lua``."""
-        arguments: list[Argument] = [now, client_id, device_code_digest, _EARLY_BY]
+        arguments: list[Argument] = [now, client_id, device_code_digest, _EARLY_BY, new_id("poll")]
         key = names.device_authorization(authorization_id)
-        reply = await self._store.run(scripts.DEVICE_POLL, [key], arguments)
+        try:
+            reply = await self._store.run(scripts.DEVICE_POLL, [key], arguments)
+        except StoreUnavailable:
+            # The code may be spent by this, and the answer lost: asked again by its name, it is the same poll.
+            reply = await self._store.run(scripts.DEVICE_POLL, [key], arguments)
         return Poll(reply[0].decode(), int(reply[1]) if len(reply) > 1 else 0)
 
     async def step(

@@ -1,13 +1,16 @@
 """Device authorizations at rest: polls judged in one step, questions to a provider claimed, secrets sealed."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from broker.app.heart import Heart
+from broker.errors import StoreUnavailable
 from broker.models.device import DeviceAuthorization, DeviceMode, DeviceStatus
 from broker.models.ids import digest, new_id
 from broker.vault.device_authorizations import StoredDeviceAuthorizations
+from broker.vault.scripts import DEVICE_POLL, Script
 from tests.world import FakeClock
 
 
@@ -64,6 +67,35 @@ async def test_a_question_to_the_provider_is_one_processs(
         assert await poll(stored, attempt, clock) == "pending"
     clock.advance(seconds=6)
     assert await poll(stored, attempt, clock) == "ask"
+
+
+async def test_a_poll_whose_answer_was_lost_is_the_same_poll(
+    stored: StoredDeviceAuthorizations,
+    attempt: DeviceAuthorization,
+    clock: FakeClock,
+    heart: Heart,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is neither slowed down nor too late for its own approval; any other poll is."""  # R3, D3
+    await stored.create(attempt)
+    run, lost = heart.store.run, 0
+
+    async def losing(script: Script, *arguments: Any) -> Any:
+        nonlocal lost
+        reply = await run(script, *arguments)
+        if script is DEVICE_POLL and not lost:
+            lost += 1
+            raise StoreUnavailable("the answer was lost")
+        return reply
+
+    monkeypatch.setattr(heart.store, "run", losing)
+    assert await poll(stored, attempt, clock) == "pending"
+    assert lost == 1
+    change = {"status": DeviceStatus.APPROVED}
+    assert await stored.step(attempt, now=clock.now, among=[DeviceStatus.PENDING], change=change)
+    lost = 0
+    assert await poll(stored, attempt, clock) == "approved"
+    assert await poll(stored, attempt, clock) == "spent"
 
 
 async def test_the_providers_code_opens_at_its_place_alone(

@@ -10,6 +10,7 @@ import redis
 
 from broker.app.heart import Heart
 from broker.connections.authorization import Authorizations
+from broker.connections.detached import Detached
 from broker.connections.device_poll import DevicePolls
 from broker.errors import StoreUnavailable
 from broker.models.connection import Connection
@@ -220,6 +221,36 @@ async def test_who_dies_after_the_providers_yes_loses_nothing(
     seconds_pass(60)
     await machine.collect()
     assert asked(sandbox) == {"ok": 1}
+
+
+async def test_who_was_held_up_takes_nothing_from_a_machine_that_is_logged_in(
+    machine: Machine, sandbox: httpx2.Client, heart: Heart, seconds_pass: Pass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It made the connection and was stopped; another process found it, and the machine uses it by now."""  # F6
+    answer_there(sandbox, machine)
+    seconds_pass(5)
+    held, go = asyncio.Event(), asyncio.Event()
+    settle = DevicePolls._settle
+
+    async def held_up(self: DevicePolls, *arguments: Any, **change: Any) -> bool:
+        if not held.is_set():
+            held.set()
+            await go.wait()
+        return await settle(self, *arguments, **change)
+
+    monkeypatch.setattr(DevicePolls, "_settle", held_up)
+    first = asyncio.create_task(machine.poll())
+    await held.wait()
+    # Another process: this one's polls would join the one that is held up.
+    monkeypatch.setattr(heart.devices.polls, "_running", Detached())
+    seconds_pass(61)
+    tokens = await machine.collect()
+    go.set()
+    await first
+    record = await heart.records.read(tokens["connection_id"])
+    assert record is not None
+    assert record.status == "active"
+    assert (await machine.refresh()).status_code == 200
 
 
 async def test_a_yes_that_comes_too_late_is_given_back(
