@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
 from tests.world import parameters_of
 
@@ -80,6 +80,11 @@ Opens = Callable[..., Window]
 """Opens a window; options are those of a browser context."""
 
 
+def _failure(request: Request) -> list[str]:
+    # Whoever reloads a page, or leaves it, gives up what it was still loading: the icon, mostly.
+    return [] if request.failure == "net::ERR_ABORTED" else [f"failed: {request.url} ({request.failure})"]
+
+
 @contextmanager
 def windows(chromium: Browser, folder: Path) -> Iterator[Opens]:
     """Opens windows, each a browser of its own; none may have complained about anything in the end."""
@@ -91,7 +96,7 @@ def windows(chromium: Browser, folder: Path) -> Iterator[Opens]:
         window = Window(context, context.new_page(), folder)
         window.page.on("console", lambda message: window.complaints.append(message.text))
         window.page.on("pageerror", lambda error: window.complaints.append(str(error)))
-        window.page.on("requestfailed", lambda request: window.complaints.append(f"failed: {request.url}"))
+        window.page.on("requestfailed", lambda request: window.complaints.extend(_failure(request)))
         opened.append(window)
         return window
 

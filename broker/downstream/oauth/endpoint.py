@@ -40,11 +40,13 @@ OAUTH: Final = Face(
     always=(InvalidRequest, Unauthenticated, PayloadTooLarge, UnsupportedMediaType, RateLimited, StoreUnavailable),
     schemes=["client_secret_basic", None],
     words={
-        400: "`error` is `invalid_request`, or what RFC 6749 §5.2, RFC 8693 §2.2.2 have for the grant.",
+        400: "`error` is `invalid_request`, or what RFC 6749 §5.2, RFC 8693 §2.2.2, RFC 8628 §3.5 have for the grant; "
+        "of a device login that is not approved yet or never will be: `authorization_pending`, `slow_down`, "
+        "`access_denied`, `expired_token`.",
         401: "`invalid_client`: the client did not authenticate.",
         413: "`invalid_request`: the body is too large.",
         415: "`invalid_request`: the body is no form.",
-        429: "`temporarily_unavailable`: too many failed authentications.",
+        429: "`temporarily_unavailable`: too many failed authentications, or device logins begun by a public client.",
         502: "`server_error`: the provider answered, and the answer was no or made no sense.",
         503: "`temporarily_unavailable`: the store, or the provider, can't be reached.",
     },

@@ -17,7 +17,8 @@ class ClientForm(Described):
     """How the client says who it is, unless it does in the Authorization header (RFC 6749 §2.3)."""
 
     client_id: str | Absent = None
-    """With ``client_secret_post``, and beside a platform's token; a client's own assertion names it already."""
+    """With ``client_secret_post``, and beside a platform's token; a client's own assertion names it already. Of a
+    public client it is all there is."""
     client_secret: str | Absent = None
     """With ``client_secret_post``."""
     client_assertion: str | Absent = None
