@@ -13,6 +13,7 @@
   to be given back; ``due`` – what has to happen later; ``admission`` – so many at once at a provider;
   ``siblings`` – who may share a grant; ``directory``, ``listing`` – what there is.
 * ``device_authorizations`` – machines that wait to be logged in; ``device_sessions`` – machines that are.
+* ``stepping`` – hashes that pass through statuses, each step taken once.
 * ``sessions`` – connect sessions; ``documents`` – clients and broker tokens; ``references`` – capabilities;
   ``repeats`` – requests that may come again, and what was answered;
   ``counters`` – what rate limits count with; ``spent`` – identifiers that work once.

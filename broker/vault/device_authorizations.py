@@ -11,6 +11,7 @@ from broker.models.ids import new_id
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring, Place
 from broker.vault.redis.store import Argument, Store
+from broker.vault.stepping import step
 from broker.vault.stored import made_from
 
 KEPT_AFTER_END: Final = 600_000
@@ -141,23 +142,8 @@ class StoredDeviceAuthorizations:
 
         :param attempt: names this very step, for callers who repeat it.
         """
-        where = where or {}
-        arguments: list[Argument] = [
-            now,
-            f",{','.join(among)},",
-            "",
-            attempt or new_id("attempt"),
-            len(where),
-            *(part for pair in where.items() for part in pair),
-            *(part for pair in change.items() for part in pair),
-        ]
         key = names.device_authorization(authorization.id)
-        try:
-            reply = await self._store.run(scripts.SESSION_STEP, [key], arguments)
-        except StoreUnavailable:
-            # The step may be taken and its answer lost; asked again by its name, it is taken once.
-            reply = await self._store.run(scripts.SESSION_STEP, [key], arguments)
-        return bool(reply)
+        return await step(self._store, key, now=now, among=among, change=change, where=where, attempt=attempt)
 
     async def provider_code(self, authorization: DeviceAuthorization) -> tuple[str, int]:
         """The provider's own device code, and the seconds that it wants between two questions.

@@ -4,12 +4,11 @@ import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
-from broker.errors import StoreUnavailable
-from broker.models.ids import new_id
 from broker.models.session import Completion, ConnectSession, SessionStatus
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring, Place
 from broker.vault.redis.store import Argument, Store
+from broker.vault.stepping import step
 from broker.vault.stored import made_from
 
 KEPT_AFTER_END: Final = 3_600_000
@@ -94,23 +93,16 @@ class Sessions:
         :param keep: milliseconds from now after which the session disappears.
         :param attempt: names this very step, for callers who repeat it beyond the one time that it is repeated here.
         """
-        where = where or {}
-        arguments: list[Argument] = [
-            now,
-            f",{','.join(among)},",
-            "" if keep is None else keep,
-            attempt or new_id("attempt"),
-            len(where),
-            *(part for pair in where.items() for part in pair),
-            *(part for pair in change.items() for part in pair),
-        ]
-        try:
-            reply = await self._store.run(scripts.SESSION_STEP, [names.session(session.id)], arguments)
-        except StoreUnavailable:
-            # The step may be taken and its answer lost, and with it the browser: asked again by its name, it is taken
-            # once.
-            reply = await self._store.run(scripts.SESSION_STEP, [names.session(session.id)], arguments)
-        return bool(reply)
+        return await step(
+            self._store,
+            names.session(session.id),
+            now=now,
+            among=among,
+            change=change,
+            where=where,
+            keep=keep,
+            attempt=attempt,
+        )
 
     def seal(self, session: ConnectSession, field: str, secret: str) -> bytes:
         """Seal the session's ``verifier``, ``code`` or ``completion_code`` for :meth:`step` to store."""

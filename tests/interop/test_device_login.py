@@ -32,7 +32,7 @@ def public_client(live: Live) -> str:
 
 
 @pytest.fixture
-def machine(request: pytest.FixtureRequest, live: Live, public_client: str) -> Service:
+def machine(live: Live, public_client: str) -> Service:
     """A machine of the public client."""
     return Service(live.url, public_client, "none")
 
