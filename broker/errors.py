@@ -38,7 +38,7 @@ A message never holds a secret: whoever raises an error writes a text about *wha
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +164,31 @@ class UnsupportedMediaType(RequestError):
 
 
 class InvalidCredentials(RequestError):
-    """The provider does not accept the credentials that were handed in."""
+    """The credentials that were handed in are not what the provider takes, and nothing of them was stored.
+
+    ``step``: how far they came. ``format``: they don't look like it, and nobody was asked. ``live_test``: the provider
+    refused them. ``permissions``: they work, and may do less than is needed.
+    """
 
     code = "invalid_credentials"
     status = 422
+
+    def __init__(
+        self,
+        step: Literal["format", "live_test", "permissions"],
+        detail: str,
+        faults: Sequence[FieldFault] = (),
+        *,
+        provider_status: int | None = None,
+        missing: Sequence[str] = (),
+    ) -> None:
+        """:param provider_status: the HTTP status of the provider's answer.
+        :param missing: the provider scopes that were not granted."""
+        super().__init__(detail)
+        self.step = step
+        self.faults = tuple(faults)
+        self.provider_status = provider_status
+        self.missing = tuple(missing)
 
 
 class RateLimited(RequestError):
@@ -198,6 +219,8 @@ class ProviderError(BrokerError):
 
     code = "provider_error"
     status = 502
+    http_status: int | None = None
+    """Of the provider's answer, where it matters."""
 
 
 class ProviderRefused(ProviderError):

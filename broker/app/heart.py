@@ -24,6 +24,7 @@ from broker.connections.commits import Commits
 from broker.connections.completion import Completions
 from broker.connections.durability import Durability
 from broker.connections.giving_back import GivingBack
+from broker.connections.intake import Intake
 from broker.connections.journey import Journey
 from broker.connections.lifecycle import Lifecycle
 from broker.connections.obtaining import Obtaining
@@ -100,6 +101,7 @@ class Heart:
     refresher: Refresher
     durability: Durability
     giving_back: GivingBack
+    intake: Intake
     lifecycle: Lifecycle
     repeats: StoredRepeats
 
@@ -160,9 +162,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     completions = Completions(
         sessions, records, announcements, journey, authorizations, upstream, providers, clock, settings.public_url
     )
-    lifecycle = Lifecycle(
-        records, parked, siblings, revocations, giving_back, authorizations, refresher, upstream, providers, clock
-    )
+    lifecycle = Lifecycle(records, parked, siblings, revocations, giving_back, refresher, upstream, providers, clock)
     devices = build_devices(
         store=store,
         keyring=keyring,
@@ -180,6 +180,8 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         public_url=settings.public_url,
     )
     withheld = [provider.name for provider in providers if provider.release == "proxy_only"]
+    tokenless = [provider.name for provider in providers if not provider.releases_tokens]
+    intake = Intake(records, authorizations, upstream, clock)
     return Heart(
         settings=settings,
         clock=clock,
@@ -207,11 +209,12 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         arrivals=Arrivals(sessions, journey, providers, clock),
         completions=completions,
         devices=devices,
-        tokens=Tokens(Releases(store, keyring), refresher, withheld, clock),
+        tokens=Tokens(Releases(store, keyring), refresher, withheld, tokenless, clock),
         turns=turns,
         refresher=refresher,
         durability=durability,
         giving_back=giving_back,
+        intake=intake,
         lifecycle=lifecycle,
         repeats=StoredRepeats(store, keyring),
     )

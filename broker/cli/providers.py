@@ -108,5 +108,5 @@ async def _check_one(upstream: Upstream, provider: Provider) -> CheckedProvider:
         usable=True,
         problem=None,
         authorization_endpoint=endpoints.authorization,
-        token_endpoint=endpoints.token.url,
+        token_endpoint=endpoints.issuing.url,
     )

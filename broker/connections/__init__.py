@@ -16,7 +16,8 @@
 * ``whoami`` – asking a provider whose token it is, and whether it accepts it.
 * ``schedule`` – when a connection is refreshed next without anybody asking.
 * ``bookkeeping`` – the audit record moves from the outboxes to the journal, and indexes follow the records.
-* ``lifecycle`` – connections without a browser, testing, disconnecting; ``giving_back`` – what they held goes back
+* ``intake`` – credentials that are handed in: judged in three steps, then stored; ``credential_format`` – the first.
+* ``lifecycle`` – refreshing on demand, testing, disconnecting; ``giving_back`` – what they held goes back
   to the provider, now or later.
 * ``detached`` – work that outlives the request that started it; ``persistence`` – writes that are not given up;
   ``durability`` – commits are followed until replicas have them.

@@ -75,18 +75,27 @@ class Authorizations:
         self._clock = clock
 
     async def store(self, wanted: Wanted, tokens: TokenSet) -> Connection:
-        """Ask whose account it is, if that is wanted, then create the connection or put the new grant into the old one.
+        """Ask whose account it is, if that is wanted, then :meth:`put` it there.
 
+        :raises ProviderError, ProviderUnavailable: the provider does not say whose account it is.
+        :raises BrokerError: as :meth:`put`.
+        """
+        return await self.put(wanted, tokens, await self.account(wanted, tokens))
+
+    async def put(
+        self, wanted: Wanted, tokens: TokenSet, account: Account | None, *, fields: Mapping[str, str] | None = None
+    ) -> Connection:
+        """Create the connection, or put the new credential into the old one.
+
+        :param fields: what was handed in, where the credential is not what the provider issued.
         :raises AccountChanged: another account than before, and that was not allowed.
         :raises NotFound: the connection to renew is gone.
         :raises Conflict: it was changed at the same moment, repeatedly.
-        :raises ProviderError, ProviderUnavailable: the provider does not say whose account it is.
         """
         provider = wanted.provider
-        account = await self._account(wanted, tokens)
         endpoints = await self._upstream.endpoints(provider, wanted.parameters)
         fresh = self._connection(wanted, tokens, account, endpoints)
-        credential = Credential(tokens.access_token, tokens.refresh_token)
+        credential = Credential(tokens.access_token, tokens.refresh_token, fields=fields or {})
         if wanted.renews is None:
             event = self._event("connection.created", fresh, wanted)
 
@@ -100,16 +109,21 @@ class Authorizations:
         metrics.connections_made.labels(provider.name).inc()
         return fresh
 
-    async def _account(self, wanted: Wanted, tokens: TokenSet) -> Account | None:
+    async def account(
+        self, wanted: Wanted, tokens: TokenSet, fields: Mapping[str, str] | None = None
+    ) -> Account | None:
+        """Whose account it is; ``None`` where that is not wanted, or the provider can't be asked.
+
+        :raises ProviderError, ProviderUnavailable: the provider does not say.
+        """
         if not wanted.validate:
             return None
         return await self._upstream.identify(
             wanted.provider,
             wanted.parameters,
-            access_token=tokens.access_token,
+            credential=Credential(tokens.access_token, tokens.refresh_token, fields=fields or {}),
             credential_type=wanted.credential_type,
             scopes=tokens.scopes,
-            secrets=tuple(filter(None, (tokens.access_token, tokens.refresh_token))),
         )
 
     async def give_back(self, wanted: Wanted, tokens: TokenSet) -> None:

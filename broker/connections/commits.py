@@ -236,5 +236,5 @@ def rotated(before: Credential, tokens: TokenSet) -> Credential:
     The replaced one is kept beside the new one until that has worked once.
     """
     if tokens.refresh_token is None or tokens.refresh_token == before.refresh_token:
-        return Credential(tokens.access_token, before.refresh_token)
-    return Credential(tokens.access_token, tokens.refresh_token, before.refresh_token)
+        return replace(before, access_token=tokens.access_token, previous_refresh_token=None)
+    return Credential(tokens.access_token, tokens.refresh_token, before.refresh_token, before.fields)

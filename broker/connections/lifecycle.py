@@ -1,11 +1,10 @@
-"""A connection's life outside of browsers and fetches: made without a person, refreshed on demand, tested, ended."""
+"""A connection's life outside of browsers and fetches: refreshed on demand, tested, ended."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
 from broker.clock import Clock
-from broker.connections.authorization import Authorizations, Wanted
 from broker.connections.giving_back import GivingBack
 from broker.connections.refresh import Refresher
 from broker.connections.verdict import fault_of
@@ -25,7 +24,6 @@ from broker.models.event import Event
 from broker.observe import metrics
 from broker.providers import Registry
 from broker.upstream.facade import Upstream
-from broker.upstream.parameters import check_parameters, check_scopes
 from broker.vault.parked import Parked
 from broker.vault.records import Records
 from broker.vault.revocations import Job, Revocations
@@ -40,7 +38,7 @@ _BEING_GIVEN_BACK: Final = Ending("pending", None, "the credential is being give
 
 
 class Lifecycle:
-    """Makes, tests, refreshes and ends connections."""
+    """Tests, refreshes and ends connections."""
 
     def __init__(
         self,
@@ -49,7 +47,6 @@ class Lifecycle:
         siblings: Siblings,
         revocations: Revocations,
         giving_back: GivingBack,
-        authorizations: Authorizations,
         refresher: Refresher,
         upstream: Upstream,
         providers: Registry,
@@ -60,33 +57,10 @@ class Lifecycle:
         self._siblings = siblings
         self._revocations = revocations
         self._giving_back = giving_back
-        self._authorizations = authorizations
         self._refresher = refresher
         self._upstream = upstream
         self._providers = providers
         self._clock = clock
-
-    async def connect_app(self, wanted: Wanted) -> Connection:
-        """A connection of the OAuth app itself, by the provider's client credentials grant (RFC 6749 §4.4).
-
-        One whose id was drawn before, and that was made then, is answered as it stands.
-
-        :raises Conflict: the provider lacks settings or that grant.
-        :raises ProviderError, ProviderUnavailable: the provider gives no token.
-        """
-        if wanted.connection_id is not None and (made := await self._records.read(wanted.connection_id)):
-            return made
-        provider = wanted.provider
-        if not provider.ready:
-            raise Conflict(f"the provider is not ready: {', '.join(provider.missing)} missing")
-        if "client_credentials" not in provider.grant_types:
-            raise Conflict("the provider has no client credentials grant")
-        check_scopes(provider, wanted.requested_scopes)
-        wanted = replace(wanted, parameters=check_parameters(provider, wanted.parameters))
-        tokens = await self._upstream.client_credentials(
-            provider, wanted.parameters, scopes=tuple(wanted.requested_scopes)
-        )
-        return await self._authorizations.store(wanted, tokens)
 
     async def refresh(self, connection: Connection, *, request_id: str | None) -> Connection:
         """Refresh now, whatever the access token's age; answers the connection afterwards.

@@ -16,6 +16,7 @@ from broker.connections.turns import Turns
 from broker.connections.verdict import (
     access_token_expired,
     access_token_refused,
+    credential_refused,
     outcome_unknown,
     refresh_token_refused,
     scopes_lost,
@@ -108,8 +109,8 @@ class Obtaining:
         :raises ProviderError, ProviderUnavailable, StoreUnavailable: otherwise.
         """
         connection, credential = attempt.connection, attempt.credential
-        if connection.credential_type == "client_credentials":
-            return await self._app_token(attempt), credential
+        if connection.issued:
+            return await self._issued(attempt), credential
         if credential.refresh_token is None:
             raise await self._verdict_without_refresh_token(attempt)
         if attempt.unknown_since is not None:
@@ -178,15 +179,21 @@ class Obtaining:
                     raise outcome_unknown() from None
                 raise
 
-    async def _app_token(self, attempt: Attempt) -> TokenSet:
+    async def _issued(self, attempt: Attempt) -> TokenSet:
         connection, provider = attempt.connection, attempt.provider
         async with self._turn(attempt):
-            return await self._upstream.client_credentials(
-                provider,
-                connection.parameters,
-                scopes=connection.requested_scopes,
-                secrets=attempt.credential.secrets,
-            )
+            try:
+                return await self._upstream.issue(
+                    provider,
+                    connection.parameters,
+                    credential=attempt.credential,
+                    scopes=connection.requested_scopes,
+                )
+            except ProviderRefused as error:
+                if error.error != "invalid_grant" or connection.credential_type == "client_credentials":
+                    # The app's own grant is the operator's to mend.
+                    raise
+                raise credential_refused() from None
 
     def _turn(self, attempt: Attempt) -> AbstractAsyncContextManager[None]:
         return self._turns.turn(

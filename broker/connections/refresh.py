@@ -60,7 +60,7 @@ class _Asked:
         """Whether more life is asked for of a token that lives and is accepted than a refresh could give it."""
         if self.min_ttl is None or not connection.outlives(now):
             return False
-        if credential.refresh_token is None and connection.credential_type != "client_credentials":
+        if credential.refresh_token is None and not connection.issued:
             return True
         refreshed, ends = connection.health.last_refreshed_at, connection.access_token_expires_at
         if connection.generation == 1 or refreshed is None or ends is None:
@@ -190,7 +190,7 @@ class Refresher:
         if minted_by(provider, endpoints) != connection.minted:
             # Sent elsewhere, or with another app's credentials, the refresh token would be leaked or refused.
             raise ReauthRequired("the provider is configured with another OAuth app than the one that was authorized")
-        return provider, endpoints.token.url
+        return provider, endpoints.token.url if endpoints.token else endpoints.minted_by
 
     async def _acquire(self, connection: Connection, *, patience: float) -> Tenure | None:
         """The lease, or ``None`` if the connection has left its generation meanwhile."""

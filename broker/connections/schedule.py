@@ -41,7 +41,7 @@ def after_success(
 
     That is ``refresh.ahead`` before the access token's end, or a quarter of its life where that is less, so never in
     the first half of it. The refresh token mustn't lie unused until the provider expires it, however long the access
-    token lives. Without a refresh token only the app's own tokens (client credentials) can be renewed.
+    token lives. Without a refresh token only what is issued to the app, or for what was handed in, can be renewed.
 
     :param connection: as it was just stored.
     """
@@ -106,14 +106,14 @@ def after_failure(
     not before the access token's end: then nothing is left to lose.
 
     :param failures: in a row, this one included; at least 1.
-    :param has_refresh_token: without one, trying again is in vain, except with client credentials.
+    :param has_refresh_token: without one, trying again is in vain, except where tokens are issued without.
     """
     if isinstance(error, ReauthRequired) or not _renewable(connection, has_refresh_token):
         return None
     delay = min(_BACK_OFF_FROM << min(failures - 1, _DOUBLINGS), _BACK_OFF_TO)
     spread = int(delay / 2 * chance())
     due = now + max(delay // 2, (error.retry_after or 0) * 1000) + spread
-    spendable = connection.credential_type != "client_credentials"
+    spendable = not connection.issued
     if spendable and isinstance(error, SPENT_PERHAPS) and not provider.refresh.may_repeat(since=(due - now) / 1000):
         ends = connection.access_token_expires_at
         return None if ends is None else max(due, ends + spread)
@@ -121,7 +121,7 @@ def after_failure(
 
 
 def _renewable(connection: Connection, has_refresh_token: bool) -> bool:
-    return has_refresh_token or connection.credential_type == "client_credentials"
+    return has_refresh_token or connection.issued
 
 
 def _kept_alive(

@@ -8,6 +8,7 @@ from broker.clock import Clock
 from broker.connections.refresh import Refresher
 from broker.errors import (
     BrokerError,
+    Conflict,
     Forbidden,
     InvalidRequest,
     MissingProviderScopes,
@@ -31,11 +32,20 @@ class ReferenceUnknown(InvalidRequest):
 class Tokens:
     """Fetches access tokens for whoever may have them."""
 
-    def __init__(self, releases: Releases, refresher: Refresher, withheld: Collection[str], clock: Clock) -> None:
-        """:param withheld: providers whose credentials never leave (``release: proxy_only``)."""
+    def __init__(
+        self,
+        releases: Releases,
+        refresher: Refresher,
+        withheld: Collection[str],
+        tokenless: Collection[str],
+        clock: Clock,
+    ) -> None:
+        """:param withheld: providers whose credentials never leave (``release: proxy_only``).
+        :param tokenless: providers whose credentials are no tokens, so that none can be handed out."""
         self._releases = releases
         self._refresher = refresher
         self._withheld = frozenset(withheld)
+        self._tokenless = frozenset(tokenless) - self._withheld
         self._clock = clock
 
     async def fetch(
@@ -59,19 +69,66 @@ class Tokens:
         :raises Conflict: the connection is switched off.
         :raises MissingProviderScopes: the reference needs provider scopes that the connection lacks.
         :raises Forbidden: the provider's credentials never leave the broker.
+        :raises Conflict: the connection is switched off, or has no token.
         :raises ProviderError, ProviderUnavailable: a refresh was needed and failed.
         :raises StoreUnavailable: the store can't be asked.
         """
+        return await self._fetch(
+            connection_id,
+            reach=reach,
+            event=event,
+            withheld=self._withheld | self._tokenless,
+            min_ttl=min_ttl,
+            refused_generation=refused_generation,
+            reference_digest=reference_digest,
+        )
 
+    async def use(
+        self,
+        connection_id: str,
+        *,
+        reach: Reach,
+        event: Event,
+        leaves: bool,
+        refused_generation: int | None = None,
+    ) -> Release:
+        """The connection with its whole credential, for a request that it is put on, with ``event`` stored before.
+
+        :param leaves: whether what is put on the request leaves the broker other than on its way to the provider.
+        :param refused_generation: as with :meth:`fetch`.
+        :raises BrokerError: as :meth:`fetch`.
+        """
+        return await self._fetch(
+            connection_id,
+            reach=reach,
+            event=event,
+            withheld=self._withheld if leaves else frozenset(),
+            refused_generation=refused_generation,
+            whole=True,
+        )
+
+    async def _fetch(
+        self,
+        connection_id: str,
+        *,
+        reach: Reach,
+        event: Event,
+        withheld: frozenset[str],
+        min_ttl: int = 0,
+        refused_generation: int | None = None,
+        reference_digest: str | None = None,
+        whole: bool = False,
+    ) -> Release:
         async def release(event: Event, outlive: int, *, refused: int | None = refused_generation) -> Release | Kept:
             return await self._releases.release(
                 connection_id,
                 reach=reach,
-                withheld=self._withheld,
+                withheld=withheld,
                 event=event,
                 outlive=outlive,
                 refused_generation=refused,
                 reference_digest=reference_digest,
+                whole=whole,
             )
 
         if not reach.leads_to(connection_id):
@@ -80,7 +137,7 @@ class Tokens:
         if isinstance(outcome, Release):
             return outcome
         if outcome.generation is None:
-            raise _refusal(outcome)
+            raise self._refusal(outcome)
         try:
             await self._refresher.refresh(
                 connection_id,
@@ -104,20 +161,21 @@ class Tokens:
             renewed = await release(replace(event, at=now), now)
         if isinstance(renewed, Release):
             return renewed
-        raise _refusal(renewed)
+        raise self._refusal(renewed)
 
-
-def _refusal(kept: Kept) -> BrokerError:
-    match kept.reason:
-        case "absent":
-            return NotFound("no such connection")
-        case "reference":
-            return ReferenceUnknown("the reference is unknown, expired, spent or made for another client")
-        case "withheld":
-            return Forbidden("this provider's credentials never leave the broker; call its API through the proxy")
-        case "stale":
-            return ProviderUnavailable("the credential is being replaced", retry_after=1)
-        case "scopes":
-            return MissingProviderScopes(kept.missing)
-        case "status":
-            return unusable(kept.status or Status.REAUTH_REQUIRED)
+    def _refusal(self, kept: Kept) -> BrokerError:
+        match kept.reason:
+            case "absent":
+                return NotFound("no such connection")
+            case "reference":
+                return ReferenceUnknown("the reference is unknown, expired, spent or made for another client")
+            case "withheld" if kept.provider in self._tokenless:
+                return Conflict("a credential of this kind is no token; ask for the authorization of a request instead")
+            case "withheld":
+                return Forbidden("this provider's credentials never leave the broker; call its API through the proxy")
+            case "stale":
+                return ProviderUnavailable("the credential is being replaced", retry_after=1)
+            case "scopes":
+                return MissingProviderScopes(kept.missing)
+            case "status":
+                return unusable(kept.status or Status.REAUTH_REQUIRED)

@@ -71,6 +71,11 @@ def access_token_refused() -> GrantOver:
     return GrantOver("revoked_at_provider", "the provider no longer accepts the access token")
 
 
+def credential_refused() -> GrantOver:
+    """The provider issues no more tokens for what was handed in."""
+    return GrantOver("revoked_at_provider", "the provider no longer accepts the credential")
+
+
 def access_token_expired() -> GrantOver:
     """The access token's time is over, and nothing can renew it."""
     return GrantOver("access_token_expired", "the access token expired, and there is no refresh token")

@@ -17,10 +17,9 @@ async def whose(
     return await upstream.identify(
         provider,
         connection.parameters,
-        access_token=credential.access_token,
+        credential=credential,
         credential_type=connection.credential_type,
         scopes=connection.scopes,
-        secrets=credential.secrets,
     )
 
 

@@ -38,7 +38,12 @@ class Problem(Described):
     errors: list[Fault]
     """The fields at fault."""
     missing: list[str] | Absent = None
-    """With ``missing_provider_scopes``: the scopes that the connection lacks."""
+    """With ``missing_provider_scopes``: the scopes that the connection lacks. With ``invalid_credentials`` at the step
+    ``permissions``: those that the credential lacks."""
+    step: str | Absent = None
+    """With ``invalid_credentials``: how far they came, ``format``, ``live_test`` or ``permissions``."""
+    provider_status: int | Absent = None
+    """With ``invalid_credentials``: the HTTP status of the provider's answer."""
 
 
 def problem_document(

@@ -3,11 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from broker.errors import Conflict, ReauthRequired
 
 Wellbeing = Literal["healthy", "degraded", "unhealthy", "unknown"]
+
+
+ISSUED: Final = frozenset({"client_credentials", "github_app", "google_service_account"})
+"""Credential types whose access tokens are issued again and again, without a refresh token and without a person."""
 
 
 class Status(StrEnum):
@@ -44,6 +48,8 @@ class Health:
     last_refreshed_at: int | None = None
     consecutive_failures: int = 0
     next_refresh_at: int | None = None
+    next_check_at: int | None = None
+    """When it is tested if nobody tests, refreshes or uses it meanwhile."""
     last_error: Fault | None = None
 
     def status_for(self, connection_status: Status) -> Wellbeing:
@@ -84,14 +90,17 @@ class Credential:
     """The secrets of a connection. Exists only in memory, only as long as it is used."""
 
     access_token: str = field(repr=False)
+    """Empty where there is none: of a user name and a password, say."""
     refresh_token: str | None = field(default=None, repr=False)
     previous_refresh_token: str | None = field(default=None, repr=False)
     """Kept until the refresh token that replaced it has worked once."""
+    fields: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What was handed in, by name, where the credential is not what an OAuth provider issued."""
 
     @property
     def secrets(self) -> tuple[str, ...]:
         """What no text may repeat: all of it, for the provider knows also what a request doesn't hold."""
-        held = (self.access_token, self.refresh_token, self.previous_refresh_token)
+        held = (self.access_token, self.refresh_token, self.previous_refresh_token, *self.fields.values())
         return tuple(secret for secret in held if secret)
 
 
@@ -117,11 +126,18 @@ class Connection:
     account: Account | None = None
     label: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    fallback: str | None = None
+    """The connection to the same account that serves while this one has to be authorized again."""
     access_token_expires_at: int | None = None
     """``None``: the provider's token does not expire."""
     refresh_token_expires_at: int | None = None
     last_used_at: int | None = None
     health: Health = Health()
+
+    @property
+    def issued(self) -> bool:
+        """Whether its access token can be issued anew without a refresh token."""
+        return self.credential_type in ISSUED
 
     def outlives(self, moment: int) -> bool:
         """Whether the access token still lives after ``moment`` (ms)."""

@@ -55,13 +55,15 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _header_name(value: str) -> str:
+def header_name(value: str) -> str:
+    """``value``, if it can name a header field."""
     if not _HEADER_NAME.fullmatch(value):
         raise ValueError("is not a header name (RFC 9110 §5.1)")
     return value
 
 
-def _header_value(value: str) -> str:
+def header_value(value: str) -> str:
+    """``value``, if it can stand in a header field."""
     if not value.isprintable():
         raise ValueError("a header value has no line breaks or control characters (RFC 9110 §5.5)")
     return value
@@ -87,7 +89,12 @@ Pointer = Annotated[str, AfterValidator(_pointer)]
 Address = Annotated[str, AfterValidator(_address)]
 """An https address; plain http only on loopback. May hold ``{parameter}`` placeholders."""
 
-Headers = dict[Annotated[str, AfterValidator(_header_name)], Annotated[str, AfterValidator(_header_value)]]
+FieldName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+"""What a part of a credential is called; usable as ``{name}`` in templates."""
+
+HeaderName = Annotated[str, AfterValidator(header_name)]
+
+Headers = dict[HeaderName, Annotated[str, AfterValidator(header_value)]]
 """Header fields to add to a request: name → value."""
 
 AuthorizationParameters = dict[Annotated[str, AfterValidator(_authorization_parameter)], str]

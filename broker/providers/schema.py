@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic.json_schema import SkipJsonSchema
 
+from broker.providers.credential_entry import CredentialEntry, unset_fields
 from broker.providers.faults import suggestion
 from broker.providers.fields import (
     Address,
@@ -66,48 +67,35 @@ NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 """What an entry may be called: the name stands in redirect URIs."""
 
 
-def _supported_type(value: object) -> object:
-    if value != "oauth2":
-        raise ValueError("is not supported by this version, which knows only oauth2")
-    return value
-
-
 def _supported_method(value: object) -> object:
     if value == "private_key_jwt":
         raise ValueError("private_key_jwt is not supported by this version")
     return value
 
 
-def _unset(info: ValidationInfo) -> frozenset[str]:
-    """The fields that can't be judged because a variable in them is not set; see the loader."""
-    return info.context["unset"] if info.context else frozenset()
-
-
-class Provider(Entry):
+class Provider(CredentialEntry):
     """One entry of ``providers.yaml``: one OAuth app and one redirect URI at one provider."""
 
     name: SkipJsonSchema[str] = Field(default="", exclude=True, pattern=f"^({NAME.pattern})?$")
     """The entry's key; set by the loader."""
     display_name: Text
     """What a person calls the provider."""
-    type: Annotated[Literal["oauth2"], BeforeValidator(_supported_type)] = "oauth2"
     documentation: Address | None = None
     """Where the provider documents how to register an app."""
 
     issuer: Address | None = None
     """The authorization server's identifier (RFC 8414 §2); endpoints left out are discovered from it."""
     authorization_endpoint: Address | None = None
-    token_endpoint: Address | None = None
     device_authorization_endpoint: Address | None = None
     revocation: Revocation | None = None
 
-    client_id: Text | None = None
     client_secret: Annotated[SecretStr, Field(min_length=1)] | None = None
     token_endpoint_auth_method: Annotated[
         Literal["client_secret_basic", "client_secret_post", "none"], BeforeValidator(_supported_method)
     ] = "client_secret_basic"  # noqa: S105 - the name of a method
     """How the broker authenticates to the provider (RFC 7591 §2)."""
     grant_types: tuple[GrantType, ...] = ("authorization_code", "refresh_token")
+    """Empty with every type but ``oauth2``."""
     code_challenge_method: Literal["S256", "none"] = "S256"
     """PKCE (RFC 7636); ``none`` only where a provider breaks on it."""
     authorization_response_iss: Address | None = None
@@ -139,7 +127,6 @@ class Provider(Entry):
     refresh: Refresh = Refresh()
     identity: Identity | None = None
     """Left out, a discovered UserInfo endpoint stands in where a person granted ``openid``."""
-    api: Api | None = None
     release: Literal["token", "proxy_only"] = "token"
     """``proxy_only``: the credential never leaves the broker; services go through its proxy."""
     device: Device = Device()
@@ -156,7 +143,7 @@ class Provider(Entry):
     @classmethod
     def _defaults_are_scopes(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         scopes = info.data.get("scopes")
-        if not scopes or "scopes" in _unset(info):
+        if not scopes or "scopes" in unset_fields(info):
             return value
         for position, scope in enumerate(value, start=1):
             if scope not in scopes:
@@ -165,17 +152,19 @@ class Provider(Entry):
 
     @model_validator(mode="after")
     def _endpoints_are_known(self, info: ValidationInfo) -> Self:
+        if self.type != "oauth2":
+            return self
         needed = {"token_endpoint": self.token_endpoint}
         if "authorization_code" in self.grant_types:
             needed["authorization_endpoint"] = self.authorization_endpoint
-        lacking = [field for field, address in needed.items() if address is None and field not in _unset(info)]
-        if lacking and self.issuer is None and "issuer" not in _unset(info):
+        lacking = [field for field, address in needed.items() if address is None and field not in unset_fields(info)]
+        if lacking and self.issuer is None and "issuer" not in unset_fields(info):
             raise ValueError(f"{' and '.join(lacking)} missing, no issuer to discover from")
         return self
 
     @model_validator(mode="after")
     def _placeholders_are_parameters(self, info: ValidationInfo) -> Self:
-        if "parameters" in _unset(info):
+        if "parameters" in unset_fields(info):
             return self
         templates = {
             "issuer": self.issuer,
@@ -184,6 +173,8 @@ class Provider(Entry):
             "device_authorization_endpoint": self.device_authorization_endpoint,
             "identity.url": self.identity and self.identity.url,
             "api.base_url": self.api and self.api.base_url,
+            "aws.region": self.aws and self.aws.region,
+            "aws.service": self.aws and self.aws.service,
             "revocation.endpoint": self.revocation and self.revocation.endpoint,
         }
         for field, template in templates.items():
@@ -198,6 +189,8 @@ class Provider(Entry):
         """What must be set before the provider can be used: environment variables or keys. Empty = ready."""
         if self.missing_variables:
             return tuple(f"environment variable {name}" for name in self.missing_variables)
+        if self.type != "oauth2":
+            return ()
         public = self.token_endpoint_auth_method == "none"  # noqa: S105 - the name of a method
         keys = {
             "client_id": self.client_id is None,
@@ -208,6 +201,13 @@ class Provider(Entry):
     def redirect_uri(self, public_url: str) -> str:
         """The one redirect URI to register at the provider; made from the settings, never from a request."""
         return f"{public_url}/callback/{self.name}"
+
+    @property
+    def connects_by(self) -> Literal["redirect", "form"] | None:
+        """How a person connects: at the provider, or by handing a credential in on our page; ``None``: they can't."""
+        if self.type == "oauth2":
+            return "redirect" if "authorization_code" in self.grant_types else None
+        return "form"
 
     @property
     def revoking_ends_grant(self) -> bool:

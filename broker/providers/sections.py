@@ -17,6 +17,14 @@ class Entry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, use_attribute_docstrings=True)
 
 
+def compiled(field: str, pattern: str) -> None:
+    """Return if ``pattern`` is a regular expression; the error names ``field``."""
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f"{field} is not a regular expression (position {error.pos})") from None
+
+
 class Parameter(Entry):
     """Something a connection must say before its endpoints are known, such as a subdomain."""
 
@@ -29,10 +37,7 @@ class Parameter(Entry):
 
     @model_validator(mode="after")
     def _compiles(self) -> Self:
-        try:
-            re.compile(self.pattern)
-        except re.error as error:
-            raise ValueError(f"pattern is not a regular expression (position {error.pos})") from None
+        compiled("pattern", self.pattern)
         return self
 
 
@@ -132,14 +137,27 @@ class Identity(Entry):
     name: Pointer = ""
     """What a person recognises the account by; empty = the id."""
     headers: Headers = {}
+    scopes: Pointer | None = None
+    """Where the answer lists what the credential may do: text, or an array."""
+    scopes_header: Text | None = None
+    """The header of the answer that lists it instead."""
+    check_every: int = Field(default=86_400, ge=0)
+    """Seconds after which a connection is tested that nobody tested, refreshed or used meanwhile. 0: never."""
 
 
 class Api(Entry):
     """The provider's API, for the proxy and for request authorization."""
 
     base_url: Address
-    """Credentials are only ever put on requests below this address."""
+    """Credentials are only ever put on requests to this host, and the proxy's are below this address."""
     headers: Headers = {}
+    """Sent with every request of the proxy, unless the caller sends them."""
+    timeout: float = Field(default=60, gt=0, le=3600)
+    """Seconds that the proxy waits for the head of an answer, and then for each next part of its body."""
+    max_request_body: int = Field(default=100 * 1024 * 1024, ge=0)
+    """Bytes of a body that the proxy takes from a caller at most."""
+    max_response_body: int | None = Field(default=None, ge=0)
+    """Bytes of an answer's body that the proxy passes back at most. Left out: no limit."""
 
 
 class Device(Entry):

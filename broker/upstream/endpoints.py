@@ -46,7 +46,8 @@ class IdentityEndpoint(Endpoint):
 class Endpoints:
     """A provider as one connection sees it."""
 
-    token: Endpoint
+    token: Endpoint | None
+    """``None``: its credentials are not issued by an endpoint."""
     token_auth_method: str
     authorization: str | None
     """Where browsers go; the broker never calls it."""
@@ -62,6 +63,17 @@ class Endpoints:
     """Whether an authorization answer without ``iss`` is to be refused."""
     code_challenge_methods: tuple[str, ...] | None
     """What the metadata lists; ``None``: it says nothing, or wasn't asked."""
+
+    @property
+    def issuing(self) -> Endpoint:
+        """The token endpoint.
+
+        Raises:
+            ProviderError: there is none.
+        """
+        if self.token is None:
+            raise ProviderError("the provider has no token endpoint")
+        return self.token
 
 
 def needs_discovery(provider: Provider) -> bool:
@@ -82,7 +94,7 @@ def resolve(provider: Provider, values: Mapping[str, str], metadata: Metadata | 
     """
     found = metadata or Metadata(issuer="")
     token = _endpoint(provider, provider.token_endpoint, found.token_endpoint, values)
-    if token is None:
+    if token is None and provider.type == "oauth2":
         raise ProviderError(f"the metadata of provider {provider.name} names no token endpoint")
     authorization = provider.authorization_endpoint
     issuer = provider.authorization_response_iss or provider.issuer
@@ -96,15 +108,18 @@ def resolve(provider: Provider, values: Mapping[str, str], metadata: Metadata | 
         revocation=_revocation(provider, found, values),
         identity=_identity(provider, found, values),
         issuer=fill(issuer, values) if issuer else None,
-        minted_by=fill(provider.issuer, values) if provider.issuer else _origin(token.url),
+        minted_by=fill(provider.issuer, values) if provider.issuer else _origin(provider, token, values),
         issuer_required=provider.authorization_response_iss is not None
         or found.authorization_response_iss_parameter_supported,
         code_challenge_methods=found.code_challenge_methods_supported,
     )
 
 
-def _origin(url: str) -> str:
-    parts = urlsplit(url)
+def _origin(provider: Provider, token: Endpoint | None, values: Mapping[str, str]) -> str:
+    """Where credentials come from: the origin of the token endpoint, or of the API where nothing else issues them."""
+    if token is None and provider.api is None:
+        return ""
+    parts = urlsplit(token.url if token else fill(provider.api.base_url if provider.api else "", values))
     return f"{parts.scheme}://{parts.netloc}"
 
 

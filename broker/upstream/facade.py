@@ -5,7 +5,7 @@ from typing import Self
 
 from broker.clock import Clock
 from broker.errors import BrokerError
-from broker.models.connection import Account
+from broker.models.connection import Account, Credential
 from broker.providers.schema import Provider
 from broker.upstream import authorization_code, client_credentials, device_grant, identity, revocation
 from broker.upstream.discovery import Discovery
@@ -14,6 +14,8 @@ from broker.upstream.endpoints import Endpoints, needs_discovery, resolve
 from broker.upstream.parameters import check_parameters, fill, host_is_fixed
 from broker.upstream.refresh_token import refresh as refresh_token_grant
 from broker.upstream.revocation import RevocationOutcome
+from broker.upstream.schemes.request import Signature, Unsigned
+from broker.upstream.schemes.signing import sign
 from broker.upstream.token_response import TokenSet
 
 
@@ -131,18 +133,20 @@ class Upstream:
             permit=permit,
         )
 
-    async def client_credentials(
+    async def issue(
         self,
         provider: Provider,
         parameters: Mapping[str, str],
         *,
+        credential: Credential,
         scopes: Sequence[str],
-        secrets: Collection[str] = (),
     ) -> TokenSet:
-        """A token for the app itself; see :func:`client_credentials.client_credentials`."""
+        """An access token for the app itself, or for what was handed in; repeating it harms nothing.
+
+        See :func:`client_credentials.client_credentials`."""
         endpoints = await self.endpoints(provider, parameters)
         return await client_credentials.client_credentials(
-            self._egress, self._clock, provider, endpoints, scopes=scopes, secrets=secrets
+            self._egress, self._clock, provider, endpoints, scopes=scopes, secrets=credential.secrets
         )
 
     async def revoke(
@@ -172,10 +176,9 @@ class Upstream:
         provider: Provider,
         parameters: Mapping[str, str],
         *,
-        access_token: str,
+        credential: Credential,
         credential_type: str,
         scopes: Sequence[str],
-        secrets: Collection[str],
     ) -> Account | None:
         """Whose account it is; ``None`` where the provider can't say. See :func:`identity.identify`."""
         endpoints = await self.endpoints(provider, parameters)
@@ -184,8 +187,14 @@ class Upstream:
             self._clock,
             provider,
             endpoints,
-            access_token=access_token,
+            values=check_parameters(provider, parameters),
+            credential=credential,
             credential_type=credential_type,
             scopes=scopes,
-            secrets=secrets,
         )
+
+    def sign(
+        self, provider: Provider, parameters: Mapping[str, str], credential: Credential, request: Unsigned
+    ) -> Signature:
+        """What makes ``request`` the connection's; see :func:`signing.sign`."""
+        return sign(provider, check_parameters(provider, parameters), credential, request, now=self._clock())

@@ -1,15 +1,18 @@
 """The provider's whoami: proves that an access token works, and says whose account it is."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from urllib.parse import urlencode
 
 from broker.clock import Clock
 from broker.errors import ProviderError, ProviderRefused
-from broker.models.connection import Account
+from broker.models.connection import Account, Credential
 from broker.providers.schema import Provider
 from broker.upstream.answers import Unspeakable, raise_if_unavailable, read_object, refusal_in
 from broker.upstream.egress import Egress, InboundResponse, OutboundRequest
 from broker.upstream.endpoints import Endpoints, IdentityEndpoint
 from broker.upstream.json_pointer import lookup
+from broker.upstream.schemes.request import Unsigned
+from broker.upstream.schemes.signing import sign
 
 _MAX_ID = 255
 _MAX_NAME = 200
@@ -21,17 +24,17 @@ async def identify(
     provider: Provider,
     endpoints: Endpoints,
     *,
-    access_token: str,
+    values: Mapping[str, str],
+    credential: Credential,
     credential_type: str,
     scopes: Sequence[str],
-    secrets: Collection[str] = (),
 ) -> Account | None:
-    """Ask who ``access_token`` belongs to; ``None`` where the provider has no whoami for such a token.
-    ``credential_type``: the connection's. ``scopes``: what was granted. ``secrets``: what else of the connection
-    nothing may repeat.
+    """Ask who ``credential`` belongs to; ``None`` where the provider has no whoami for such a one.
+    ``values``: the connection's checked parameters. ``credential_type``: the connection's. ``scopes``: what was
+    granted.
 
     Raises:
-        ProviderRefused: the provider does not accept the token (``invalid_token`` on a 401), or says another
+        ProviderRefused: the provider does not accept the credential (``invalid_token`` on a 401), or says another
             error.
         ProviderError: it refused without a readable error, or its answer lacks the account's id.
         ProviderUnavailable: it can't be asked now; nothing is known about the token.
@@ -39,9 +42,9 @@ async def identify(
     rule = endpoints.identity
     if rule is None or (rule.userinfo and not _is_openid(credential_type, scopes)):
         return None
-    request = build_request(rule, access_token)
+    request = build_request(rule, provider, values, credential, now=clock())
     answer = await egress.send(request, deadline=provider.timeout, trusted=rule.trusted)
-    unspeakable = [access_token, *secrets]
+    unspeakable = [*credential.secrets]
     if provider.client_secret is not None:
         unspeakable.append(provider.client_secret.get_secret_value())
     return parse_account(rule, answer, secrets=unspeakable, now=clock())
@@ -53,11 +56,16 @@ def _is_openid(credential_type: str, scopes: Sequence[str]) -> bool:
     return credential_type != "client_credentials" and "openid" in scopes
 
 
-def build_request(rule: IdentityEndpoint, access_token: str) -> OutboundRequest:
-    """The call, with the token in the header (RFC 6750 §2.1) and what the entry adds."""
-    extra = {name.lower(): value for name, value in rule.headers.items()}
-    headers = {"accept": "application/json", **extra, "authorization": f"Bearer {access_token}"}
-    return OutboundRequest(rule.method, rule.url, headers)
+def build_request(
+    rule: IdentityEndpoint, provider: Provider, values: Mapping[str, str], credential: Credential, *, now: int
+) -> OutboundRequest:
+    """The call, with what the entry adds and what makes it the connection's."""
+    headers = {"accept": "application/json", **{name.lower(): value for name, value in rule.headers.items()}}
+    signature = sign(provider, values, credential, Unsigned(rule.method, rule.url, headers, b""), now=now)
+    url = rule.url
+    if signature.query:
+        url += ("&" if "?" in url else "?") + urlencode(signature.query)
+    return OutboundRequest(rule.method, url, {**headers, **signature.headers})
 
 
 def parse_account(rule: IdentityEndpoint, answer: InboundResponse, *, secrets: Collection[str], now: int) -> Account:
@@ -67,13 +75,15 @@ def parse_account(rule: IdentityEndpoint, answer: InboundResponse, *, secrets: C
     """
     raise_if_unavailable(answer, now=now)
     if answer.status == 401:
-        raise ProviderRefused("invalid_token", "the provider does not accept the access token", http_status=401)
+        raise ProviderRefused("invalid_token", "the provider does not accept the credential", http_status=401)
     document = read_object(answer)
     refusal = refusal_in(document or {}, secrets=secrets)
     if refusal is not None:
         raise ProviderRefused(refusal.code, f"the provider refused: {refusal}", http_status=answer.status)
     if answer.status >= 300 or document is None:
-        raise ProviderError(f"the provider did not say whose account it is (HTTP {answer.status})")
+        error = ProviderError(f"the provider did not say whose account it is (HTTP {answer.status})")
+        error.http_status = answer.status
+        raise error
     account_id = _text(lookup(document, rule.id))
     if not account_id or len(account_id) > _MAX_ID:
         raise ProviderError("the provider's answer lacks the account's id")

@@ -29,7 +29,7 @@ def build_request(
     as_json = provider.token_body == "json"  # noqa: S105 - the name of an encoding
     return OutboundRequest(
         "POST",
-        url or endpoints.token.url,
+        url or endpoints.issuing.url,
         {
             "accept": "application/json",
             "content-type": "application/json" if as_json else "application/x-www-form-urlencoded",
@@ -59,7 +59,7 @@ async def request_token(
         OutcomeUnknown, ProviderBusy, ProviderRefused, ProviderError: see :func:`parse_token_response`.
     """
     request, asked_at = build_request(provider, endpoints, fields), clock()
-    answer = await egress.send(request, deadline=provider.timeout, trusted=endpoints.token.trusted, permit=permit)
+    answer = await egress.send(request, deadline=provider.timeout, trusted=endpoints.issuing.trusted, permit=permit)
     unspeakable = [*secrets, *(fields[name] for name in _SECRET_FIELDS if name in fields)]
     unspeakable += client_secrets(provider, request)
     tokens = parse_token_response(provider, answer, requested_scopes=requested_scopes, now=clock(), secrets=unspeakable)

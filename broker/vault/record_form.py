@@ -3,8 +3,8 @@
 One field per writer or per reader, so that writers don't overwrite each other and the hot path reads little: ``t``
 tenant, ``p`` provider, ``st`` status, ``g`` generation, ``gr`` grant id, ``x`` access token expiry, ``rx`` refresh
 token expiry, ``sc`` scopes, ``a`` sealed access token, ``s`` sealed other secrets, ``d`` what an authorization fixed,
-``l`` label and metadata, ``h`` health, ``u`` last used, ``up`` updated, ``i`` refresh intent, ``o`` who committed last,
-``w`` whose commit waits for the status to be decided,
+``l`` what the app says of it (label, metadata, fallback), ``h`` health, ``u`` last used, ``up`` updated, ``i`` refresh
+intent, ``o`` who committed last, ``w`` whose commit waits for the status to be decided,
 ``e`` how a disconnect ended at the provider.
 """
 
@@ -30,6 +30,7 @@ def fields_of(keyring: Keyring, connection: Connection, credential: Credential) 
     rest = {
         "refresh_token": credential.refresh_token,
         "previous_refresh_token": credential.previous_refresh_token,
+        "fields": dict(credential.fields) or None,
         # Whoever can write to the store, but has no key, must not redirect what is sealed.
         "destination": destination(connection),
     }
@@ -46,7 +47,7 @@ def fields_of(keyring: Keyring, connection: Connection, credential: Credential) 
         "a": keyring.seal(_place(connection, "access_token"), credential.access_token.encode()),
         "s": keyring.seal(_place(connection, "secrets"), sealed_rest),
         "d": _document_json(connection),
-        "l": json.dumps({"label": connection.label, "metadata": dict(connection.metadata)}),
+        "l": notes_json(connection),
         "h": health_json(connection.health),
         "up": connection.updated_at,
     }
@@ -61,7 +62,9 @@ def credential_of(keyring: Keyring, connection: Connection, sealed_access: bytes
     if rest.get("destination") != destination(connection):
         raise SealBroken(f"where the secrets of {connection.id} may be sent is not what was sealed with them")
     access = keyring.open(_place(connection, "access_token"), sealed_access)
-    return Credential(access.decode(), rest.get("refresh_token"), rest.get("previous_refresh_token"))
+    return Credential(
+        access.decode(), rest.get("refresh_token"), rest.get("previous_refresh_token"), rest.get("fields", {})
+    )
 
 
 def connection_of(connection_id: str, reply: list[bytes | None]) -> Connection | None:
@@ -127,6 +130,12 @@ def _document_json(connection: Connection) -> str:
     )
 
 
+def notes_json(connection: Connection) -> str:
+    """The field ``l``: what the app says about the connection."""
+    notes = {"label": connection.label, "metadata": dict(connection.metadata), "fallback": connection.fallback}
+    return json.dumps({name: value for name, value in notes.items() if value is not None or name != "fallback"})
+
+
 def health_json(health: Health) -> str:
     """The field ``h``."""
     return json.dumps({key: value for key, value in asdict(health).items() if value})
@@ -162,6 +171,7 @@ def _parsed(connection_id: str, reply: list[bytes | None]) -> Connection:
         account=made_from(Account, document["account"]) if document["account"] else None,
         label=user_owned["label"],
         metadata=user_owned["metadata"],
+        fallback=user_owned.get("fallback"),
         access_token_expires_at=int(text["x"]) if text["x"] else None,
         refresh_token_expires_at=int(text["rx"]) if text["rx"] else None,
         last_used_at=int(text["u"]) if text["u"] else None,

@@ -1,17 +1,18 @@
 """The hot path's one step: read the record, spend the reference, write the audit event, hand out the token."""
 
+import json
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from broker.errors import SealBroken, StoreUnavailable
 from broker.models.access import Reach
-from broker.models.connection import Status
+from broker.models.connection import Connection, Credential, Status
 from broker.models.event import Event
 from broker.models.ids import new_id
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring
-from broker.vault.record_form import place
+from broker.vault.record_form import SECRET, SHOWN, connection_of, credential_of, place
 from broker.vault.redis.store import Argument, Store
 
 _NO_GENERATION = ""
@@ -28,6 +29,8 @@ class Release:
     expires_at: int | None
     scopes: tuple[str, ...]
     released_at: int
+    whole: tuple[Connection, Credential] | None = field(default=None, repr=False)
+    """The whole record, where it was asked for."""
 
     @property
     def expires_in(self) -> int | None:
@@ -48,6 +51,8 @@ class Kept:
     status: Status | None = None
     generation: int | None = None
     missing: tuple[str, ...] = ()
+    provider: str | None = None
+    """Whose tokens are ``withheld``."""
 
 
 class Releases:
@@ -67,14 +72,17 @@ class Releases:
         outlive: int,
         refused_generation: int | None = None,
         reference_digest: str | None = None,
+        whole: bool = False,
     ) -> Release | Kept:
         """Release the connection's access token if it outlives the moment ``outlive`` (ms).
 
         :param reach: whose connections the caller can touch; enforced within the step.
         :param withheld: providers that release no tokens.
-        :param event: what is recorded if the token leaves; its ``client_id`` is the audience of the reference.
+        :param event: what is recorded if the token leaves; its ``client_id`` is the audience of the reference. Its data
+            is completed with provider and generation.
         :param refused_generation: a generation that the provider refused and that must not be served again.
         :param reference_digest: the reference to spend.
+        :param whole: release the whole credential, for whoever puts it on a request, with the connection.
         :raises SealBroken: the token can't be opened; the use of the reference is given back, and the record says so.
         """
         keys = [names.record(connection_id), names.outbox(connection_id)]
@@ -88,8 +96,10 @@ class Releases:
             _listed(withheld),
             event.client_id or "",
             _NO_GENERATION if refused_generation is None else refused_generation,
-            event.encode()[:-1],
+            replace(event, data={}).encode()[:-1],
             event.id,
+            "".join(f",{json.dumps(name)}:{json.dumps(value)}" for name, value in event.data.items()),
+            *((*SHOWN, *SECRET) if whole else ()),
         ]
         try:
             reply = await self._store.run(scripts.RELEASE, keys, arguments)
@@ -106,8 +116,9 @@ class Releases:
                 status=Status(reply[1].decode()) if word == "status" else None,
                 generation=int(reply[1]) if word == "stale" else None,
                 missing=tuple(scope.decode() for scope in reply[1:]) if word == "scopes" else (),
+                provider=reply[1].decode() if word == "withheld" else None,
             )
-        generation, expiry, grant, scopes, sealed, provider = reply[1:]
+        generation, expiry, grant, scopes, sealed, provider = reply[1:7]
         belongs = place(
             reach.tenant,
             connection_id,
@@ -118,6 +129,7 @@ class Releases:
         )
         try:
             access_token = self._keyring.open(belongs, sealed).decode()
+            opened = self._opened(connection_id, reply[7:]) if whole else None
         except SealBroken:
             failed = {"provider": provider.decode(), "generation": int(generation)}
             undone = replace(event, id=new_id("evt"), type="token.release_failed", data=failed)
@@ -131,7 +143,15 @@ class Releases:
             expires_at=int(expiry) if expiry else None,
             scopes=tuple(scopes.decode().split()),
             released_at=event.at,
+            whole=opened,
         )
+
+    def _opened(self, connection_id: str, fields: list[bytes | None]) -> tuple[Connection, Credential]:
+        connection = connection_of(connection_id, fields[: len(SHOWN)])
+        sealed_access, sealed_rest = fields[len(SHOWN) :]
+        if connection is None or sealed_access is None or sealed_rest is None:
+            raise SealBroken(f"the stored record of {connection_id} is damaged")
+        return connection, credential_of(self._keyring, connection, sealed_access, sealed_rest)
 
 
 def _listed(providers: Collection[str]) -> str:

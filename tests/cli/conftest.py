@@ -125,7 +125,7 @@ def make_connection(at_heart: Callable[..., Connection]) -> Callable[..., Connec
     def make(*, subject: str = "ann", provider: str = "practice", tenant: str = "default") -> Connection:
         async def work(heart: Heart) -> Connection:
             found = heart.providers.get(provider)
-            return await heart.lifecycle.connect_app(
+            return await heart.intake.take(
                 Wanted(
                     tenant=tenant,
                     client_id="cl_test",
@@ -137,7 +137,8 @@ def make_connection(at_heart: Callable[..., Connection]) -> Callable[..., Connec
                     label=None,
                     metadata={},
                     request_id=None,
-                )
+                ),
+                {},
             )
 
         return at_heart(work)

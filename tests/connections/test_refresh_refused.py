@@ -278,7 +278,7 @@ async def test_an_app_has_no_person_to_authorize_it_again(
     async def refusing(*_: object, **__: object) -> None:
         raise ProviderRefused("invalid_grant", "the provider refused", http_status=400)
 
-    monkeypatch.setattr(heart.upstream, "client_credentials", refusing)
+    monkeypatch.setattr(heart.upstream, "issue", refusing)
     assert (await fetch(app, connection["id"], stale_generation=1)).status_code == 502
     assert (await seen(app, connection["id"]))["status"] == "active"
 

@@ -62,7 +62,7 @@ class Secrets:
 
     def listen_to_the_wire(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Remember what goes to the provider's token endpoint and what comes back, and change nothing of it."""
-        for name in ("exchange_code", "refresh", "client_credentials"):
+        for name in ("exchange_code", "refresh", "issue"):
             monkeypatch.setattr(Upstream, name, self._overheard(getattr(Upstream, name)))
 
     def _overheard(self, call: Any) -> Any:

@@ -10,12 +10,13 @@ ENTRY = "providers:\n  a:\n    display_name: A\n    issuer: https://a.example\n 
 
 @pytest.mark.parametrize(
     "kind",
-    ["api_key", "basic", "custom", "none", "mcp", "aws_sigv4", "github_app", "google_service_account", "oauth"],
+    ["mcp", "oauth"],
 )
 def test_types_of_a_later_version_are_refused_with_that_reason(faults: Faults, kind: str) -> None:
     """The type's own keys, which this version doesn't know either, are not held against the entry."""
     found = faults(f"{ENTRY}    type: {kind}\n    api_key: {{in: header}}\n")
-    assert found == ["providers.yaml:7: providers.a.type: is not supported by this version, which knows only oauth2"]
+    assert len(found) == 1
+    assert found[0].startswith("providers.yaml:7: providers.a.type: is not supported by this version, which knows ")
 
 
 def test_private_key_jwt_is_refused_with_that_reason(faults: Faults) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 
 from broker.errors import InvalidRequest, OutcomeUnknown, ProviderBusy, ProviderError, ProviderRefused
-from broker.models.connection import Account
+from broker.models.connection import Account, Credential
 from broker.providers.schema import Provider
 from broker.upstream.egress import Egress
 from broker.upstream.endpoints import IdentityEndpoint, resolve
@@ -32,7 +32,8 @@ async def ask(
         lambda: NOW,
         provider,
         resolve(provider, {}, metadata),
-        access_token=access_token,
+        values={},
+        credential=Credential(access_token),
         credential_type=credential_type,
         scopes=scopes,
     )

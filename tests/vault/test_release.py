@@ -91,7 +91,7 @@ async def test_a_token_leaves_with_its_event(gate: Gate) -> None:
         ({"reach": Reach("", None)}, Kept("absent")),
         ({"reach": Reach("acme", frozenset())}, Kept("absent")),
         ({"reach": Reach("acme", frozenset({"practice-two", "pract"}))}, Kept("absent")),
-        ({"withheld": ("practice",)}, Kept("withheld")),
+        ({"withheld": ("practice",)}, Kept("withheld", provider="practice")),
         ({"outlive": NOW + 3_600_000}, Kept("stale", generation=1)),
         ({"refused_generation": 1}, Kept("stale", generation=1)),
         ({"reference_digest": "unknown"}, Kept("reference")),
@@ -99,7 +99,7 @@ async def test_a_token_leaves_with_its_event(gate: Gate) -> None:
         ({"reference_digest": "late"}, Kept("reference")),
         ({"reference_digest": "good", "outlive": NOW + 3_600_000}, Kept("stale", generation=1)),
         ({"reference_digest": "good", "reach": Reach("other", None)}, Kept("absent")),
-        ({"reference_digest": "good", "withheld": ("a", "practice")}, Kept("withheld")),
+        ({"reference_digest": "good", "withheld": ("a", "practice")}, Kept("withheld", provider="practice")),
     ],
     ids=lambda value: str(value).replace("frozenset", "") if isinstance(value, dict) else value.reason,
 )

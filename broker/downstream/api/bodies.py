@@ -157,7 +157,8 @@ class CreateConnection(Body):
     provider: Name
     subject: Subject
     credentials: Annotated[dict[str, Any], Field(repr=False)]
-    """For the provider's client credentials grant: ``{}``."""
+    """What the provider's type takes, see ``credential_fields`` of the provider; ``{}`` for the provider's client
+    credentials grant."""
     scopes: Annotated[list[Scope], Field(max_length=100)] = []
     parameters: Parameters = {}
     label: Label | None = None

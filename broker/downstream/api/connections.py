@@ -4,6 +4,7 @@ from starlette.responses import Response
 
 from broker.access.policy import permit
 from broker.connections.authorization import Wanted
+from broker.connections.intake import Intake
 from broker.connections.lifecycle import Lifecycle
 from broker.downstream.api.bodies import CreateConnection, ListConnections
 from broker.downstream.api.gate import JSON, Call, Gate
@@ -13,6 +14,7 @@ from broker.errors import (
     Conflict,
     FieldFault,
     Forbidden,
+    InvalidCredentials,
     InvalidRequest,
     NotFound,
     ProviderError,
@@ -40,7 +42,7 @@ _CREATE = Operation(
     answer=ConnectionView,
     status=201,
     creates=True,
-    refuses=(Forbidden, Conflict, ProviderError, ProviderUnavailable),
+    refuses=(Forbidden, Conflict, InvalidCredentials, ProviderError, ProviderUnavailable),
 )
 _LIST = Operation(
     face=JSON,
@@ -102,8 +104,11 @@ _TEST = Operation(
 class ConnectionRoutes:
     """Connections."""
 
-    def __init__(self, gate: Gate, lifecycle: Lifecycle, directory: Directory, providers: Registry) -> None:
+    def __init__(
+        self, gate: Gate, intake: Intake, lifecycle: Lifecycle, directory: Directory, providers: Registry
+    ) -> None:
         self._gate = gate
+        self._intake = intake
         self._lifecycle = lifecycle
         self._directory = directory
         self._providers = providers
@@ -124,17 +129,14 @@ class ConnectionRoutes:
         if body.provider not in self._providers:
             raise InvalidRequest("there is no such provider", [FieldFault("provider", "not in the providers file")])
         permit(call.caller, _WRITE, body.provider)
-        if body.credentials:
-            fault = FieldFault("credentials", "this provider's client credentials grant takes {}")
-            raise InvalidRequest("the credentials are not what the provider takes", [fault])
         provider = self._providers.get(body.provider)
-        connection = await self._lifecycle.connect_app(
+        connection = await self._intake.take(
             Wanted(
                 tenant=call.caller.tenant,
                 client_id=call.caller.client_id,
                 subject=body.subject,
                 provider=provider,
-                credential_type="client_credentials",
+                credential_type=provider.type,
                 requested_scopes=body.scopes or provider.default_scopes,
                 parameters=body.parameters,
                 label=body.label,
@@ -142,7 +144,8 @@ class ConnectionRoutes:
                 validate=body.validate_,
                 request_id=call.request_id,
                 connection_id=None if call.drawn is None else call.id_for("con"),
-            )
+            ),
+            body.credentials,
         )
         return call.answer(ConnectionView.of(connection))
 

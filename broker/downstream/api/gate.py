@@ -22,6 +22,7 @@ from broker.errors import (
     FieldFault,
     Forbidden,
     InsufficientScope,
+    InvalidCredentials,
     InvalidRequest,
     InvalidToken,
     MissingProviderScopes,
@@ -219,6 +220,10 @@ def problem(error: BrokerError, request_id: str) -> Response:
             faults = error.faults
         case MissingProviderScopes():
             more["missing"] = list(error.missing)
+        case InvalidCredentials():
+            faults = error.faults
+            said = {"step": error.step, "provider_status": error.provider_status, "missing": list(error.missing)}
+            more |= {name: value for name, value in said.items() if value}
         case InvalidToken():
             headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
         case Unauthenticated():

@@ -3,9 +3,10 @@
 -- KEYS: record, outbox[, reference]
 -- ARGV: now (ms), the moment the token must outlive (ms), tenant, providers ("*" or ",a,b,"), withheld providers
 --       (",a,b,"), client id, generation the provider refused ("" = none), event (JSON without its closing brace), name
---       of this attempt
--- Answers {"ok", generation, expiry, grant, scopes, sealed access token, provider} or {"absent"}, {"reference"},
---         {"status", status}, {"withheld"}, {"stale", generation}, {"scopes", scope, …}: those that the reference needs
+--       of this attempt, what else the event says (members of its data, each after a comma), then names of fields to
+--       answer beside the token
+-- Answers {"ok", generation, expiry, grant, scopes, sealed access token, provider, field, …} or {"absent"},
+--         {"reference"}, {"status", status}, {"withheld", provider}, {"stale", generation}, {"scopes", scope, …}: those that the reference needs
 --         and the connection lacks. Only "ok" changes anything.
 -- A repeat by the attempt's name spends nothing more: its first answer was lost.
 -- Not allow-oom: when memory is full no event can be written, and no token leaves without its event.
@@ -37,7 +38,7 @@ if status ~= 'active' or not sealed then
     return {'status', status}
 end
 if string.find(ARGV[5], ',' .. provider .. ',', 1, true) then
-    return {'withheld'}
+    return {'withheld', provider}
 end
 if generation == ARGV[7] or (expiry ~= '' and tonumber(expiry) <= tonumber(ARGV[2])) then
     return {'stale', generation}
@@ -63,9 +64,15 @@ if uses and not repeated then
     end
 end
 redis.call('XADD', KEYS[2], '*', 'e',
-    ARGV[8] .. ',"data":{"provider":"' .. provider .. '","generation":' .. generation .. '}}')
+    ARGV[8] .. ',"data":{"provider":"' .. provider .. '","generation":' .. generation .. ARGV[10] .. '}}')
 -- Once a minute is precise enough to tell who is used lately, and spares a write per fetch.
 if not used or now - tonumber(used) > 60000 then
     redis.call('HSET', KEYS[1], 'u', ARGV[1])
 end
-return {'ok', generation, expiry, grant, scopes, sealed, provider}
+local answer = {'ok', generation, expiry, grant, scopes, sealed, provider}
+if #ARGV > 10 then
+    for i, value in ipairs(redis.call('HMGET', KEYS[1], unpack(ARGV, 11))) do
+        answer[7 + i] = value
+    end
+end
+return answer

@@ -64,7 +64,7 @@ async def test_making_one_answers_201_with_what_was_given(app: ServiceClient, sa
     ("change", "status"),
     [
         ({"provider": "nowhere"}, 400),
-        ({"credentials": {"client_secret": "planted-credential"}}, 400),
+        ({"credentials": {"client_secret": "planted-credential"}}, 422),
         ({"credentials": "planted-credential"}, 400),
         ({"parameters": {"unknown": "x"}}, 400),
         ({"subject": ""}, 400),

@@ -17,6 +17,28 @@ class ParameterView(Described):
     default: str | None
 
 
+class CredentialFieldView(Described):
+    """A part of a credential that is handed in."""
+
+    label: str
+    """What to ask for."""
+    secret: bool
+    """Whether it is to be hidden, also while it is typed."""
+    optional: bool
+    multiline: bool
+    pattern: str | None
+    """The regular expression that a value matches in full."""
+    help: str | None
+    """Where to find it, or what it looks like."""
+
+
+class CredentialHelpView(Described):
+    """Where a person finds what is to be handed in."""
+
+    text: str
+    url: str | None
+
+
 class GitView(Described):
     """For which hosts git may ask for a provider's token."""
 
@@ -31,6 +53,14 @@ class ProviderView(Described):
     name: str
     display_name: str
     type: str
+    """What kind of credential its connections hold."""
+    connects_by: Literal["redirect", "form"] | None
+    """How a person connects: at the provider, or by handing a credential in; ``null``: they can't."""
+    credential_fields: Mapping[str, CredentialFieldView]
+    """What ``credentials`` of ``POST /v1/connections`` consists of."""
+    credential_help: CredentialHelpView | None
+    release: Literal["token", "proxy_only"]
+    """``proxy_only``: the credential never leaves the broker; its API is called through the proxy."""
     grant_types: list[str]
     scopes: Mapping[str, str]
     """Scope → the sentence that explains it to the person."""
@@ -56,6 +86,15 @@ class ProviderView(Described):
             name=provider.name,
             display_name=provider.display_name,
             type=provider.type,
+            connects_by=provider.connects_by,
+            credential_fields={
+                name: CredentialFieldView.model_validate(field, from_attributes=True)
+                for name, field in provider.credential_fields.items()
+            },
+            credential_help=CredentialHelpView.model_validate(provider.credential_help, from_attributes=True)
+            if provider.credential_help
+            else None,
+            release=provider.release,
             grant_types=list(provider.grant_types),
             scopes=provider.scopes,
             default_scopes=list(provider.default_scopes),

@@ -1,0 +1,124 @@
+"""Credentials that are handed in, by a program or by a person on our page, on their way into a connection.
+
+    format → live test → permissions → stored
+
+Each step has its own refusal, and nothing is stored that failed one, unless the caller wants it unasked.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from broker.clock import Clock
+from broker.connections.authorization import Authorizations, Wanted
+from broker.connections.credential_format import read_fields
+from broker.errors import Conflict, InvalidCredentials, ProviderError, ProviderRefused
+from broker.models.connection import Account, Connection, Credential
+from broker.providers import Provider
+from broker.upstream.facade import Upstream
+from broker.upstream.parameters import check_parameters, check_scopes
+from broker.upstream.token_response import TokenSet
+from broker.vault.records import Records
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A credential that passed."""
+
+    wanted: Wanted
+    """With the type of the credential and the checked parameters."""
+    tokens: TokenSet
+    fields: Mapping[str, str] = field(repr=False)
+    account: Account | None
+
+
+class Intake:
+    """Judges what is handed in, and stores what passes."""
+
+    def __init__(self, records: Records, authorizations: Authorizations, upstream: Upstream, clock: Clock) -> None:
+        self._records = records
+        self._authorizations = authorizations
+        self._upstream = upstream
+        self._clock = clock
+
+    async def take(self, wanted: Wanted, credentials: Mapping[str, Any]) -> Connection:
+        """A connection that holds ``credentials``, new or in the place of what ``wanted.renews`` held.
+
+        One whose id was drawn before, and that was made then, is answered as it stands.
+
+        :raises BrokerError: as :meth:`check` and :meth:`Authorizations.put`.
+        """
+        drawn = wanted.connection_id
+        if wanted.renews is None and drawn is not None and (made := await self._records.read(drawn)):
+            return made
+        return await self.store(await self.check(wanted, credentials))
+
+    async def store(self, taken: Taken) -> Connection:
+        """The connection that holds what passed."""
+        return await self._authorizations.put(taken.wanted, taken.tokens, taken.account, fields=taken.fields)
+
+    async def check(self, wanted: Wanted, credentials: Mapping[str, Any]) -> Taken:
+        """Judge ``credentials``; nothing is stored.
+
+        :raises InvalidCredentials: naming the step that they failed.
+        :raises InvalidRequest: the parameters or scopes are wrong.
+        :raises Conflict: the provider lacks settings, or takes no such credential.
+        :raises ProviderUnavailable: the provider can't be asked now.
+        """
+        provider = wanted.provider
+        if not provider.ready:
+            raise Conflict(f"the provider is not ready: {', '.join(provider.missing)} missing")
+        check_scopes(provider, wanted.requested_scopes)
+        wanted = replace(wanted, parameters=check_parameters(provider, wanted.parameters))
+        if provider.type == "oauth2" and not credentials:
+            return await self._for_the_app(wanted)
+        fields = read_fields(provider, credentials, patterns=wanted.validate)
+        tokens = await self._tokens(wanted, fields)
+        account = await self._account(wanted, tokens, fields)
+        return Taken(wanted, tokens, fields, account)
+
+    async def _for_the_app(self, wanted: Wanted) -> Taken:
+        """By the provider's client credentials grant (RFC 6749 §4.4)."""
+        if "client_credentials" not in wanted.provider.grant_types:
+            raise Conflict("the provider has no client credentials grant")
+        wanted = replace(wanted, credential_type="client_credentials")
+        tokens = await self._upstream.issue(
+            wanted.provider, wanted.parameters, credential=Credential(""), scopes=tuple(wanted.requested_scopes)
+        )
+        return Taken(wanted, tokens, {}, await self._account(wanted, tokens, {}))
+
+    async def _tokens(self, wanted: Wanted, fields: Mapping[str, str]) -> TokenSet:
+        provider, scopes = wanted.provider, tuple(wanted.requested_scopes)
+        if not provider.kind.issues:
+            token = fields[provider.token_field] if provider.token_field else ""
+            return TokenSet(token, None, None, scopes, asked_at=self._clock())
+        try:
+            return await self._upstream.issue(
+                provider, wanted.parameters, credential=Credential("", fields=fields), scopes=scopes
+            )
+        except ProviderRefused as error:
+            raise _failed_live(provider, error) from None
+
+    async def _account(self, wanted: Wanted, tokens: TokenSet, fields: Mapping[str, str]) -> Account | None:
+        try:
+            return await self._authorizations.account(wanted, tokens, fields)
+        except ProviderError as error:
+            refused = isinstance(error, ProviderRefused) or 400 <= (error.http_status or 0) < 500
+            if not refused:
+                # What was answered says nothing about the credential.
+                raise
+            raise _failed_live(wanted.provider, error) from None
+
+
+def _failed_live(provider: Provider, error: ProviderError) -> InvalidCredentials:
+    advice = f" {provider.credential_help.text}" if provider.credential_help else ""
+    return InvalidCredentials(
+        "live_test",
+        f"{error.detail}. Check the credential, and whether it was revoked or has run out.{advice}",
+        provider_status=error.http_status,
+    )
+
+
+def missing_scopes(wanted: Sequence[str], granted: Sequence[str]) -> list[str]:
+    """Those among ``wanted`` that were not granted."""
+    return [scope for scope in wanted if scope not in granted]

@@ -1,0 +1,119 @@
+"""What an entry says about the credentials of its connections: their kind, their parts, how they go onto a request."""
+
+from typing import Annotated, Final, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
+
+from broker.providers.credential_sections import ApiKey, Aws, Computed, CredentialField, CredentialHelp
+from broker.providers.fields import Address, FieldName, HeaderName, Text
+from broker.providers.kinds import APP_FIELDS, KINDS, Kind, ProviderType
+from broker.providers.sections import Api, Entry
+
+_OAUTH_ONLY: Final = frozenset(
+    {
+        "issuer",
+        "authorization_endpoint",
+        "device_authorization_endpoint",
+        "revocation",
+        "grant_types",
+        "authorization_response_iss",
+    }
+)
+_SECTION_OF: Final = {
+    "api_key": "api_key",
+    "headers": "custom",
+    "query": "custom",
+    "computed": "custom",
+    "aws": "aws_sigv4",
+    "private_key": "github_app",
+}
+
+
+def _supported_type(value: object) -> object:
+    if value not in KINDS:
+        raise ValueError(f"is not supported by this version, which knows {', '.join(KINDS)}")
+    return value
+
+
+def unset_fields(info: ValidationInfo) -> frozenset[str]:
+    """The fields that can't be judged because a variable in them is not set; see the loader."""
+    return info.context["unset"] if info.context else frozenset()
+
+
+class CredentialEntry(Entry):
+    """The part of an entry that is about kinds of credentials."""
+
+    type: Annotated[ProviderType, BeforeValidator(_supported_type)] = "oauth2"
+    """What kind of credential its connections hold. What only ``oauth2`` has, other types leave unread, so that an
+    entry can extend one of another type."""
+    fields: dict[FieldName, CredentialField] = Field(default_factory=dict)
+    """What a credential consists of. With ``custom`` all of it; with other types the entry's own words for what they
+    consist of."""
+    credential_help: CredentialHelp | None = None
+    """Shown on the connect page, where the person hands a credential in."""
+    api_key: ApiKey | None = None
+    headers: dict[HeaderName, Text] = Field(default_factory=dict)
+    """With ``custom``: what is put on a request, as templates over fields, parameters and ``computed``."""
+    query: dict[Text, Text] = Field(default_factory=dict)
+    """With ``custom``: query parameters, as ``headers``."""
+    computed: dict[FieldName, Computed] = Field(default_factory=dict)
+    """With ``custom``: parts that are computed for each request, usable as ``{name}`` in those that follow."""
+    aws: Aws | None = None
+    private_key: Annotated[SecretStr, Field(min_length=1)] | None = None
+    """With ``github_app``: the app's private key (PEM). Left out: each connection brings its own, and its client_id."""
+
+    client_id: Text | None = None
+    token_endpoint: Address | None = None
+    api: Api | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_what_only_oauth_has(cls, data: object) -> object:
+        if isinstance(data, dict) and data.get("type", "oauth2") != "oauth2":
+            return {name: value for name, value in data.items() if name not in _OAUTH_ONLY} | {"grant_types": ()}
+        return data
+
+    @model_validator(mode="after")
+    def _has_what_its_type_has(self, info: ValidationInfo) -> Self:
+        unset = unset_fields(info)
+        for section, owner in _SECTION_OF.items():
+            if section in self.model_fields_set and getattr(self, section) and self.type != owner:
+                raise ValueError(f"{section} belongs to type {owner}, not to {self.type}")
+        unknown = self.fields.keys() - KINDS[self.type].fields.keys() - APP_FIELDS.keys()
+        if unknown and self.type != "custom":
+            raise ValueError(f"fields names {min(unknown)}, which type {self.type} does not have")
+        if self.type == "aws_sigv4" and self.aws is None and "aws" not in unset:
+            raise ValueError("aws missing: region and service that requests are signed for")
+        if self.type == "custom" and not (self.headers or self.query or {"headers", "query"} & unset):
+            raise ValueError("headers and query missing: where the fields are put")
+        if self.type == "google_service_account" and self.token_endpoint is None and "token_endpoint" not in unset:
+            raise ValueError("token_endpoint missing: where the provider issues tokens for assertions")
+        if self.type == "github_app" and self.api is None and "api" not in unset:
+            raise ValueError("api missing: below api.base_url the provider issues tokens for installations")
+        return self
+
+    @property
+    def kind(self) -> Kind:
+        """What its type has in common with others of it."""
+        return KINDS[self.type]
+
+    @property
+    def credential_fields(self) -> dict[str, CredentialField]:
+        """What a credential consists of, in the entry's words where it has some."""
+        fields = dict(self.kind.fields)
+        if self.type == "github_app" and (self.client_id is None or self.private_key is None):
+            fields |= APP_FIELDS
+        return fields | {name: field for name, field in self.fields.items() if name in fields or self.type == "custom"}
+
+    @property
+    def token_field(self) -> str | None:
+        """The field of a credential that is handed out as its access token; ``None``: none is, or one is issued."""
+        if self.type != "custom":
+            return self.kind.token
+        secret = [name for name, field in self.fields.items() if field.secret]
+        return secret[0] if len(secret) == 1 else None
+
+    @property
+    def releases_tokens(self) -> bool:
+        """Whether its connections have an access token that could be handed out."""
+        return self.type == "oauth2" or self.kind.issues or self.token_field is not None

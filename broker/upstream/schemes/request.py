@@ -1,0 +1,34 @@
+"""The request that is to be authorized, and what a scheme adds to it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+EMPTY_SHA256: Final = hashlib.sha256(b"").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Unsigned:
+    """A request without its credential."""
+
+    method: str
+    """In capitals."""
+    url: str
+    """Whole, with the query as it will be sent, but without what the scheme adds."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Those that a signature may cover; names in lower case."""
+    body: bytes | None = field(default=None, repr=False)
+    """``None``: it is not at hand."""
+    body_sha256: str = EMPTY_SHA256
+    """In hex, lower case; of nothing, where the request has no body."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What makes a request a connection's. It replaces what stands on the request under the same names."""
+
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Names in lower case."""
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """Not yet percent-encoded."""
