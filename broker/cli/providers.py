@@ -46,11 +46,15 @@ def list_(as_json: Json = False) -> None:
     """List the providers: which are ready, and what the others lack."""
     settings = load_settings()
     providers = configured_providers(settings)
+    shown = [ProviderView.of(provider, settings.public_url) for provider in providers]
     if as_json:
-        print_json(ProviderList(items=[ProviderView.of(p, p.redirect_uri(settings.public_url)) for p in providers]))
+        print_json(ProviderList(items=shown))
         return
-    rows = [(p.name, p.display_name, lacks(p) or "ready", p.redirect_uri(settings.public_url)) for p in providers]
-    print_table(["PROVIDER", "NAME", "STATE", "REDIRECT URI TO REGISTER"], rows)
+    rows = [
+        (view.name, view.display_name, view.type, lacks(provider) or "ready", view.redirect_uri)
+        for view, provider in zip(shown, providers, strict=True)
+    ]
+    print_table(["PROVIDER", "NAME", "TYPE", "STATE", "REDIRECT URI TO REGISTER"], rows)
 
 
 @commands.command()
@@ -108,5 +112,5 @@ async def _check_one(upstream: Upstream, provider: Provider) -> CheckedProvider:
         usable=True,
         problem=None,
         authorization_endpoint=endpoints.authorization,
-        token_endpoint=endpoints.issuing.url,
+        token_endpoint=endpoints.token.url if endpoints.token else None,
     )

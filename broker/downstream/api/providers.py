@@ -58,4 +58,4 @@ class ProviderRoutes:
         return call.answer(self._view(self._providers.get(name)))
 
     def _view(self, provider: Provider) -> ProviderView:
-        return ProviderView.of(provider, provider.redirect_uri(self._public_url))
+        return ProviderView.of(provider, self._public_url)

@@ -66,8 +66,8 @@ class ProviderView(Described):
     """Scope → the sentence that explains it to the person."""
     default_scopes: list[str]
     parameters: Mapping[str, ParameterView]
-    redirect_uri: str
-    """To be registered at the provider."""
+    redirect_uri: str | None
+    """To be registered at the provider; ``null`` where no browser is sent there."""
     device: Literal["auto", "native", "bridge", "off"]
     """How machines log in with it."""
     env: Mapping[str, str]
@@ -80,8 +80,8 @@ class ProviderView(Described):
     """What has to be set before."""
 
     @classmethod
-    def of(cls, provider: Provider, redirect_uri: str) -> Self:
-        """The view of ``provider``."""
+    def of(cls, provider: Provider, public_url: str) -> Self:
+        """The view of ``provider``, of a broker at ``public_url``."""
         return cls(
             name=provider.name,
             display_name=provider.display_name,
@@ -102,7 +102,7 @@ class ProviderView(Described):
                 name: ParameterView(label=rule.label, pattern=rule.pattern, default=rule.default)
                 for name, rule in provider.parameters.items()
             },
-            redirect_uri=redirect_uri,
+            redirect_uri=provider.redirect_uri(public_url) if provider.type == "oauth2" else None,
             device=provider.device.mode,
             env=provider.env,
             git=GitView(hosts=list(provider.git.hosts), username=provider.git.username) if provider.git else None,
