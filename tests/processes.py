@@ -43,27 +43,28 @@ def sandbox_process(*args: str) -> Iterator[str]:
 
 
 @contextmanager
-def broker_process(env: Mapping[str, str], *args: str, log: Path | None = None) -> Iterator[str]:
+def broker_process(env: Mapping[str, str], *args: str, log: Path | None = None, quick: bool = False) -> Iterator[str]:
     """``broker serve`` as by :func:`broker_to_signal`; yields its base URL."""
-    with broker_to_signal(env, *args, log=log) as (url, _):
+    with broker_to_signal(env, *args, log=log, quick=quick) as (url, _):
         yield url
 
 
 @contextmanager
 def broker_to_signal(
-    env: Mapping[str, str], *args: str, log: Path | None = None
+    env: Mapping[str, str], *args: str, log: Path | None = None, quick: bool = False
 ) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
     """``broker serve`` with these variables and flags; yields its base URL and its process once all workers are ready.
 
     Where ``env`` doesn't say otherwise, it has a free port, a data directory of its own and ``tests/providers.yaml``.
-    What it says on stderr goes into ``log``.
+    What it says on stderr goes into ``log``. A ``quick`` one makes shorter pauses (:mod:`tests.quick`).
     Raises ``RuntimeError`` with what it said when it doesn't become ready, or doesn't end cleanly.
     """
     with TemporaryDirectory() as folder:
         environ = broker_environment(Path(folder), env)
         log = log or Path(folder) / "log"
         url = f"http://localhost:{environ['BROKER_PORT']}"
-        command = [sys.executable, "-m", "broker.cli.main", "serve", *args]
+        module = "tests.quick" if quick else "broker.cli.main"
+        command = [sys.executable, "-m", module, "serve", *args]
         # In a folder of its own: a .env of the working directory is none of the test's.
         with log.open("w") as said, subprocess.Popen(command, cwd=folder, env=environ, stderr=said) as process:
             try:

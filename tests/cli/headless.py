@@ -36,10 +36,11 @@ class Home:
         return {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": os.environ.get("PYTHONPATH", str(ROOT)),
-            "HOME": str(self.path),
-            # Whatever keyring the developer's machine has is none of the test's.
-            "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
             **self.variables,
+            # The developer's own logins and keyring are none of the test's, whatever else comes from that machine.
+            "HOME": str(self.path),
+            "XDG_CONFIG_HOME": "",
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
         }
 
     @property

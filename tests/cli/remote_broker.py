@@ -3,7 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import httpx2
 import pytest
 import redis
 
+from broker.vault import names
 from broker.vault.redis.embedded import EmbeddedStore
 from tests.cli.headless import COMMAND, GIT_HOST, ROOT, Home
 from tests.processes import broker_environment, broker_process
@@ -23,6 +24,8 @@ class Remote:
     url: str
     environ: Mapping[str, str]
     """Of commands on its own machine."""
+    made: dict[str, bytes] = field(default_factory=dict)
+    """The client that machines log in through, once it was made: keys of the store with their values."""
 
     def operator(self, *words: str) -> Any:
         """The JSON document of a command on its own machine."""
@@ -37,22 +40,31 @@ class Remote:
 
     def empty(self) -> None:
         """Take everything out of its store."""
-        with redis.Redis.from_url(EmbeddedStore(Path(self.environ["BROKER_DATA_DIR"])).url) as store:
+        with self._store() as store:
             store.flushall()
         for name in ("connect-client.json", "login-client.json"):
             (Path(self.environ["BROKER_DATA_DIR"]) / name).unlink(missing_ok=True)
 
     def machines_client(self) -> str:
-        """Make the client that machines log in through."""
-        made = self.operator(
-            "clients", "create", "machines", "--device", "--public", "--scope", "tokens:read connections:read"
-        )
-        return str(made["client_id"])
+        """The client that machines log in through; made by a command the first time, later put back as it was."""
+        with self._store() as store:
+            if not self.made:
+                made = self.operator(
+                    "clients", "create", "machines", "--device", "--public", "--scope", "tokens:read connections:read"
+                )
+                keys = names.client(made["client_id"]), names.CLIENTS, names.KEYRING
+                self.made.update({key: store.dump(key) for key in keys})
+            for key, value in self.made.items():
+                store.restore(key, 0, value, replace=True)
+        return next(iter(self.made)).removeprefix(names.PREFIX)
+
+    def _store(self) -> redis.Redis:
+        return redis.Redis.from_url(EmbeddedStore(Path(self.environ["BROKER_DATA_DIR"])).url)
 
 
 @pytest.fixture(scope="module")
 def serving(tmp_path_factory: pytest.TempPathFactory, sandbox_url: str) -> Iterator[Remote]:
-    """``broker serve`` with a store of its own."""
+    """``broker serve`` with short pauses and a store of its own."""
     folder = tmp_path_factory.mktemp("remote")
     environ = broker_environment(
         folder,
@@ -62,7 +74,7 @@ def serving(tmp_path_factory: pytest.TempPathFactory, sandbox_url: str) -> Itera
             "BROKER_PROVIDERS_FILE": str(ROOT / "tests" / "cli" / "headless.yaml"),
         },
     )
-    with broker_process(environ) as url:
+    with broker_process(environ, quick=True) as url:
         yield Remote(url, environ)
 
 

@@ -41,6 +41,7 @@ def test_where_the_provider_has_a_device_grant_its_own_page_takes_the_code(
     home: Home, sandbox: httpx2.Client, decision: str
 ) -> None:
     """The code and the address are the provider's, and what its person decides there counts here."""
+    sandbox.post("/control", json={"device_interval": 1}).raise_for_status()
     with home.logging_in("practice-native") as (codes, process):
         assert codes["verification_uri"] == f"{str(sandbox.base_url).rstrip('/')}/device"
         sandbox.post("/control", json={f"{decision}_device": codes["user_code"]}).raise_for_status()
@@ -111,7 +112,7 @@ def test_a_broker_that_restarts_meanwhile_is_waited_for(home: Home) -> None:
     with stub_broker() as stub:
         codes = {"device_code": "d", "user_code": "X-Y", "verification_uri": "https://b.example/device"}
         stub.answers = {
-            "/oauth/device_authorization": [(200, {**codes, "expires_in": 900, "interval": 1})],
+            "/oauth/device_authorization": [(200, {**codes, "expires_in": 900, "interval": 0.1})],
             "/oauth/token": [
                 (0, {}),
                 (503, {}),

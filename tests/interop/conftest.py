@@ -66,7 +66,7 @@ def live(tmp_path_factory: pytest.TempPathFactory, sandbox_url: str) -> Iterator
     """``broker serve`` with two workers."""
     folder = tmp_path_factory.mktemp("interop")
     environ = broker_environment(folder, {"PRACTICE": sandbox_url, "BROKER_WORKERS": "2"})
-    with broker_process(environ) as url:
+    with broker_process(environ, quick=True) as url:
         yield Live(url, sandbox_url, environ, folder)
 
 
