@@ -120,7 +120,7 @@ async def heart(settings: Settings, providers: Registry, clock: FakeClock) -> As
     """A composed broker without its faces."""
     heart = build_heart(settings, providers, clock)
     yield heart
-    await heart.aclose(work_ends_within=5)
+    await heart.aclose(work_ends_within=2)
 
 
 @pytest.fixture

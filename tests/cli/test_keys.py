@@ -237,7 +237,7 @@ def test_a_running_broker_has_to_read_the_new_key_first(
     for name, text in environ.items():
         monkeypatch.setenv(name, text)
     monkeypatch.chdir(tmp_path)
-    with broker_process(environ):
+    with broker_process(environ, quick=True):
         made = run_here("keys", "rotate")
         assert made.exit_code == 0
         assert "Restart broker serve" in made.stderr
@@ -247,7 +247,7 @@ def test_a_running_broker_has_to_read_the_new_key_first(
         refused = run_here("keys", "rotate")
         assert refused.exit_code == 1
         assert "1 of the running broker processes lack it" in refused.stderr
-    with broker_process(environ):
+    with broker_process(environ, quick=True):
         rotated = run_here("keys", "rotate", "--json")
         assert (rotated.exit_code, rotated.json["writer"]) == (0, shown["keys"][0]["kid"])
         assert rotated.json["made"] is None
