@@ -12,6 +12,7 @@ a device login begun    address            30     before it is begun, for public
 a device login begun    public client     300     likewise
 a provider's answer     address           600     apart from the pages: one who came so far can get back
 a wrong user code       address           5       before it is looked up, and given back when it was right
+a wrong user code       IPv6 site (/48)   6       likewise: 30 in five minutes; one has 65,536 "addresses"
 a wrong user code       browser           0.5     likewise: 5 in ten minutes
 a wrong user code       –                 60      likewise: 300 in five minutes, from wherever
 ======================  ================  ======  =====================================================
@@ -27,7 +28,7 @@ looked up: a short code is only as good as the number of tries.
 """
 
 from contextlib import suppress
-from ipaddress import IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from math import ceil
 from typing import Final
 
@@ -49,6 +50,7 @@ _DEVICE_REQUESTS: Final = RateLimitItemPerMinute(30, namespace="device_requests"
 _DEVICE_REQUESTS_OF_A_CLIENT: Final = RateLimitItemPerMinute(300, namespace="device_requests_of_client")
 _RETURNS: Final = RateLimitItemPerMinute(600, namespace="returns")
 _USER_CODES: Final = RateLimitItemPerMinute(5, namespace="user_codes")
+_USER_CODES_OF_A_SITE: Final = RateLimitItemPerMinute(30, 5, namespace="user_codes_of_site")
 _USER_CODES_OF_A_BROWSER: Final = RateLimitItemPerMinute(5, 10, namespace="user_codes_of_browser")
 _USER_CODES_OF_ALL: Final = RateLimitItemPerMinute(300, 5, namespace="user_codes_of_all")
 _NO_ADDRESS: Final = "unknown"
@@ -141,6 +143,9 @@ class Limits:
 
 def _code_counters(address: str, browser: str | None) -> list[tuple[RateLimitItem, str]]:
     counters = [(_USER_CODES, network_of(address))]
+    if (site := site_of(address)) is not None:
+        # Else whoever has one could use up the total for everybody, five tries from each of sixty networks.
+        counters.append((_USER_CODES_OF_A_SITE, site))
     if browser is not None:
         counters.append((_USER_CODES_OF_A_BROWSER, browser))
     return [*counters, (_USER_CODES_OF_ALL, "")]
@@ -148,12 +153,26 @@ def _code_counters(address: str, browser: str | None) -> list[tuple[RateLimitIte
 
 def network_of(address: str) -> str:
     """Who is counted together: an IPv4 address, or the /64 that one IPv6 host can take its addresses from."""
+    ip = _ip_of(address)
+    if ip is None:
+        return _NO_ADDRESS
+    return _prefix(ip, 64) if isinstance(ip, IPv6Address) else str(ip)
+
+
+def site_of(address: str) -> str | None:
+    """The /48 that one IPv6 customer may be given, to make /64s of (RFC 6177 §2); ``None`` for all other addresses."""
+    ip = _ip_of(address)
+    return _prefix(ip, 48) if isinstance(ip, IPv6Address) else None
+
+
+def _ip_of(address: str) -> IPv4Address | IPv6Address | None:
     try:
         ip = ip_address(address)
     except ValueError:
-        return _NO_ADDRESS
-    if not isinstance(ip, IPv6Address):
-        return str(ip)
-    if ip.ipv4_mapped is not None:
-        return str(ip.ipv4_mapped)
-    return f"{IPv6Address(int(ip) >> 64 << 64)}/64"
+        return None
+    return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
+
+
+def _prefix(ip: IPv6Address, bits: int) -> str:
+    host = 128 - bits
+    return f"{IPv6Address(int(ip) >> host << host)}/{bits}"

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import redis
 
-from broker.access.limits import Limits, network_of
+from broker.access.limits import Limits, network_of, site_of
 from broker.app.heart import Heart
 from broker.errors import RateLimited, StoreUnavailable
 from broker.models.ids import new_id
@@ -127,3 +127,38 @@ async def test_a_refusal_needs_no_answer_about_its_window(limits: Limits, monkey
 def test_who_is_counted_together(address: str, network: str) -> None:
     """An IPv6 host can take any address of its /64; what is no address shares one counter."""
     assert network_of(address) == network
+
+
+@pytest.mark.parametrize(
+    ("address", "site"),
+    [
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1::/48"),
+        ("2001:db8:1:ffff::", "2001:db8:1::/48"),
+        ("2001:db8:2::", "2001:db8:2::/48"),
+        ("203.0.113.7", None),
+        ("::ffff:203.0.113.7", None),
+        ("unknown", None),
+    ],
+)
+def test_which_site_an_address_belongs_to(address: str, site: str | None) -> None:
+    """The /48 of an IPv6 address; an IPv4 address is one customer's by itself."""
+    assert site_of(address) == site
+
+
+async def test_one_site_cant_use_up_the_wrong_codes_of_all(limits: Limits, raw_store: redis.Redis) -> None:
+    """Thirty from its many networks, then no more of it is looked up; whoever is elsewhere goes on."""  # D1
+    networks = iter(range(100))
+    assert await let_pass(lambda: limits.user_code(f"2001:db8:1:{next(networks):x}::1", None)) == 30
+    [total] = raw_store.keys("broker:count:user_codes_of_all/*")
+    assert int(raw_store.get(total) or 0) == 30
+    for elsewhere in ("2001:db8:2::1", ADDRESS):
+        await limits.user_code(elsewhere, None)
+
+
+async def test_a_right_code_counts_for_no_site(limits: Limits, raw_store: redis.Redis) -> None:
+    """What :meth:`user_code` counted is given back by every counter."""
+    for number in range(100):
+        address = f"2001:db8:1:{number:x}::1"
+        await limits.user_code(address, "browser")
+        await limits.right_user_code(address, "browser")
+    assert {int(raw_store.get(key) or 0) for key in raw_store.keys("broker:count:user_codes*")} <= {0}

@@ -1,6 +1,7 @@
 """``POST /oauth/device_authorization`` (RFC 8628 §3.1): a machine with no screen asks to log in with an account."""
 
 import json
+import unicodedata
 from collections.abc import Mapping
 from typing import Final
 
@@ -20,6 +21,8 @@ from broker.upstream.parameters import choosing_hosts
 PATH: Final = "/oauth/device_authorization"
 
 _NAME_LENGTH: Final = 64
+_BLANK: Final = frozenset("\u115f\u1160\u2800\u3164\uffa0\U0001d159")
+"""Hangul's fillers, Braille without a dot, the null notehead: printable by their category, and nothing to be seen."""
 _SUBJECT_LENGTH: Final = 255
 _PARAMETERS_LENGTH: Final = 1024
 
@@ -120,7 +123,15 @@ def _device_name(call: OAuthCall) -> str | None:
     name = call.parameters.get("device_name", "").strip()
     if len(name) > _NAME_LENGTH or not name.isprintable():
         raise OAuthError("invalid_request", f"device_name has at most {_NAME_LENGTH} printable characters")
+    if name and not any(map(_shows, name)):
+        # It would stand on the page as if the machine had said nothing, or as whatever is printed around it.
+        raise OAuthError("invalid_request", "device_name has no character that shows")
     return name or None
+
+
+def _shows(character: str) -> bool:
+    """Whether it leaves ink by itself: a letter, digit, sign or symbol, and none that is made to be blank."""
+    return unicodedata.category(character)[0] in "LNPS" and character not in _BLANK
 
 
 def _parameters(call: OAuthCall) -> Mapping[str, str]:

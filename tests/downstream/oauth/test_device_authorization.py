@@ -66,6 +66,8 @@ BAD_REQUESTS: dict[str, tuple[dict[str, str], str]] = {
     "scopes of many bytes": ({"provider_scope": "s" * 4001}, "invalid_request"),
     "a subject of a public client": ({"subject": "ann"}, "invalid_request"),
     "a name that breaks lines": ({"device_name": "a\nb"}, "invalid_request"),
+    "a name of blanks that are letters": ({"device_name": "\u3164\u115f \u2800"}, "invalid_request"),
+    "a name of marks with nothing to stand on": ({"device_name": "\u034f\ufe0f"}, "invalid_request"),
     "a name without end": ({"device_name": "n" * 65}, "invalid_request"),
     "parameters that are no object": ({"parameters": "[1]"}, "invalid_request"),
     "parameters without end": ({"parameters": "[" * 1024}, "invalid_request"),
