@@ -91,10 +91,18 @@ def sandbox(sandbox_url: str) -> Iterator[httpx2.Client]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def app_key(sandbox_url: str) -> str:
+    """A private key (PEM) of the app that the practice provider knows."""
+    asked = httpx2.post(f"{sandbox_url}/control/keys", json={"kind": "github_app"}, trust_env=False)
+    key: str = asked.raise_for_status().json()["private_key"]
+    return key
+
+
 @pytest.fixture
-def providers(sandbox_url: str) -> Registry:
+def providers(sandbox_url: str, app_key: str) -> Registry:
     """``tests/providers.yaml``, with the practice provider's address."""
-    return load_providers(_PROVIDERS, {"PRACTICE": sandbox_url})
+    return load_providers(_PROVIDERS, {"PRACTICE": sandbox_url, "PRACTICE_APP_KEY": app_key})
 
 
 @pytest.fixture

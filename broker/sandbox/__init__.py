@@ -15,6 +15,11 @@ A request's way: ``app`` (routes, host guard) → one endpoint → ``grants`` (w
 ``clients``              the registered apps and how they authenticate
 ``accounts``             the invented people, their messages, the scopes in plain words
 ``grants``               codes, grants and tokens: redeem, refresh, revoke; no HTTP in it
+``keys``                 credentials of those who come without OAuth: who holds which; no HTTP in it
+``guarded``              ``/keys/…``: the API behind keys, passwords and signatures
+``signatures``           signed requests, verified
+``assertions``           JWTs that apps and service accounts sign, verified
+``installations``        tokens for where an app is installed
 ``authorize``            ``/authorize``: the consent page and the redirect back
 ``devices``              device authorizations: start, decide, poll; no HTTP in it
 ``device``               ``/device_authorization``, and ``/device``: the page of the device grant

@@ -15,6 +15,8 @@ from broker.sandbox.clients import is_loopback
 from broker.sandbox.control import Control
 from broker.sandbox.device import DeviceEndpoints
 from broker.sandbox.errors import OAuthError, error_answer
+from broker.sandbox.guarded import Guarded
+from broker.sandbox.installations import Installations
 from broker.sandbox.metadata import MetadataEndpoint
 from broker.sandbox.pages import PageError, error_page
 from broker.sandbox.provider import Provider
@@ -27,6 +29,7 @@ def create_app(provider: Provider) -> Starlette:
     """The ASGI application that serves ``provider``."""
     metadata, authorize = MetadataEndpoint(provider), AuthorizeEndpoint(provider)
     device = DeviceEndpoints(provider)
+    guarded, installations = Guarded(provider), Installations(provider)
     tokens, resources, control = TokensEndpoints(provider), Resources(provider), Control(provider)
     return Starlette(
         routes=[
@@ -43,8 +46,12 @@ def create_app(provider: Provider) -> Starlette:
             Route("/whoami", resources.whoami, methods=["GET"]),
             Route("/api/messages", resources.list_messages, methods=["GET"]),
             Route("/api/messages", resources.send_message, methods=["POST"]),
+            Route("/api/app/installations/{installation}/access_tokens", installations.access_tokens, methods=["POST"]),
+            Route("/keys/{guard}/whoami", guarded.whoami, methods=["GET"]),
+            Route("/keys/{guard}/messages", guarded.messages, methods=["GET", "POST"]),
             Route("/counters", control.counters, methods=["GET"]),
             Route("/control", control.change, methods=["POST"]),
+            Route("/control/keys", control.make_key, methods=["POST"]),
             Route("/control/grants", control.mint, methods=["POST"]),
         ],
         middleware=[Middleware(LoopbackHostOnly)],

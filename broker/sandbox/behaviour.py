@@ -125,6 +125,12 @@ class Behaviour:
     granted_scopes: tuple[str, ...] | None = None
     """What token answers grant, whatever was allowed or asked for (the access token can do no more); ``None``: that."""
 
+    key_scopes: tuple[str, ...] | None = None
+    """What credentials may do that came without OAuth (``/keys``); ``None``: everything."""
+    revoked_keys: tuple[str, ...] | None = None
+    """Credentials that are refused: API keys, passwords, ids of keys and installations, e-mail addresses of service
+    accounts, the client id of the app. ``None``: none."""
+
     device_grant: bool = True
     """Whether there is a device grant (RFC 8628) at all: endpoint, metadata, grant type."""
     device_slow_downs: int = 0
@@ -162,6 +168,10 @@ class Behaviour:
     ``{"json": text}``: that text as it stands, for what this request can't say (``1e400``, ``NaN``, ``null``).
     ``None``: the truth."""
     refresh_token_form: RefreshTokenForm = RefreshTokenForm.NORMAL
+
+    def revokes(self, *names: str) -> bool:
+        """Whether a credential that is known by one of these is refused."""
+        return not set(names).isdisjoint(self.revoked_keys or ())
 
     def changed(self, changes: Mapping[str, object]) -> "Behaviour":
         """This behaviour with ``changes`` made, all or none; raises :class:`SettingError` naming the key."""
@@ -221,6 +231,12 @@ def _scopes(value: object) -> tuple[str, ...]:
     return tuple(value)
 
 
+def _texts(value: object) -> tuple[str, ...]:
+    if not isinstance(value, list | tuple) or not all(isinstance(text, str) for text in value):
+        raise ValueError("must be a list of texts")
+    return tuple(value)
+
+
 def _json_value(value: object) -> object:
     if isinstance(value, dict) and "json" in value and not isinstance(value["json"], str):
         raise ValueError("json: must be text")
@@ -242,6 +258,8 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     "revocation_ends": _one_of(RevocationEnds),
     "clock_ahead": _whole(0),
     "granted_scopes": _or_null(_scopes),
+    "key_scopes": _or_null(_scopes),
+    "revoked_keys": _or_null(_texts),
     "device_grant": _switch,
     "device_slow_downs": _whole(0),
     "device_interval": _whole(1),

@@ -16,6 +16,7 @@ from broker.sandbox.behaviour import SettingError
 from broker.sandbox.devices import DeviceAuthorization, decide
 from broker.sandbox.errors import NO_STORE, OAuthError
 from broker.sandbox.grants import Grant
+from broker.sandbox.keys import KINDS, owner
 from broker.sandbox.parameters import read_body
 from broker.sandbox.provider import Provider
 
@@ -73,6 +74,21 @@ class Control:
         if attempt is None:
             raise OAuthError("invalid_request", f"{action}: must be the user code of a device that waits")
         return attempt
+
+    async def make_key(self, request: Request) -> Response:
+        """``{"kind": "api_key", "account": "bob@practice.example"}``: one more credential of that kind.
+
+        Answers the credential as it is handed in at the broker. The account is the first one where nobody says; a
+        service account is its own.
+        """
+        asked = _json_object(request.headers.get("content-type", ""), await read_body(request))
+        kind, account = asked.get("kind"), owner(asked.get("account"))
+        if kind not in KINDS:
+            raise OAuthError("invalid_request", f"kind: must be one of {', '.join(KINDS)}")
+        if account is None:
+            raise OAuthError("invalid_request", "account: must be the e-mail address of an account")
+        made = self._provider.keys.make(kind, account, token_endpoint=f"{self._provider.issuer}/token")
+        return JSONResponse(made, headers=NO_STORE)
 
     async def mint(self, request: Request) -> Response:
         """Make ``{"count": n}`` grants of the first account to the first client, each with all scopes.

@@ -6,7 +6,16 @@ from contextlib import contextmanager
 
 from broker.sandbox.devices import DEVICE_GRANT
 
-_ENDPOINTS = ("metadata", "authorize", "device_authorization", "revoke", "introspect", "whoami", "api")
+_ENDPOINTS = (
+    "metadata",
+    "authorize",
+    "device_authorization",
+    "revoke",
+    "introspect",
+    "whoami",
+    "api",
+    "installation_tokens",
+)
 _OTHER = "other"
 _POLLS = {
     "authorization_pending": "pending",

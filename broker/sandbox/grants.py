@@ -147,6 +147,10 @@ class Grants:
         issued = self._issue(token.grant, scopes or token.grant.scopes, behaviour, refresh_token=successor)
         return replace(issued, refresh_token_expires_in=behaviour.refresh_token_expires_in)
 
+    def issue(self, grant: Grant, behaviour: Behaviour) -> Issued:
+        """An access token for what was granted, without a refresh token: whoever asked can ask again."""
+        return self._issue(grant, grant.scopes, behaviour, refresh_token=None)
+
     def issue_to_client(self, client_id: str, scopes: tuple[str, ...], behaviour: Behaviour) -> Issued:
         """An access token for the client itself; no refresh token (RFC 6749 §4.4.3)."""
         grant = Grant(client_id, Account(sub=client_id, name=client_id), scopes)

@@ -10,8 +10,11 @@ from broker.sandbox.clients import Client, Clients
 from broker.sandbox.counters import Counters
 from broker.sandbox.devices import DEVICE_GRANT, Devices
 from broker.sandbox.grants import Clock, Grants
+from broker.sandbox.keys import Keys
 
-GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", DEVICE_GRANT)
+JWT_BEARER = "urn:ietf:params:oauth:grant-type:jwt-bearer"
+
+GRANT_TYPES = ("authorization_code", "refresh_token", "client_credentials", DEVICE_GRANT, JWT_BEARER)
 """The grant types of the token endpoint, as metadata and counters name them."""
 
 
@@ -26,6 +29,7 @@ class Provider:
         self.behaviour = behaviour
         self.at_the_start = behaviour
         self.grants = Grants(self.clock)
+        self.keys = Keys()
         self.mailboxes = Mailboxes()
         self.counters = Counters(GRANT_TYPES)
         self.devices = Devices(self.clock, early=self.counters.polled_early)

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.sandbox.accounts import DEFAULT_SCOPES, unknown_scopes
+from broker.sandbox.assertions import granted_to_service_account
 from broker.sandbox.behaviour import Behaviour, Fault, FaultWhen, RefreshTokenForm
 from broker.sandbox.clients import Client, authenticate
 from broker.sandbox.devices import DEVICE_GRANT
@@ -18,7 +19,7 @@ from broker.sandbox.errors import OAuthError, ReuseError, error_answer
 from broker.sandbox.faults import claim_fault, faulty, with_lifetime
 from broker.sandbox.grants import Issued
 from broker.sandbox.parameters import Parameters, read_form
-from broker.sandbox.provider import Provider
+from broker.sandbox.provider import JWT_BEARER, Provider
 
 _INVENTED = Issued("pat_of-no-grant", "prt_of-no-grant", 3600, DEFAULT_SCOPES)
 """What a fault shows of tokens where none were issued; nothing accepts them."""
@@ -73,6 +74,9 @@ class TokenEndpoint:
         return faulty(provider, fault, _members(issued, behaviour))
 
     def _grant(self, grant_type: str, authorization: str | None, form: Parameters) -> Issued:
+        if grant_type == JWT_BEARER:
+            # The assertion says who asks; no client authenticates (RFC 7521 §4.1).
+            return _jwt_bearer(self._provider, form)
         client = authenticate(self._provider.clients, authorization, form)
         grant = _GRANTS.get(grant_type)
         if grant is None or grant_type not in self._provider.grant_types:
@@ -109,6 +113,10 @@ def _device_code(provider: Provider, client: Client, form: Parameters) -> Issued
     provider.change(replace(provider.behaviour, device_slow_downs=max(0, slow_downs - 1)))
     allowed = provider.devices.poll(form.require("device_code"), client_id=client.client_id, slow_down=slow_downs > 0)
     return provider.grants.mint(allowed, provider.behaviour)
+
+
+def _jwt_bearer(provider: Provider, form: Parameters) -> Issued:
+    return provider.grants.issue(granted_to_service_account(provider, form), provider.behaviour)
 
 
 _GRANTS: Mapping[str, Callable[[Provider, Client, Parameters], Issued]] = {

@@ -6,6 +6,7 @@ import httpx2
 import pytest
 
 from broker.sandbox.behaviour import Behaviour
+from broker.sandbox.provider import JWT_BEARER
 from tests.sandbox.app import CREDENTIALS, DEVICE_GRANT, App
 
 
@@ -29,11 +30,13 @@ def test_counters_say_what_was_asked(app: App) -> None:
         "introspect": 1,
         "whoami": 1,
         "api": 1,
+        "installation_tokens": 0,
         "token": {
             "authorization_code": {"ok": 1, "error": 0},
             "refresh_token": {"ok": 1, "error": 1},
             "client_credentials": {"ok": 0, "error": 0},
             DEVICE_GRANT: {"ok": 0, "error": 1},
+            JWT_BEARER: {"ok": 0, "error": 0},
             "other": {"ok": 0, "error": 1},
         },
         "token_most_at_once": 1,
@@ -99,6 +102,8 @@ def test_the_life_time_changes_for_what_comes(app: App) -> None:
         ({"expires_in": {"json": 5}}, "expires_in"),
         ({"hold_token_answers": 1}, "hold_token_answers"),
         ({"idle_expiry": 0}, "idle_expiry"),
+        ({"key_scopes": ["everything"]}, "key_scopes"),
+        ({"revoked_keys": "pk_practice"}, "revoked_keys"),
         ({"device_grant": "off"}, "device_grant"),
         ({"device_interval": 0}, "device_interval"),
         ({"device_code_ttl": "900"}, "device_code_ttl"),

