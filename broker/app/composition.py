@@ -21,6 +21,7 @@ from broker.app.static import ImmutableFiles
 from broker.background.chores import WhatIsDue, chores
 from broker.background.loop import repeat
 from broker.background.refreshing import RefreshAhead
+from broker.downstream.api.authorization import AuthorizationRoutes
 from broker.downstream.api.clients import ClientRoutes
 from broker.downstream.api.connect_sessions import ConnectSessionRoutes
 from broker.downstream.api.connections import ConnectionRoutes
@@ -38,6 +39,7 @@ from broker.downstream.oauth.introspection import IntrospectionEndpoint
 from broker.downstream.oauth.metadata import metadata_routes
 from broker.downstream.oauth.revocation import RevocationEndpoint
 from broker.downstream.oauth.token import Grant, TokenEndpoint
+from broker.downstream.proxy.routes import ProxyRoutes
 from broker.errors import StoreUnavailable
 from broker.http.context import RequestContext
 from broker.observe import logs, steps
@@ -136,6 +138,8 @@ def _services_routes(heart: Heart, repeats: Repeats) -> list[BaseRoute]:
         # First the hot path: routes are tried in order.
         *TokenRoutes(gate, heart.tokens).routes(),
         *TokenEndpoint(endpoint, grants).routes(),
+        *AuthorizationRoutes(gate, heart.api_calls).routes(),
+        *ProxyRoutes(gate, heart.api_calls).routes(),
         *ReferenceRoutes(gate, heart.references).routes(),
         *ConnectSessionRoutes(
             gate,

@@ -16,6 +16,7 @@ from broker.access.tokens import BrokerTokens
 from broker.app.devices import Devices, build_devices
 from broker.clock import Clock, system_clock
 from broker.connections.announcing import Announcements
+from broker.connections.api_calls import ApiCalls
 from broker.connections.arrival import Arrivals
 from broker.connections.attempt import Attempts
 from broker.connections.authorization import Authorizations
@@ -97,6 +98,7 @@ class Heart:
     completions: Completions
     devices: Devices
     tokens: Tokens
+    api_calls: ApiCalls
     turns: Turns
     refresher: Refresher
     durability: Durability
@@ -182,6 +184,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     withheld = [provider.name for provider in providers if provider.release == "proxy_only"]
     tokenless = [provider.name for provider in providers if not provider.releases_tokens]
     intake = Intake(records, authorizations, upstream, clock)
+    tokens = Tokens(Releases(store, keyring), refresher, withheld, tokenless, clock)
     return Heart(
         settings=settings,
         clock=clock,
@@ -209,7 +212,8 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         arrivals=Arrivals(sessions, journey, providers, clock),
         completions=completions,
         devices=devices,
-        tokens=Tokens(Releases(store, keyring), refresher, withheld, tokenless, clock),
+        tokens=tokens,
+        api_calls=ApiCalls(tokens, upstream, providers),
         turns=turns,
         refresher=refresher,
         durability=durability,

@@ -2,6 +2,7 @@
 
 * ``oauth/`` – RFC 6749 and its family under ``/oauth``: broker tokens, redeeming references, introspection, revocation.
 * ``api/`` – the JSON face under ``/v1``.
+* ``proxy/`` – providers' APIs under ``/proxy``, with a connection's credential put in.
 * ``operation`` – a route, said once as data: what its face enforces.
 * ``openapi/`` – the document that is made of these.
 

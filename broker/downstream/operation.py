@@ -87,6 +87,8 @@ class Operation:
     """It may send a browser on (303) instead."""
     bound: bool = False
     """A token that is bound to one connection is good for it, although the path names none. Where it does, it is."""
+    relays: bool = False
+    """It passes bodies through, both ways, unread: the answer is somebody else's."""
     creates: bool = False
     """Makes something new each time; a caller that repeats itself says so with ``Idempotency-Key``."""
 

@@ -27,6 +27,12 @@ request_seconds: Final = Histogram(
 tokens_released: Final = Counter(
     "broker_tokens_released_total", "Access tokens released, by provider.", ["provider"], registry=_registry
 )
+proxied: Final = Counter(
+    "broker_proxied_total",
+    "Answers of providers that the proxy passed back, by provider and class of status.",
+    ["provider", "status"],
+    registry=_registry,
+)
 refreshes: Final = Counter(
     "broker_refreshes_total",
     "Refresh requests to providers, by outcome.",

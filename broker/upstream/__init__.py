@@ -19,6 +19,9 @@ rooms::
     revocation.py               giving a token back
     identity.py                 whose account it is
     key_sets.py                 keys that clients and their platforms publish: fetched once, shared, cached
+    api_address.py              where a request to a provider's API may go
+    relay.py                    ... and how it goes, piece by piece, as its answer comes back
+    schemes/                    what goes onto it so that it counts as a connection's
       answers.py                reading any answer: body, refusals, requests for patience
       json_pointer.py           RFC 6901
     egress.py                   the only way out: deadline, capped body, no redirects, no cookies, TLS

@@ -5,7 +5,7 @@ import re
 import socket
 import ssl
 import zlib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -47,11 +47,11 @@ class InboundResponse:
     body: bytes = field(repr=False)
 
 
-class _WithheldError(Exception):
+class WithheldError(Exception):
     """The request may not be sent any more."""
 
 
-class _Progress:
+class Progress:
     """How far one request got, which decides what its failure means."""
 
     def __init__(self, host: str, permit: Callable[[], bool]) -> None:
@@ -67,7 +67,7 @@ class _Progress:
                 # From here on the provider may have seen the request; a proxy's CONNECT doesn't count.
                 if info["request"].method != b"CONNECT":
                     if not self._permit():
-                        raise _WithheldError
+                        raise WithheldError
                     self.sent = True
             case (step, _, "complete") if step.endswith("connect_tcp"):
                 self._stream = info["return_value"]
@@ -97,18 +97,24 @@ class Egress:
         """``allow``: host names and networks that guarded calls may reach although private. ``proxy``: the
         URL of an HTTP proxy for all calls; proxy variables of the environment are never read.
         ``ssl_context``: whom to trust, by default the system's authorities."""
-        self._guard = AddressGuard(allow, resolve)
-        self._client = httpx2.AsyncClient(
+        self.guard = AddressGuard(allow, resolve)
+        self.tls = ssl_context or httpx2.create_ssl_context(trust_env=False)
+        self.proxy = proxy
+        # No connection is kept. One that died while idle is noticed only after sending on it, which would turn a
+        # refresh into an unknown outcome; and to a pinned address, one name's request could travel on a connection that
+        # was verified for another name.
+        self._client = self.client(httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0))
+
+    def client(self, limits: httpx2.Limits) -> httpx2.AsyncClient:
+        """A client with a pool of its own: no cookies, no redirects, nothing from the environment."""
+        return httpx2.AsyncClient(
             headers={"accept-encoding": "identity", "user-agent": "oauth-broker"},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            verify=ssl_context or httpx2.create_ssl_context(trust_env=False),
+            verify=self.tls,
             trust_env=False,
-            proxy=proxy,
+            proxy=self.proxy,
             follow_redirects=False,
-            # No connection is kept. One that died while idle is noticed only after sending on it, which would
-            # turn a refresh into an unknown outcome; and to a pinned address, one name's request could travel
-            # on a connection that was verified for another name.
-            limits=httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0),
+            limits=limits,
         )
 
     async def send(
@@ -133,15 +139,13 @@ class Egress:
             OutcomeUnknown: the request left, but no whole answer came back.
         """
         url = parse_address(request.url)
-        for name, value in request.headers.items():
-            if not _HEADER_VALUE.fullmatch(value):
-                raise InvalidRequest(f"the header {name} would hold characters that a header can't have")
-        progress = _Progress(url.host, permit)
+        check_headers(request.headers.items())
+        progress = Progress(url.host, permit)
         try:
             async with asyncio.timeout(deadline):
-                targets = [url] if trusted else await self._pinned(url)
+                targets = [url] if trusted else await self.pinned(url)
                 return await self._first_reached(request, url, targets, deadline, progress)
-        except _WithheldError:
+        except WithheldError:
             raise NotSent("the right to send the request ended before it left") from None
         except (TimeoutError, httpx2.HTTPError, OSError) as error:
             raise progress.failure(error) from None
@@ -150,10 +154,14 @@ class Egress:
         """Close whatever is open."""
         await self._client.aclose()
 
-    async def _pinned(self, url: httpx2.URL) -> list[httpx2.URL]:
+    async def pinned(self, url: httpx2.URL) -> list[httpx2.URL]:
+        """``url`` at each of its addresses, resolved and checked.
+
+        Raises: AddressRefused, NotSent.
+        """
         port = url.port or (443 if url.scheme == "https" else 80)
         host = url.raw_host.decode("ascii")
-        return [url.copy_with(host=str(address)) for address in await self._guard.addresses(host, port)]
+        return [url.copy_with(host=str(address)) for address in await self.guard.addresses(host, port)]
 
     async def _first_reached(
         self,
@@ -161,7 +169,7 @@ class Egress:
         url: httpx2.URL,
         targets: list[httpx2.URL],
         deadline: float,
-        progress: _Progress,
+        progress: Progress,
     ) -> InboundResponse:
         """Go on to the next address only while nothing was sent. All share the deadline for connecting."""
         for target in targets[:-1]:
@@ -178,7 +186,7 @@ class Egress:
         url: httpx2.URL,
         target: httpx2.URL,
         connect_timeout: float,
-        progress: _Progress,
+        progress: Progress,
     ) -> InboundResponse:
         outbound = self._client.build_request(
             request.method,
@@ -194,6 +202,17 @@ class Egress:
             return InboundResponse(response.status_code, dict(response.headers), await _capped_body(response))
         finally:
             await response.aclose()
+
+
+def check_headers(headers: Iterable[tuple[str, str]]) -> None:
+    """Return if each header can be sent as it is.
+
+    Raises:
+        InvalidRequest: naming the one that can't.
+    """
+    for name, value in headers:
+        if not _HEADER_VALUE.fullmatch(value):
+            raise InvalidRequest(f"the header {name} would hold characters that a header can't have")
 
 
 async def _capped_body(response: httpx2.Response) -> bytes:

@@ -8,11 +8,13 @@ from broker.errors import BrokerError
 from broker.models.connection import Account, Credential
 from broker.providers.schema import Provider
 from broker.upstream import authorization_code, client_credentials, device_grant, identity, revocation
+from broker.upstream.api_address import base_of
 from broker.upstream.discovery import Discovery
 from broker.upstream.egress import Egress
-from broker.upstream.endpoints import Endpoints, needs_discovery, resolve
+from broker.upstream.endpoints import Endpoint, Endpoints, needs_discovery, resolve
 from broker.upstream.parameters import check_parameters, fill, host_is_fixed
 from broker.upstream.refresh_token import refresh as refresh_token_grant
+from broker.upstream.relay import Relay, StreamedAnswer, StreamedRequest
 from broker.upstream.revocation import RevocationOutcome
 from broker.upstream.schemes.request import Signature, Unsigned
 from broker.upstream.schemes.signing import sign
@@ -31,6 +33,7 @@ class Upstream:
         self._egress = egress
         self._clock = clock
         self._discovery = Discovery(egress, clock)
+        self._relay = Relay(egress)
 
     async def __aenter__(self) -> Self:
         return self
@@ -41,6 +44,7 @@ class Upstream:
     async def aclose(self) -> None:
         """Stop what is under way and close the way out."""
         await self._discovery.aclose()
+        await self._relay.aclose()
         await self._egress.aclose()
 
     async def endpoints(self, provider: Provider, parameters: Mapping[str, str]) -> Endpoints:
@@ -192,6 +196,15 @@ class Upstream:
             credential_type=credential_type,
             scopes=scopes,
         )
+
+    def api(self, provider: Provider, parameters: Mapping[str, str]) -> Endpoint:
+        """Where the provider's API is for a connection with ``parameters``; see :func:`api_address.base_of`."""
+        return base_of(provider, check_parameters(provider, parameters))
+
+    async def relay(self, provider: Provider, request: StreamedRequest, *, trusted: bool) -> StreamedAnswer:
+        """Send a caller's request on to the provider's API; see :meth:`Relay.open`."""
+        patience = provider.api.timeout if provider.api else provider.timeout
+        return await self._relay.open(request, patience=patience, trusted=trusted)
 
     def sign(
         self, provider: Provider, parameters: Mapping[str, str], credential: Credential, request: Unsigned

@@ -57,6 +57,12 @@ ROWS: Mapping[str, Row] = {
         "connect", "session", {"completion_code": "x", "subject": "ann"}
     ),
     "GET /v1/events": Row("events:read", not_given=200),
+    "POST /v1/connections/{connection_id}/authorization": Row(
+        "tokens:read",
+        "connection",
+        {"method": "GET", "url": "http://127.0.0.1:1/nowhere"},
+        states=(403, 403, 403, 403, 404),
+    ),
     "GET /v1/providers": Row(None, not_given=200),
     "GET /v1/providers/{name}": Row(None, "provider"),
     "GET /v1/clients": Row("admin", not_given=200),

@@ -176,6 +176,24 @@ class FetchToken(Body):
     """The generation that the provider refused: refresh if it is still the current one."""
 
 
+class AuthorizeRequest(Body):
+    """A request to the provider's API, as far as it is to be signed."""
+
+    method: Annotated[str, StringConstraints(max_length=20, pattern=r"^[A-Za-z]+$")]
+    url: Annotated[str, StringConstraints(min_length=1, max_length=8192)]
+    """Whole, with its query, as it will be sent; at the host of the provider's ``api.base_url``."""
+    headers: Annotated[
+        dict[
+            Annotated[str, StringConstraints(max_length=100, pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")],
+            Annotated[str, StringConstraints(max_length=4096, pattern=r"^[\t\x20-\x7e]*$")],
+        ],
+        Field(max_length=50),
+    ] = {}
+    """Those that a signature may cover."""
+    body_sha256: Annotated[str, StringConstraints(pattern=r"^[0-9A-Fa-f]{64}$")] | None = None
+    """Of the body, in hex; absent: the request has none."""
+
+
 class IssueReference(Body):
     """Issue a reference to this connection."""
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from broker.downstream.openapi.models import Components, Schema
-from broker.downstream.openapi.requests import body, parameters
+from broker.downstream.openapi.requests import body, parameters, without_converters
 from broker.downstream.openapi.responses import HEADERS, SHARED, responses
 from broker.downstream.openapi.words import ABOUT, SCOPES, SECURITY, TAGS
 from broker.downstream.operation import Operation
@@ -21,7 +21,9 @@ def document_of(operations: Sequence[Operation], *, version: str, public_url: st
     components = Components(operations)
     paths: dict[str, Schema] = {}
     for operation in operations:
-        paths.setdefault(operation.path, {})[operation.method.lower()] = _shown(operation, components)
+        paths.setdefault(without_converters(operation.path), {})[operation.method.lower()] = _shown(
+            operation, components
+        )
     # Shown as parameters; nothing refers to them.
     components.drop({operation.query for operation in operations if operation.query is not None})
     used = {operation.tag for operation in operations}

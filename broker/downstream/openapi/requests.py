@@ -27,6 +27,11 @@ def parameters(operation: Operation, components: Components) -> list[Schema]:
     ]
 
 
+def without_converters(path: str) -> str:
+    """``path`` without what only routing reads: ``{path:path}`` → ``{path}``."""
+    return re.sub(r"{(\w+):\w+}", r"{\1}", path)
+
+
 def body(operation: Operation, components: Components) -> dict[str, Any] | None:
     """The request body; ``None`` where nothing is read from it."""
     references = [components.asked(model) for model in operation.bodies]
@@ -53,7 +58,7 @@ def _one_of(references: list[Schema], definitions: list[Schema]) -> Schema:
 
 
 def _of_path(path: str) -> Iterator[Schema]:
-    for name in re.findall(r"{(\w+)}", path):
+    for name in re.findall(r"{(\w+)}", without_converters(path)):
         description, schema = PATH_PARAMETERS[name]
         yield {"name": name, "in": "path", "required": True, "description": description, "schema": schema}
 

@@ -58,6 +58,8 @@ def responses(operation: Operation, components: Components) -> dict[str, Schema]
     if operation.redirects:
         headers = {"X-Request-Id": _REQUEST_ID, "Location": {"$ref": "#/components/headers/Location"}}
         told["303"] = {"description": "The browser is sent on.", "headers": headers}
+    if operation.relays:
+        told["default"] = {"description": "The provider's own answer; it carries `Broker-Connection`."}
     by_status: dict[int, list[type[BrokerError]]] = {}
     for error in _refusals(operation):
         by_status.setdefault(error.status, []).append(error)

@@ -16,6 +16,7 @@ PATH_PARAMETERS: Final = {
     "device_session_id": ("The device session's id.", {"type": "string", "pattern": "^ds_[0-9a-f]{32}$"}),
     "name": ("The provider's name, as in the providers file.", {"type": "string", "minLength": 1}),
     "provider": ("The provider's name, as in the providers file.", {"type": "string", "minLength": 1}),
+    "path": ("The path below the provider's `api.base_url`.", {"type": "string"}),
     "handle": ("The secret part of a connect link.", {"type": "string", "minLength": 1}),
 }
 """Name in the path's template → what it is, and its schema."""
@@ -37,6 +38,7 @@ TAGS: Final = {
     "Connect sessions": "An attempt of a person to connect an account, from the link to the connection.",
     "Connections": "One subject's account at one provider.",
     "Tokens": "Access tokens, fresh enough for what is to be done.",
+    "Proxy": "Providers' APIs, with a connection's credential put in.",
     "Devices": "Machines that are logged in with a connection.",
     "References": "Capabilities for another service (or oneself), exchanged for access tokens.",
     "Providers": "What can be connected.",

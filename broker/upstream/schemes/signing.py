@@ -3,9 +3,15 @@
 from collections.abc import Mapping
 
 from broker.models.connection import Credential
-from broker.providers import Provider
+from broker.providers import Provider, placeholders
 from broker.upstream.schemes import api_key, basic, bearer
 from broker.upstream.schemes.request import Signature, Unsigned
+
+
+def covers_body(provider: Provider) -> bool:
+    """Whether what goes onto a request depends on its body, so that it has to be at hand before anything is sent."""
+    parts = [*provider.headers.values(), *provider.query.values(), *(rule.over for rule in provider.computed.values())]
+    return provider.type == "aws_sigv4" or any(placeholders(part) & {"body", "body_sha256"} for part in parts)
 
 
 def sign(

@@ -32,10 +32,11 @@ from broker.downstream.api.views.device_sessions import (
 )
 from broker.downstream.api.views.events import EventList, EventView
 from broker.downstream.api.views.providers import ParameterView, ProviderList, ProviderView
-from broker.downstream.api.views.tokens import ReferenceView, TokenView
+from broker.downstream.api.views.tokens import AuthorizationView, ReferenceView, TokenView
 
 __all__ = [
     "AccountView",
+    "AuthorizationView",
     "ClientList",
     "ClientView",
     "CompletedConnectSession",

@@ -1,5 +1,7 @@
 """The two answers made for secrets: an access token, and a reference."""
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from broker.downstream.api.views.absence import is_absent
@@ -18,6 +20,20 @@ class TokenView(Described):
     connection_id: str
     generation: int
     """Of the credential: send it as ``stale_generation`` when the provider refuses this token."""
+
+
+class AuthorizationView(Described):
+    """What to put on the request, in the place of what stands there under the same names."""
+
+    headers: Mapping[str, str]
+    query: Mapping[str, str]
+    """Parameters of the query, not yet percent-encoded."""
+    connection_id: str
+    """Whose credential it is."""
+    generation: int
+    """Of the credential; to be named as ``stale_generation`` where the provider refuses it."""
+    expires_in: int | Absent = None
+    """Seconds that the credential has left; absent: no end is known."""
 
 
 class ReferenceView(Described):

@@ -1,0 +1,61 @@
+"""``/v1/connections/{id}/authorization``: what to put on a request to the provider's API, of whatever kind."""
+
+from starlette.responses import Response
+
+from broker.connections.api_calls import ApiCalls
+from broker.downstream.api.bodies import AuthorizeRequest
+from broker.downstream.api.gate import JSON, Call, Gate
+from broker.downstream.api.views import AuthorizationView
+from broker.downstream.operation import DeclaredRoute, Operation
+from broker.errors import Conflict, Forbidden, NotFound, ProviderError, ProviderUnavailable, ReauthRequired
+from broker.upstream.schemes.request import EMPTY_SHA256, Unsigned
+
+_SCOPE = "tokens:read"
+_AUTHORIZE = Operation(
+    face=JSON,
+    name="authorize_request",
+    method="POST",
+    path="/v1/connections/{connection_id}/authorization",
+    tag="Tokens",
+    summary="What to put on a request to the provider's API, so that it counts as the connection's.",
+    scope=_SCOPE,
+    body=AuthorizeRequest,
+    answer=AuthorizationView,
+    refuses=(NotFound, Forbidden, Conflict, ReauthRequired, ProviderError, ProviderUnavailable),
+)
+
+
+class AuthorizationRoutes:
+    """Requests that callers send themselves."""
+
+    def __init__(self, gate: Gate, calls: ApiCalls) -> None:
+        self._gate = gate
+        self._calls = calls
+
+    def routes(self) -> list[DeclaredRoute]:
+        """The routes of this resource."""
+        return [self._gate.route(_AUTHORIZE, self._authorize)]
+
+    async def _authorize(self, call: Call) -> Response:
+        connection = await self._gate.connection(call, _SCOPE)
+        body = call.body(AuthorizeRequest)
+        request = Unsigned(
+            body.method.upper(),
+            body.url,
+            {name.lower(): value for name, value in body.headers.items()},
+            # Of a body there is only its digest; without one, the request has none.
+            b"" if body.body_sha256 is None else None,
+            (body.body_sha256 or EMPTY_SHA256).lower(),
+        )
+        signature, release = await self._calls.authorize(
+            connection, request, reach=call.caller.reach, event=call.event("authorization.released", connection.id)
+        )
+        view = AuthorizationView(
+            headers=dict(signature.headers),
+            query=dict(signature.query),
+            connection_id=release.connection_id,
+            generation=release.generation,
+            expires_in=release.expires_in,
+        )
+        # RFC 6749 §5.1: it is cached by nobody, however old its cache.
+        return call.answer(view, headers={"Pragma": "no-cache"})

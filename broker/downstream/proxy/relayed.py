@@ -1,0 +1,44 @@
+"""A provider's answer on its way back to the caller, as it comes in."""
+
+from collections.abc import Sequence
+
+import structlog
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from broker.downstream.proxy.headers import Raw
+from broker.errors import OutcomeUnknown
+from broker.upstream.relay import StreamedAnswer
+
+log = structlog.get_logger(__name__)
+
+
+class RelayedResponse(Response):
+    """Passes an answer back piece by piece: nothing is held, and the provider is read no faster than
+    the caller reads."""
+
+    def __init__(self, answer: StreamedAnswer, headers: Sequence[Raw], *, at_most: int | None) -> None:
+        """:param headers: those that are told.
+        :param at_most: bytes of the body after which it is broken off.
+        """
+        super().__init__(status_code=answer.status)
+        self.raw_headers = list(headers)
+        self._answer = answer
+        self._at_most = at_most
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it. What ends in the middle ends in the middle for the caller, too: the connection is cut."""
+        try:
+            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+            async for piece in self._answer.body(at_most=self._at_most):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
+        except (OSError, ClientDisconnect):
+            # Nobody listens any more.
+            pass
+        except OutcomeUnknown as error:
+            log.warning("proxy.broken_off", reason=error.detail)
+            raise
+        finally:
+            await self._answer.aclose()

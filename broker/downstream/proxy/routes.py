@@ -1,0 +1,150 @@
+"""The proxy's routes: one per method, all alike."""
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
+from typing import Final, TypeVar
+
+from starlette.responses import Response
+
+from broker.connections.api_calls import ApiCalls, ApiRequest
+from broker.downstream.api.gate import Call, Gate
+from broker.downstream.operation import DeclaredRoute, Face, Operation, Text
+from broker.downstream.proxy.headers import asked, told
+from broker.downstream.proxy.relayed import RelayedResponse
+from broker.downstream.proxy.uploads import SIGNED_AT_MOST, Upload
+from broker.errors import (
+    Conflict,
+    Forbidden,
+    InvalidRequest,
+    NotFound,
+    PayloadTooLarge,
+    ProviderError,
+    ProviderUnavailable,
+    RateLimited,
+    ReauthRequired,
+    StoreUnavailable,
+    Unauthenticated,
+)
+from broker.http.problems import Problem
+from broker.models.connection import Connection
+from broker.providers.sections import Api
+from broker.upstream import api_address
+from broker.upstream.relay import StreamedAnswer
+from broker.vault.release import Release
+
+Result = TypeVar("Result")
+
+_SCOPE: Final = "proxy"
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+"""HEAD goes with GET."""
+
+PROXY: Final = Face(
+    name="proxy",
+    takes="*/*",
+    gives="*/*",
+    refuses_with="application/problem+json",
+    refusal=Problem,
+    always=(InvalidRequest, Unauthenticated, PayloadTooLarge, RateLimited, StoreUnavailable),
+    schemes=["broker_token"],
+)
+
+
+def _operation(method: str) -> Operation:
+    return Operation(
+        face=PROXY,
+        name=f"proxy_{method.lower()}",
+        method=method,
+        path="/proxy/{connection_id}/{path:path}",
+        tag="Proxy",
+        summary=f"Send a {method} request to the provider's API, with the connection's credential on it.",
+        scope=_SCOPE,
+        answer=Text,
+        relays=True,
+        refuses=(NotFound, Forbidden, Conflict, ReauthRequired, ProviderError, ProviderUnavailable),
+    )
+
+
+class ProxyRoutes:
+    """The provider's API."""
+
+    def __init__(self, gate: Gate, calls: ApiCalls) -> None:
+        self._gate = gate
+        self._calls = calls
+
+    def routes(self) -> list[DeclaredRoute]:
+        """The routes of the proxy."""
+        return [self._gate.route(_operation(method), self._pass_on) for method in _METHODS]
+
+    async def _pass_on(self, call: Call) -> Response:
+        connection = await self._gate.connection(call, _SCOPE)
+        base = self._calls.base_of(connection)
+        api = self._calls.provider_of(connection).api or Api(base_url=base)
+        scope = call.request.scope
+        url = api_address.below(base, _path_of(call), scope["query_string"].decode("latin-1"))
+        upload = Upload(call.request, at_most=api.max_request_body, patience=api.timeout)
+        headers = asked(call.request.headers.raw)
+        request = ApiRequest(scope["method"], url, headers)
+        if self._calls.signs_bodies(connection):
+            if upload.length is not None and upload.length > SIGNED_AT_MOST:
+                raise PayloadTooLarge(f"a body that is signed may have {SIGNED_AT_MOST} bytes")
+            request = request.again(await upload.whole())
+        elif not upload.is_empty:
+            if upload.length is not None:
+                headers.append(("content-length", str(upload.length)))
+            request = request.again(upload.pieces())
+        answer, release = await _unless_gone(call, upload, self._send(call, connection, request, upload))
+        served = release.connection_id
+        return RelayedResponse(answer, told(answer.headers, served), at_most=api.max_response_body)
+
+    async def _send(
+        self, call: Call, connection: Connection, request: ApiRequest, upload: Upload
+    ) -> tuple[StreamedAnswer, Release]:
+        """The provider's answer; after a 401 with a fresh credential, where there is one and the body is here."""
+        reach, event = call.caller.reach, call.event("proxy.requested", connection.id)
+        answer, release = await self._calls.send(connection, request, reach=reach, event=event)
+        if answer.status != 401 or (body := upload.again) is None:
+            return answer, release
+        try:
+            renewed = await self._calls.send_again(connection, request.again(body), release, reach=reach, event=event)
+        except BaseException:
+            await answer.aclose()
+            raise
+        if renewed is None:
+            return answer, release
+        await answer.aclose()
+        return renewed
+
+
+def _path_of(call: Call) -> str:
+    """The path behind the connection's id, as it came."""
+    raw: bytes = call.request.scope.get("raw_path") or call.request.scope["path"].encode()
+    prefix = f"/proxy/{call.path('connection_id')}"
+    path = raw.partition(b"?")[0].decode("latin-1")
+    if not path.startswith(f"{prefix}/"):
+        # Spelt with percent signs where none are needed.
+        raise NotFound("no such connection")
+    return path.removeprefix(prefix)
+
+
+async def _unless_gone(call: Call, upload: Upload, work: Awaitable[Result]) -> Result:
+    """What ``work`` gives; it is given up when the caller hangs up."""
+    task = asyncio.ensure_future(work)
+    watch = asyncio.create_task(_hung_up(call, upload))
+    try:
+        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done():
+            raise InvalidRequest("the caller hung up")
+        return task.result()
+    finally:
+        watch.cancel()
+        if not task.done():
+            task.cancel()
+        with suppress(asyncio.CancelledError, Exception):
+            await asyncio.gather(task, watch, return_exceptions=True)
+
+
+async def _hung_up(call: Call, upload: Upload) -> None:
+    await upload.ended.wait()
+    while (await call.request.receive())["type"] != "http.disconnect":
+        pass

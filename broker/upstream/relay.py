@@ -1,0 +1,153 @@
+"""Requests of callers on their way to a provider's API, and answers on their way back, piece by piece.
+
+The same way out as :mod:`egress` has it, with the same guard, but nothing is read as a whole: what comes in at one end
+goes out at the other, no faster than either of them takes it. Relayed requests have connections of their own, so that
+slow ones hold up no refresh.
+"""
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import httpx2
+
+from broker.errors import NotSent, OutcomeUnknown
+from broker.upstream.address_guard import parse_address
+from broker.upstream.egress import Egress, Progress, check_headers
+
+_MAX_CONNECTIONS: Final = 2048
+"""Per worker. Who comes when all are taken is told so at once: a line of them would only be more to hold."""
+_IDLE_SECONDS: Final = 5.0
+_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+
+Header = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamedRequest:
+    """One request to a provider's API. Header names are lower-case; a name may stand twice."""
+
+    method: str
+    url: str = field(repr=False)
+    """A credential may stand in the query."""
+    headers: Sequence[Header] = field(repr=False)
+    content: AsyncIterable[bytes] | bytes = field(default=b"", repr=False)
+
+
+class StreamedAnswer:
+    """An answer whose body is still on its way. Close it."""
+
+    def __init__(self, response: httpx2.Response) -> None:
+        self._response = response
+        self.status = response.status_code
+        self.headers: list[tuple[bytes, bytes]] = [(name.lower(), value) for name, value in response.headers.raw]
+
+    async def body(self, *, at_most: int | None = None) -> AsyncIterator[bytes]:
+        """The body as it travels, still in whatever content coding it has.
+
+        :param at_most: bytes after which it is broken off.
+        :raises OutcomeUnknown: the provider stopped in the middle, or said more than that.
+        """
+        passed = 0
+        try:
+            async for piece in self._response.aiter_raw():
+                passed += len(piece)
+                if at_most is not None and passed > at_most:
+                    raise OutcomeUnknown(f"the provider's answer is larger than {at_most} bytes")
+                yield piece
+        except (TimeoutError, httpx2.HTTPError, OSError):
+            raise OutcomeUnknown("the provider's answer ended in the middle") from None
+        finally:
+            await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let go of the connection, whether or not the body was read."""
+        await self._response.aclose()
+
+
+class Relay:
+    """Sends requests on, and hands answers back while they come in. One per process; close it."""
+
+    def __init__(self, egress: Egress) -> None:
+        self._egress = egress
+        self._fresh = egress.client(httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0))
+        # Kept are only connections to hosts that the operator wrote, and only for requests that have no body and may be
+        # repeated: one that died while idle is noticed too late, and a body that two servers frame differently would
+        # be somebody else's next request.
+        self._kept = egress.client(
+            httpx2.Limits(
+                max_connections=_MAX_CONNECTIONS, max_keepalive_connections=128, keepalive_expiry=_IDLE_SECONDS
+            )
+        )
+
+    async def open(self, request: StreamedRequest, *, patience: float, trusted: bool) -> StreamedAnswer:
+        """Send ``request``; returns when the head of the answer is there.
+
+        :param patience: seconds for connecting, for each part that is sent, until the head, and between parts of the
+            body.
+        :param trusted: as with :meth:`Egress.send`.
+        :raises AddressRefused, InvalidRequest, NotSent: nothing was sent.
+        :raises OutcomeUnknown: the request left, in part at least, but no answer came back.
+        """
+        url = parse_address(request.url)
+        check_headers(request.headers)
+        safe = request.content == b"" and request.method in _SAFE
+        client = self._kept if trusted and safe else self._fresh
+        for attempts_left in (safe, False):
+            progress = Progress(url.host, lambda: True)
+            try:
+                targets = [url] if trusted else await self._egress.pinned(url)
+                return await self._first_reached(client, request, url, targets, patience, progress)
+            except httpx2.RemoteProtocolError as error:
+                # Closed while it was idle, most likely; asking again changes nothing at the provider.
+                if not attempts_left:
+                    raise progress.failure(error) from None
+            except httpx2.PoolTimeout:
+                raise NotSent("too many requests are being relayed", retry_after=1) from None
+            except (TimeoutError, httpx2.HTTPError, OSError) as error:
+                raise progress.failure(error) from None
+        raise OutcomeUnknown(f"{url.host} closes connections without an answer")
+
+    async def aclose(self) -> None:
+        """Close whatever is open."""
+        await asyncio.gather(self._fresh.aclose(), self._kept.aclose())
+
+    async def _first_reached(
+        self,
+        client: httpx2.AsyncClient,
+        request: StreamedRequest,
+        url: httpx2.URL,
+        targets: Sequence[httpx2.URL],
+        patience: float,
+        progress: Progress,
+    ) -> StreamedAnswer:
+        for target in targets[:-1]:
+            try:
+                return await self._exchange(client, request, url, target, patience, progress)
+            except (httpx2.HTTPError, OSError):
+                if progress.sent:
+                    raise
+        return await self._exchange(client, request, url, targets[-1], patience, progress)
+
+    async def _exchange(
+        self,
+        client: httpx2.AsyncClient,
+        request: StreamedRequest,
+        url: httpx2.URL,
+        target: httpx2.URL,
+        patience: float,
+        progress: Progress,
+    ) -> StreamedAnswer:
+        own = [("host", url.netloc.decode("ascii"))]
+        if client is self._fresh:
+            own.append(("connection", "close"))
+        outbound = client.build_request(
+            request.method,
+            target,
+            headers=[*own, *request.headers],
+            content=request.content,
+            timeout=httpx2.Timeout(patience, pool=0.0 if client is self._fresh else 1.0),
+            extensions={"trace": progress.trace, "sni_hostname": url.raw_host.decode("ascii")},
+        )
+        return StreamedAnswer(await client.send(outbound, stream=True))
