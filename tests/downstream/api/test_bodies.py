@@ -17,6 +17,7 @@ REQUIRED: dict[type[Body], dict[str, Any]] = {
     bodies.CompleteConnectSession: {"completion_code": "x", "subject": "ann"},
     bodies.CreateConnection: {"provider": "practice", "subject": "ann", "credentials": {}},
     bodies.FetchToken: {},
+    bodies.AuthorizeRequest: {"method": "GET", "url": "https://api.example/me"},
     bodies.IssueReference: {"audience": "cl_x"},
     bodies.RegisterWorkload: {"issuer": "https://platform.example", "subject": "job", "audience": "broker"},
     bodies.CreateClient: {"name": "app", "scope": "connect"},
