@@ -156,7 +156,7 @@ class ApiCalls:
 
     def signs_bodies(self, connection: Connection) -> bool:
         """Whether a request's body has to be known as a whole before it is sent."""
-        return covers_body(self.provider_of(connection))
+        return covers_body(self.provider_of(connection)) != "nothing"
 
 
 def _whole(release: Release) -> tuple[Connection, Credential]:

@@ -10,6 +10,8 @@ A file becomes a ``Registry`` in this order::
     registry      the result: providers by name
 
     schema        Provider: what an entry may say; sections: what stands one level down; fields: its types
+    kinds         what each type of provider takes as a credential; credential_*: what an entry says of that
+    private_keys  keys in PEM that can be signed with
     json_schema   the same for editors
     faults        what is wrong, and where
 

@@ -2,11 +2,12 @@
 
 from typing import Annotated, Final, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, model_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from broker.providers.credential_sections import ApiKey, Aws, Computed, CredentialField, CredentialHelp
 from broker.providers.fields import Address, FieldName, HeaderName, Text
 from broker.providers.kinds import APP_FIELDS, KINDS, Kind, ProviderType
+from broker.providers.private_keys import read_private_key
 from broker.providers.sections import Api, Entry
 
 _OAUTH_ONLY: Final = frozenset(
@@ -66,6 +67,13 @@ class CredentialEntry(Entry):
     token_endpoint: Address | None = None
     api: Api | None = None
 
+    @field_validator("private_key")
+    @classmethod
+    def _can_be_signed_with(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None:
+            read_private_key(value.get_secret_value())
+        return value
+
     @model_validator(mode="before")
     @classmethod
     def _without_what_only_oauth_has(cls, data: object) -> object:
@@ -103,7 +111,18 @@ class CredentialEntry(Entry):
         fields = dict(self.kind.fields)
         if self.type == "github_app" and (self.client_id is None or self.private_key is None):
             fields |= APP_FIELDS
-        return fields | {name: field for name, field in self.fields.items() if name in fields or self.type == "custom"}
+        if self.type == "custom":
+            return {**self.fields}
+        return {name: _in_words_of(self.fields.get(name), field) for name, field in fields.items()}
+
+    @property
+    def form_fields(self) -> dict[str, CredentialField]:
+        """What a form asks a person for: a credential that comes as a file is handed in as one."""
+        fields, document = self.credential_fields, self.kind.document
+        if document is None:
+            return fields
+        beside = {name: field for name, field in fields.items() if name not in document.members}
+        return {document.field: document.rule, **beside}
 
     @property
     def token_field(self) -> str | None:
@@ -117,3 +136,10 @@ class CredentialEntry(Entry):
     def releases_tokens(self) -> bool:
         """Whether its connections have an access token that could be handed out."""
         return self.type == "oauth2" or self.kind.issues or self.token_field is not None
+
+
+def _in_words_of(words: CredentialField | None, field: CredentialField) -> CredentialField:
+    """``field``, with what the entry says of it."""
+    if words is None:
+        return field
+    return field.model_copy(update={name: getattr(words, name) for name in words.model_fields_set})

@@ -22,6 +22,14 @@ class Fault:
         return f"{file}:{self.line}: {where}: {self.message}" if where else f"{file}:{self.line}: {self.message}"
 
 
+class MisplacedError(ValueError):
+    """Something is wrong at ``path`` below what is being judged, and it takes the whole of that to see it."""
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
 def suggestion(word: str, known: Iterable[str]) -> str:
     """``" (did you mean token_endpoint?)"``, or nothing where no known word is near."""
     close = difflib.get_close_matches(word, tuple(known), n=1)

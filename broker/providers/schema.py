@@ -5,7 +5,7 @@ makes a provider differ is a value in here; no code anywhere asks for a provider
 """
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import (
     BeforeValidator,
@@ -18,6 +18,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from broker.providers.credential_entry import CredentialEntry, unset_fields
+from broker.providers.credential_templates import check_templates
 from broker.providers.faults import suggestion
 from broker.providers.fields import (
     Address,
@@ -65,6 +66,13 @@ GrantType = Literal["authorization_code", "device_code", "client_credentials", "
 
 NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 """What an entry may be called: the name stands in redirect URIs."""
+
+
+_OTHER_PLACEHOLDERS: Final = {
+    ("oauth2", "revocation.endpoint"): ("client_id",),
+    ("github_app", "token_endpoint"): ("installation_id",),
+}
+"""What may stand in an address besides the parameters: type and field → names."""
 
 
 def _supported_method(value: object) -> object:
@@ -178,10 +186,22 @@ class Provider(CredentialEntry):
             "revocation.endpoint": self.revocation and self.revocation.endpoint,
         }
         for field, template in templates.items():
-            allowed = {*self.parameters, "client_id"} if field == "revocation.endpoint" else set(self.parameters)
+            allowed = {*self.parameters, *_OTHER_PLACEHOLDERS.get((self.type, field), ())}
             unknown = placeholders(template or "") - allowed
             if unknown:
                 raise ValueError(f"{field} uses {{{min(unknown)}}}, which is not among parameters")
+        return self
+
+    @model_validator(mode="after")
+    def _templates_can_be_filled_in(self, info: ValidationInfo) -> Self:
+        if self.type == "custom" and not {"fields", "parameters", "computed", "headers", "query"} & unset_fields(info):
+            check_templates(
+                fields=self.fields,
+                parameters=self.parameters,
+                computed=self.computed,
+                headers=self.headers,
+                query=self.query,
+            )
         return self
 
     @property

@@ -11,7 +11,7 @@ from typing import Any, Final, get_args
 from pydantic import BaseModel, ValidationError
 
 from broker.providers.document import Node, Unset
-from broker.providers.faults import Fault, Path, suggestion
+from broker.providers.faults import Fault, MisplacedError, Path, suggestion
 from broker.providers.schema import Provider
 
 _FROM_LOADER = frozenset(name for name, field in Provider.model_fields.items() if field.exclude)
@@ -86,6 +86,9 @@ def _faults(name: str, entry: Node, errors: list[Any]) -> Iterator[Fault]:
     of_type = [error for error in errors if error["loc"] == ("type",)]
     for error in of_type or errors:
         path: Path = tuple(part for part in error["loc"] if part != "[key]")
+        raised = error.get("ctx", {}).get("error")
+        if isinstance(raised, MisplacedError):
+            path += raised.path
         message = error["msg"].removeprefix("Value error, ")
         message = f"{message[0].lower()}{message[1:]}"
         if error["type"] == "extra_forbidden":

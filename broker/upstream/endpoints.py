@@ -93,7 +93,9 @@ def resolve(provider: Provider, values: Mapping[str, str], metadata: Metadata | 
         ProviderError: no token endpoint is known.
     """
     found = metadata or Metadata(issuer="")
-    token = _endpoint(provider, provider.token_endpoint, found.token_endpoint, values)
+    token = None
+    if provider.type != "github_app":  # Its address depends on what was handed in.
+        token = _endpoint(provider, provider.token_endpoint, found.token_endpoint, values)
     if token is None and provider.type == "oauth2":
         raise ProviderError(f"the metadata of provider {provider.name} names no token endpoint")
     authorization = provider.authorization_endpoint

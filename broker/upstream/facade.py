@@ -7,7 +7,15 @@ from broker.clock import Clock
 from broker.errors import BrokerError
 from broker.models.connection import Account, Credential
 from broker.providers.schema import Provider
-from broker.upstream import authorization_code, client_credentials, device_grant, identity, revocation
+from broker.upstream import (
+    authorization_code,
+    client_credentials,
+    device_grant,
+    github_app,
+    identity,
+    revocation,
+    service_account,
+)
 from broker.upstream.api_address import base_of
 from broker.upstream.discovery import Discovery
 from broker.upstream.egress import Egress
@@ -147,11 +155,22 @@ class Upstream:
     ) -> TokenSet:
         """An access token for the app itself, or for what was handed in; repeating it harms nothing.
 
-        See :func:`client_credentials.client_credentials`."""
+        See :func:`client_credentials.client_credentials`, :func:`github_app.issue`, :func:`service_account.issue`."""
         endpoints = await self.endpoints(provider, parameters)
-        return await client_credentials.client_credentials(
-            self._egress, self._clock, provider, endpoints, scopes=scopes, secrets=credential.secrets
-        )
+        match provider.type:
+            case "github_app":
+                values = check_parameters(provider, parameters)
+                return await github_app.issue(
+                    self._egress, self._clock, provider, values=values, credential=credential, scopes=scopes
+                )
+            case "google_service_account":
+                return await service_account.issue(
+                    self._egress, self._clock, provider, endpoints, credential=credential, scopes=scopes
+                )
+            case _:
+                return await client_credentials.client_credentials(
+                    self._egress, self._clock, provider, endpoints, scopes=scopes, secrets=credential.secrets
+                )
 
     async def revoke(
         self,

@@ -92,8 +92,8 @@ def parse_token_response(
         _raise_if_refused(provider.token_response, document, answer.status, secrets)
     if not succeeded:
         raise ProviderError(f"the provider refused (HTTP {answer.status}) without a readable error")
-    access_token = _token(lookup(document, provider.token_response.access_token))
-    refresh_token = _token(lookup(document, provider.token_response.refresh_token))
+    access_token = read_token(lookup(document, provider.token_response.access_token))
+    refresh_token = read_token(lookup(document, provider.token_response.refresh_token))
     if document is None or access_token is None:
         unknown = OutcomeUnknown(f"the provider answered HTTP {answer.status} without a readable access token")
         unknown.refresh_token = refresh_token
@@ -134,7 +134,7 @@ def _is_sender_constrained(token_type: object) -> bool:
     return isinstance(token_type, str) and token_type.strip().lower() in _SENDER_CONSTRAINED
 
 
-def _token(value: object) -> str | None:
+def read_token(value: object) -> str | None:
     """A token as RFC 6749 appendix A.12 spells it, so that it fits into a header; otherwise ``None``."""
     usable = isinstance(value, str) and len(value) <= _MAX_TOKEN and _TOKEN.fullmatch(value)
     return str(value) if usable else None

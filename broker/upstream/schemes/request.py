@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from broker.errors import InvalidRequest
+
 EMPTY_SHA256: Final = hashlib.sha256(b"").hexdigest()
 
 
@@ -22,6 +24,10 @@ class Unsigned:
     """``None``: it is not at hand."""
     body_sha256: str = EMPTY_SHA256
     """In hex, lower case; of nothing, where the request has no body."""
+
+
+class UnsignableError(InvalidRequest):
+    """The request can't be signed as it is, or with the credential as it is."""
 
 
 @dataclass(frozen=True, slots=True)

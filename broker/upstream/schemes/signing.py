@@ -1,17 +1,14 @@
 """Which scheme a provider's credentials go by."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from broker.models.connection import Credential
-from broker.providers import Provider, placeholders
-from broker.upstream.schemes import api_key, basic, bearer
+from broker.providers import Provider
+from broker.upstream.schemes import api_key, aws_sigv4, basic, bearer, custom
 from broker.upstream.schemes.request import Signature, Unsigned
 
-
-def covers_body(provider: Provider) -> bool:
-    """Whether what goes onto a request depends on its body, so that it has to be at hand before anything is sent."""
-    parts = [*provider.headers.values(), *provider.query.values(), *(rule.over for rule in provider.computed.values())]
-    return provider.type == "aws_sigv4" or any(placeholders(part) & {"body", "body_sha256"} for part in parts)
+Covered = Literal["nothing", "digest", "body"]
 
 
 def sign(
@@ -21,7 +18,7 @@ def sign(
 
     :param values: the connection's checked parameters.
     :param now: milliseconds since the epoch.
-    :raises InvalidRequest: the request can't be signed as it is.
+    :raises UnsignableError: the request can't be signed as it is.
     """
     match provider.type:
         case "none":
@@ -30,5 +27,21 @@ def sign(
             return api_key.sign(provider, credential)
         case "basic":
             return basic.sign(credential)
+        case "custom":
+            return custom.sign(provider, values, credential, request, now=now)
+        case "aws_sigv4":
+            return aws_sigv4.sign(provider, values, credential, request, now=now)
         case _:
             return bearer.sign(credential)
+
+
+def covers_body(provider: Provider) -> Covered:
+    """What of a request's body its signature covers: ``nothing``, its ``digest``, or the whole ``body``."""
+    match provider.type:
+        case "aws_sigv4":
+            return "digest"
+        case "custom":
+            used = custom.covers(provider)
+            return "body" if "body" in used else "digest" if "body_sha256" in used else "nothing"
+        case _:
+            return "nothing"
