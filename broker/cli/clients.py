@@ -1,6 +1,6 @@
 """``broker clients``: the programs that may call the broker."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -13,7 +13,7 @@ from broker.cli.proofs import keys_of, workloads_of
 from broker.cli.session import with_heart
 from broker.downstream.api.views import ClientList, ClientView, CreatedClient, DeletedClient, RotatedClient
 from broker.errors import FieldFault, InvalidRequest, NotFound
-from broker.models.access import DEFAULT_TENANT, Client
+from broker.models.access import CLIENT_SCOPES, CONNECTION_SCOPES, DEFAULT_TENANT, Client
 
 commands = typer.Typer(
     name="clients", help="Register the programs that may call the broker.", no_args_is_help=True, rich_markup_mode=None
@@ -64,11 +64,14 @@ def create(
     none."""
     jwks = keys_of(jwks_file, "--jwks-file") if jwks_file else None
     workloads = workloads_of(workload or ())
+    scopes = " ".join(scope).split()
+    if public:
+        _check_public(scopes, device=device)
 
     async def work(heart: Heart) -> CreatedClient:
         client, secret = await heart.clients.create(
             name,
-            scopes=" ".join(scope).split(),
+            scopes=scopes,
             tenant=tenant,
             return_urls=return_url or (),
             providers=provider or None,
@@ -87,17 +90,28 @@ def create(
         print_json(created)
     elif public:
         print_fields(_fields(created))
-        note(
-            "It has no secret, and can only log machines in."
-            if device
-            else "It has no secret, so all that it could do is log machines in; for that it needs --device."
-        )
+        note("It has no secret, and can only log machines in.")
     elif created.client_secret is None:
         print_fields(_fields(created))
         note("It has no secret: it proves itself with its keys, or by its platform.")
     else:
         print_fields({**_fields(created), "client secret": created.client_secret})
         note(_SHOWN_ONCE)
+
+
+def _check_public(scopes: Sequence[str], *, device: bool) -> None:
+    """Return if a public client could do something, and all that it is given.
+
+    :raises InvalidRequest: it could not.
+    """
+    faults = []
+    if not device:
+        faults.append(FieldFault("--public", "has no secret, so all that it can do is log machines in: add --device"))
+    if useless := [scope for scope in scopes if scope in CLIENT_SCOPES and scope not in CONNECTION_SCOPES]:
+        can = " ".join(scope for scope in CLIENT_SCOPES if scope in CONNECTION_SCOPES)
+        faults.append(FieldFault("--scope", f"a machine's login holds none of {' '.join(useless)}; it may hold: {can}"))
+    if faults:
+        raise InvalidRequest("the client can't be registered", faults)
 
 
 @commands.command("list")

@@ -63,7 +63,7 @@ class Login:
     git_hosts: tuple[str, ...] = ()
     git_username: str = ""
     served: Mapping[str, Any] = field(default_factory=dict)
-    """What git was given last: the digest of the provider token, its generation, whether the provider refused it."""
+    """The provider token that was handed out last: its digest, its generation, whether the provider refused it."""
 
     @property
     def key(self) -> str:

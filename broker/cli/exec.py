@@ -12,7 +12,7 @@ import typer
 from broker.cli.headless import headless
 from broker.cli.output import note
 from broker.cli.target import shown, target
-from broker.cli.token import MinTtl, Name
+from broker.cli.token import MinTtl, Name, Refused
 from broker.errors import BrokerError, ConfigurationError
 
 commands = typer.Typer()
@@ -33,13 +33,14 @@ def exec(  # noqa: A001 - the command's name
     name: Name,
     command: Annotated[list[str], typer.Argument(help="The program and its arguments, after --.", metavar="-- CMD…")],
     min_ttl: MinTtl = 0,
+    refused: Refused = False,
 ) -> None:
     """Run a program that finds a fresh access token in its environment. Which variables, the provider's env says."""
     with headless() as at:
         chosen = target(at, name)
         provider = chosen.provider()
         templates = _templates(str(provider["name"]), provider.get("env") or {})
-        text = shown(chosen.fetch(min_ttl))
+        text = shown(chosen.fetch(min_ttl, refused=refused))
     variables = {variable: template.replace(_PLACE, text) for variable, template in templates.items()}
     raise typer.Exit(_become(command, {**os.environ, **variables}))
 

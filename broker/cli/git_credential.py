@@ -1,12 +1,10 @@
 """``broker git-credential``: git's helper protocol (git-credential(1), gitcredentials(7)) over this machine's logins.
 
 git asks with ``name=value`` lines on stdin, and reads such lines from stdout; nothing else is ever printed there. A
-host that no login serves is answered with silence, so that git asks its next helper. No ``.env`` is read: git calls its
-helper inside whatever was cloned.
+host that no login serves is answered with nothing but a hint on stderr, so that git asks its next helper. No ``.env``
+is read: git calls its helper inside whatever was cloned.
 """
 
-import hashlib
-import hmac
 import os
 import sys
 import time
@@ -20,6 +18,7 @@ import typer
 from broker.cli.credentials import Credentials, Login, credentials_of_this_user
 from broker.cli.headless import configured_client
 from broker.cli.machine import Machine
+from broker.cli.output import note
 from broker.cli.remote import RemoteBroker, connected, on_loopback
 from broker.cli.target import shown
 from broker.settings import load_settings
@@ -59,11 +58,17 @@ def git_credential(
     credentials = credentials_of_this_user()
     login = _login_for(question, credentials)
     if login is None:
+        if operation == "get":
+            # git goes on to ask its person for a password that nobody has.
+            note(f"not logged in for {question.host}; log in: broker login PROVIDER")
         return
-    if operation == "erase":
-        _note_refused(question, login, credentials)
-    else:
-        _answer(login, credentials)
+    configured = configured_client(load_settings(env_file=None))
+    with connected(login.url) as http:
+        machine = Machine(RemoteBroker(http, login.url), credentials, configured)
+        if operation == "get":
+            _answer(machine, login)
+        elif question.password:
+            machine.note_refused(login, question.password)
 
 
 def parsed(text: bytes) -> Question | None:
@@ -107,14 +112,9 @@ def _logins(credentials: Credentials) -> Sequence[Login]:
     return credentials.logins(load_settings(env_file=None).url)
 
 
-def _answer(login: Login, credentials: Credentials) -> None:
-    settings = load_settings(env_file=None)
-    wishes = {"stale_generation": login.served["generation"]} if login.served.get("refused") else {}
-    with connected(login.url) as http:
-        machine = Machine(RemoteBroker(http, login.url), credentials, configured_client(settings))
-        token = machine.fetch(login, **wishes)
+def _answer(machine: Machine, login: Login) -> None:
+    token = machine.fetch(login)
     password = shown(token)
-    credentials.update(login, served={"digest": _digest(password), "generation": token["generation"]})
     sys.stdout.write("".join(f"{name}={value}\n" for name, value in _lines(login, password, token).items()))
 
 
@@ -123,13 +123,3 @@ def _lines(login: Login, password: str, token: Mapping[str, Any]) -> dict[str, s
     if "expires_in" in token:
         lines["password_expiry_utc"] = str(int(time.time()) + int(token["expires_in"]))
     return lines
-
-
-def _note_refused(question: Question, login: Login, credentials: Credentials) -> None:
-    """git was refused with what it got: the next answer has to be another token, if that one was ours."""
-    if question.password and hmac.compare_digest(login.served.get("digest", ""), _digest(question.password)):
-        credentials.update(login, served={**login.served, "refused": True})
-
-
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode()).hexdigest()

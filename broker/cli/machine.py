@@ -1,8 +1,11 @@
 """This machine's logins at a broker: which one is meant, its broker token kept fresh, calls made with it."""
 
+import hashlib
+import hmac
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -53,17 +56,45 @@ class Machine:
         """The login with the connection ``name`` (``con_…``), or the newest one with the provider ``name``."""
         return next((login for login in self.logins() if name in {login.connection_id, login.provider}), None)
 
-    def fetch(self, login: Login, **wishes: object) -> dict[str, Any]:
-        """An access token of the provider, with what the broker says about it.
+    def fetch(self, login: Login, *, refused: bool = False, min_ttl: int = 0) -> dict[str, Any]:
+        """An access token of the provider, with what the broker says about it; remembered as the one that was served.
+
+        :param refused: the provider took the one that was served last no longer: it has to be another one.
+        :raises NotLoggedIn: the login has ended, or the provider's grant has.
+        """
+        wishes: dict[str, object] = {"min_ttl": min_ttl}
+        if refused or login.served.get("refused"):
+            wishes["stale_generation"] = login.served.get("generation") or self._released(login, {}).get("generation")
+        token = self._released(login, wishes)
+        self._note_served(login, token)
+        return token
+
+    def note_refused(self, login: Login, access_token: str) -> None:
+        """Have the next one be another token, if it is ``access_token`` that this login stands for now.
 
         :raises NotLoggedIn: the login has ended, or the provider's grant has.
         """
+        if not login.served:
+            # It came from elsewhere, or was served before this was kept: only the broker knows what it is.
+            login = self._note_served(login, self._released(login, {}))
+        if hmac.compare_digest(login.served.get("digest", ""), _digest(access_token)):
+            self._credentials.update(login, served={**login.served, "refused": True})
+
+    def _released(self, login: Login, wishes: Mapping[str, object]) -> dict[str, Any]:
         try:
             return self.call(login, "POST", f"/v1/connections/{login.connection_id}/token", wishes)
         except ReauthRequired as error:
             with suppress(Forbidden):
                 self.connection(login)  # perhaps it was disconnected, and the login is over with it
             raise NotLoggedIn(f"{login.provider}: {error.detail}; log in again: {_again(login)}") from None
+
+    def _note_served(self, login: Login, token: Mapping[str, Any]) -> Login:
+        served = {"digest": _digest(str(token.get("access_token", ""))), "generation": token.get("generation")}
+        if served != login.served:
+            # A token that is there is not withheld because this can't be kept.
+            with suppress(ConfigurationError):
+                self._credentials.update(login, served=served)
+        return replace(login, served=served)
 
     def call(self, login: Login, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
         """A call of the JSON face with the login's broker token.
@@ -170,6 +201,10 @@ def tokens_of(body: Mapping[str, Any], now: float) -> Tokens:
         return Tokens(str(body["refresh_token"]), str(body["access_token"]), now + int(body["expires_in"]))
     except (KeyError, TypeError, ValueError):
         raise BrokerUnreachable("what answers there is not a broker: its answer has no tokens") from None
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode()).hexdigest()
 
 
 def _again(login: Login) -> str:

@@ -14,8 +14,11 @@ from broker.errors import Conflict, NotFound, ProviderError, Unauthenticated
 class Target(Protocol):
     """A connection that tokens can be had of."""
 
-    def fetch(self, min_ttl: int) -> dict[str, Any]:
-        """A token that lives for another ``min_ttl`` seconds if the provider can issue such one."""
+    def fetch(self, min_ttl: int, *, refused: bool) -> dict[str, Any]:
+        """A token that lives for another ``min_ttl`` seconds if the provider can issue such one.
+
+        :param refused: the provider refused the last one; it has to be another one.
+        """
 
     def provider(self) -> dict[str, Any]:
         """The provider that the connection is with."""
@@ -53,8 +56,8 @@ class _LoggedIn:
         self._machine = machine
         self._login = login
 
-    def fetch(self, min_ttl: int) -> dict[str, Any]:
-        return self._machine.fetch(self._login, min_ttl=min_ttl)
+    def fetch(self, min_ttl: int, *, refused: bool) -> dict[str, Any]:
+        return self._machine.fetch(self._login, refused=refused, min_ttl=min_ttl)
 
     def provider(self) -> dict[str, Any]:
         return self._machine.provider(self._login)
@@ -65,8 +68,12 @@ class _Fetched:
         self._broker = broker
         self._path = f"/v1/connections/{quote(connection_id, safe='')}"
 
-    def fetch(self, min_ttl: int) -> dict[str, Any]:
-        return self._broker.call("POST", f"{self._path}/token", {"min_ttl": min_ttl})
+    def fetch(self, min_ttl: int, *, refused: bool) -> dict[str, Any]:
+        wishes: dict[str, object] = {"min_ttl": min_ttl}
+        if refused:
+            # A client keeps nothing here of what it was given.
+            wishes["stale_generation"] = self._broker.call("POST", f"{self._path}/token", {})["generation"]
+        return self._broker.call("POST", f"{self._path}/token", wishes)
 
     def provider(self) -> dict[str, Any]:
         name = str(self._broker.call("GET", self._path)["provider"])

@@ -30,6 +30,8 @@ _BEHAVIOUR_FLAGS = (
     "code_ttl",
     "auto_consent",
     "device_grant",
+    "device_code_ttl",
+    "device_interval",
     "refresh_token_expires_in",
     "idle_expiry",
     "revocation_ends",
@@ -116,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m broker.sandbox",
         description="A practice provider: a small OAuth 2.0 authorization server on loopback.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,
     )
     defaults = Behaviour()
@@ -141,7 +143,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--auto-consent", action="store_true", help="allow at once, without the page")
     parser.add_argument("--without-device-grant", dest="device_grant", action="store_false", help="no RFC 8628")
+    parser.add_argument("--device-code-ttl", type=int, default=defaults.device_code_ttl, help="seconds")
+    parser.add_argument("--device-interval", type=int, default=defaults.device_interval, help="seconds between polls")
     return parser
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Says a default where there is one to say: not of a switch, and not that a value is left out."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.nargs == 0 or action.default in (None, []) else super()._get_help_string(action)
 
 
 def _add_fault_flags(parser: argparse.ArgumentParser, defaults: Behaviour) -> None:

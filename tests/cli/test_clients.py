@@ -79,15 +79,27 @@ def test_a_client_for_machines_is_made_on_purpose(cli: Cli, raw_store: redis.Red
     """``--device`` lets machines log in; ``--public`` makes no secret, and goes with no other proof."""  # D5
     confidential = cli(*CREATE, "--device", "--json").json
     assert (confidential["device"], confidential["authentication"]) == (True, ["client_secret"])
-    public = cli(*CREATE, "--device", "--public", "--json").json
+    machines = ("clients", "create", "machines", "--scope", "tokens:read", "--device", "--public")
+    public = cli(*machines, "--json").json
     assert (public["client_secret"], public["authentication"]) == (None, ["none"])
-    assert "can only log machines in" in cli(*CREATE, "--device", "--public").stderr
-    assert "needs --device" in cli(*CREATE, "--public").stderr
+    assert "can only log machines in" in cli(*machines).stderr
     assert cli("clients", "rotate", public["client_id"]).exit_code == 1
     workload = "issuer=https://platform.example,subject=shop,audience=broker"
-    refused = cli(*CREATE, "--public", "--workload", workload)
+    refused = cli(*machines, "--workload", workload)
     assert refused.exit_code == 2
     assert "public" in refused.stderr
+
+
+def test_a_public_client_that_could_not_do_what_it_is_given_is_not_made(cli: Cli) -> None:
+    """Without ``--device`` it could do nothing; a scope that no login holds would be given in vain."""  # D5
+    alone = cli("clients", "create", "x", "--scope", "tokens:read", "--public")
+    assert (alone.exit_code, "add --device" in alone.stderr) == (2, True)
+    more = cli("clients", "create", "x", "--scope", "tokens:read connect", "--public", "--device")
+    assert more.exit_code == 2
+    assert "none of connect; it may hold: connections:read" in more.stderr
+    assert cli("clients", "list", "--json").json["items"] == []
+    own = cli("clients", "create", "x", "--scope", "tokens:read connect", "--device", "--json").json
+    assert own["scope"] == "connect tokens:read"
 
 
 def test_a_person_reads_fields_and_a_table(cli: Cli) -> None:

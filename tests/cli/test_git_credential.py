@@ -4,6 +4,7 @@ import re
 import subprocess
 import time
 
+import httpx2
 import pytest
 
 from broker.cli.git_credential import Question, parsed
@@ -80,12 +81,9 @@ def test_only_a_token_that_was_refused_is_replaced(home: Home) -> None:
 @pytest.mark.parametrize(
     "says",
     [
-        "protocol=https\nhost=other.example\n\n",
         f"protocol=http\nhost={GIT_HOST}\n\n",
         f"protocol=ssh\nhost={GIT_HOST}\n\n",
-        f"protocol=https\nhost={GIT_HOST}:8443\n\n",
         f"protocol=https\nhost=evil.example@{GIT_HOST}\n\n",
-        f"protocol=https\nhost={GIT_HOST}.evil.example\n\n",
         f"host={GIT_HOST}\n\n",
         "protocol=https\n\n",
         "\n",
@@ -93,12 +91,38 @@ def test_only_a_token_that_was_refused_is_replaced(home: Home) -> None:
         "nonsense",
     ],
 )
-def test_others_hosts_are_answered_with_silence(home: Home, says: str) -> None:
+def test_what_is_no_question_of_ours_is_answered_with_silence(home: Home, says: str) -> None:
     """Exit code 0 and not a byte, so that git asks its next helper."""
     given(home)
     for operation in ("get", "store", "erase"):
         answer = home.run("git-credential", operation, says=says)
         assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize("host", ["other.example", f"{GIT_HOST}:8443", f"{GIT_HOST}.evil.example"])
+def test_others_hosts_are_left_to_the_next_helper(home: Home, host: str) -> None:
+    """Exit code 0 and not a byte for git; its person sees on stderr why there is no password."""
+    given(home)
+    for operation in ("get", "store", "erase"):
+        answer = home.run("git-credential", operation, says=f"protocol=https\nhost={host}\n\n")
+        hint = f"not logged in for {host}; log in: broker login PROVIDER\n" if operation == "get" else ""
+        assert (answer.returncode, answer.stdout, answer.stderr) == (0, "", hint)
+
+
+def test_a_token_that_git_was_not_given_by_us_can_be_refused(home: Home) -> None:
+    """Its person pasted it, or another helper has kept it: ``erase`` before any ``get`` is not lost."""
+    login = given(home)
+    (kept,) = home.kept()
+    with httpx2.Client(base_url=login.url, trust_env=False) as http:
+        bearer = {"Authorization": f"Bearer {kept['tokens']['access_token']}"}
+        body = http.post(f"/v1/connections/{login.connection_id}/token", headers=bearer, json={}).json()
+    first = body["access_token"]
+    question = ASKS.rstrip("\n")
+    assert home.run("git-credential", "erase", says=f"{question}\npassword=another\n").returncode == 0
+    assert home.run("token", "practice").stdout.strip() == first
+    home.change(served={})
+    assert home.run("git-credential", "erase", says=f"{question}\npassword={first}\n").returncode == 0
+    assert password_of(home.run("git-credential", "get", says=ASKS).stdout) != first
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,29 @@ def test_one_that_lives_long_enough(home: Home) -> None:
     assert home.run("token", "practice", "--min-ttl", "3600").stdout != first
 
 
+def test_one_that_the_provider_refused_is_replaced_once(home: Home) -> None:
+    """``--refused`` is about the one that was printed last; what follows is the new one, for ``exec`` as well."""
+    given(home)
+    first = home.run("token", "practice").stdout
+    second = home.run("token", "practice", "--refused").stdout
+    assert second != first
+    assert home.run("token", "practice").stdout == second
+    third = home.run("exec", "practice", "--refused", "--", "sh", "-c", "echo $PRACTICE_TOKEN").stdout
+    assert third not in {first, second}
+    assert home.run("token", "practice").stdout == third
+
+
+def test_a_refusal_of_a_token_that_was_replaced_meanwhile_replaces_nothing(home: Home, remote: Remote) -> None:
+    """Somebody else said so before: what was served last here is older than what there is."""
+    login = given(home)
+    first = home.run("token", "practice").stdout
+    bearer = {"Authorization": f"Bearer {home.kept()[0]['tokens']['access_token']}"}
+    path = f"{remote.url}/v1/connections/{login.connection_id}/token"
+    newer = httpx2.post(path, headers=bearer, json={"stale_generation": 1}, trust_env=False).json()["access_token"]
+    assert newer != first.strip()
+    assert home.run("token", "practice", "--refused").stdout.strip() == newer
+
+
 def test_without_a_login_it_says_how_to_log_in(home: Home) -> None:
     """Exit code 4; a login at another broker, or with another provider, is none here."""
     given(home)
@@ -94,7 +117,9 @@ def test_a_client_stands_in_where_there_is_no_login(home: Home, remote: Remote) 
     assert (several.returncode, several.stdout) == (1, "")
     for part in (first, second, "ann", "bob"):
         assert part in several.stderr
-    assert home.run("token", second, **proof).stdout.startswith("pat_")
+    token = home.run("token", second, **proof).stdout
+    assert token.startswith("pat_")
+    assert home.run("token", second, "--refused", **proof).stdout not in {token, ""}
     wrong = home.run("token", second, **{**proof, "BROKER_CLIENT_SECRET": "canary-secret"})
     assert (wrong.returncode, "canary" in wrong.stderr) == (1, False)
     ran = home.run("exec", second, "--", "sh", "-c", "echo $PRACTICE_TOKEN", **proof)

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,10 +48,10 @@ class Live:
     environ: Mapping[str, str]
     folder: Path
 
-    def register(self, name: str, *options: str) -> Any:
-        """``broker clients create`` with every scope; answers what it printed."""
-        scopes = ("--scope", " ".join(CLIENT_SCOPES))
-        command = [sys.executable, "-m", "broker.cli.main", "clients", "create", name, *scopes, *options, "--json"]
+    def register(self, name: str, *options: str, scopes: Iterable[str] = CLIENT_SCOPES) -> Any:
+        """``broker clients create``, with every scope unless said otherwise; answers what it printed."""
+        command = [sys.executable, "-m", "broker.cli.main", "clients", "create", name, "--scope", " ".join(scopes)]
+        command += [*options, "--json"]
         return json.loads(subprocess.check_output(command, env=self.environ, cwd=self.folder))
 
     def public_half(self, key: ECKey | RSAKey) -> Path:

@@ -17,6 +17,7 @@ from requests_oauth2client import (
     OAuth2Client,
 )
 
+from broker.models.access import CONNECTION_SCOPES
 from tests.cli.browser import approve
 from tests.interop.conftest import Live, Service, opens
 from tests.interop.node import FOLDER, node
@@ -28,7 +29,7 @@ EXCHANGE = "urn:ietf:params:oauth:token-type:access_token"
 @pytest.fixture(scope="session")
 def public_client(live: Live) -> str:
     """The id of a client that keeps no secret; the operator has given it to everybody."""
-    return str(live.register("laptops", "--device", "--public")["client_id"])
+    return str(live.register("laptops", "--device", "--public", scopes=CONNECTION_SCOPES)["client_id"])
 
 
 @pytest.fixture

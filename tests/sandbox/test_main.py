@@ -1,6 +1,7 @@
 """The command: what it prints, what it refuses, how it ends."""
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -95,6 +96,24 @@ def test_flags_set_client_and_behaviour() -> None:
         assert http.post("/control", json={"rotation": "none", "reset": True}).json()["rotation"] == "none"
         assert http.post("/control", json={"reset": True}).json()["rotation"] == "strict"
         assert app.token(form).status_code == 429
+
+
+def test_flags_set_how_long_a_device_waits() -> None:
+    """The life of its codes, and the pause between its polls."""
+    flags = ("--device-code-ttl", "7", "--device-interval", "2")
+    with sandbox_process(*flags) as url, httpx2.Client(base_url=url, trust_env=False) as http:
+        form = {"client_id": "practice-client", "client_secret": "practice-secret"}
+        codes = http.post("/device_authorization", data=form).raise_for_status().json()
+    assert (codes["expires_in"], codes["interval"]) == (7, 2)
+
+
+def test_help_says_only_defaults_that_mean_something() -> None:
+    """A number or a name; a switch has none, and neither has what may be left out."""
+    text = " ".join(run("--help").stdout.split())
+    assert "seconds between polls (default: 5)" in text
+    assert not {"(default: True)", "(default: False)", "(default: None)", "(default: [])"} & set(
+        re.findall(r"\(default: [^)]*\)", text)
+    )
 
 
 def test_a_port_that_is_taken_is_said_plainly() -> None:

@@ -62,6 +62,10 @@ class DeviceAuthorizationEndpoint:
             invitation = await self._requests.open(self._order(call))
         except Conflict as error:
             raise OAuthError("invalid_request", error.detail, code=error.code) from None
+        except InvalidRequest as error:
+            # RFC 6749 §5.2 has no place for fields but the description.
+            faults = "; ".join(f"{fault.field}: {fault.message}" for fault in error.faults)
+            raise OAuthError("invalid_request", faults or error.detail) from None
         authorization = invitation.authorization
         return call.answer(
             DeviceAuthorizationAnswer(

@@ -90,6 +90,16 @@ async def test_what_cant_be_is_refused_and_begins_nothing(
     assert snapshot(raw_store) == before
 
 
+async def test_every_parameter_at_fault_is_told_with_what_is_wrong(make_machine: MakeMachine) -> None:
+    """Whoever sits at the machine sees which to add, which to drop and which to mend; no value is repeated."""
+    machine = await make_machine()
+    answer = await machine.ask("practice-realms", parameters='{"host": "canary"}')
+    described = answer.json()["error_description"]
+    assert "parameters.host: unknown" in described
+    assert "parameters.realm: required" in described
+    assert "canary" not in described
+
+
 async def test_a_client_that_proves_itself_may_ask_for_any_well_formed_scope(make_machine: MakeMachine) -> None:
     """As with a connect session; a public client is anybody, who would choose how much there is to be had."""  # D5
     confidential = await make_machine(public=False)
