@@ -38,7 +38,7 @@ A message never holds a secret: whoever raises an error writes a text about *wha
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +189,12 @@ class InvalidCredentials(RequestError):
         self.faults = tuple(faults)
         self.provider_status = provider_status
         self.missing = tuple(missing)
+
+    @classmethod
+    def malformed(cls, faults: Sequence[FieldFault]) -> Self:
+        """They don't look like what the provider takes; ``faults`` names the fields."""
+        names = ", ".join(fault.field for fault in faults)
+        return cls("format", f"the credentials are not what the provider takes: {names}", faults)
 
 
 class RateLimited(RequestError):

@@ -16,7 +16,8 @@
 * ``whoami`` – asking a provider whose token it is, and whether it accepts it.
 * ``schedule`` – when a connection is refreshed next without anybody asking.
 * ``bookkeeping`` – the audit record moves from the outboxes to the journal, and indexes follow the records.
-* ``intake`` – credentials that are handed in: judged in three steps, then stored; ``credential_format`` – the first.
+* ``intake`` – credentials that are handed in: judged in three steps, then stored; ``credential_format`` – the
+  first, ``credential_document`` – for those that come as a file; ``importing`` – tokens that somebody else obtained.
 * ``lifecycle`` – refreshing on demand, testing, disconnecting; ``giving_back`` – what they held goes back
   to the provider, now or later.
 * ``detached`` – work that outlives the request that started it; ``persistence`` – writes that are not given up;

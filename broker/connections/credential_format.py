@@ -4,12 +4,15 @@ Which fields there are the provider's type says, and what they look like its ent
 """
 
 import re
-from collections.abc import Mapping
+from base64 import b64decode
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from broker.connections.credential_document import unfolded
 from broker.errors import FieldFault, InvalidCredentials
 from broker.providers import Provider
-from broker.providers.credential_sections import CredentialField
+from broker.providers.credential_sections import CredentialField, FieldFormat
+from broker.providers.private_keys import read_private_key
 
 _LONGEST: Final = 16_384
 """Characters of one field: a private key has less than a quarter of that."""
@@ -18,10 +21,11 @@ _LONGEST: Final = 16_384
 def read_fields(provider: Provider, credentials: Mapping[str, Any], *, patterns: bool = True) -> dict[str, str]:
     """The fields of ``credentials`` that are filled in, as text without space around it.
 
-    :param patterns: whether they have to look as the entry says.
+    :param patterns: whether they have to look as the entry's patterns say. Their formats are needed in any case: what
+        has another can't be used.
     :raises InvalidCredentials: naming each field that is missing, unknown or malformed.
     """
-    rules = provider.credential_fields
+    rules, credentials = provider.credential_fields, unfolded(provider.kind.document, credentials)
     faults = [FieldFault(f"credentials.{name}", "unknown") for name in credentials if name not in rules]
     fields: dict[str, str] = {}
     for name, rule in rules.items():
@@ -37,8 +41,7 @@ def read_fields(provider: Provider, credentials: Mapping[str, Any], *, patterns:
         else:
             faults.append(FieldFault(f"credentials.{name}", fault))
     if faults:
-        names = ", ".join(fault.field for fault in faults)
-        raise InvalidCredentials("format", f"the credentials are not what the provider takes: {names}", faults)
+        raise InvalidCredentials.malformed(faults)
     return fields
 
 
@@ -54,6 +57,39 @@ def _fault_of(rule: CredentialField, text: object, *, patterns: bool) -> str | N
     shown = value.replace("\r\n", "\n").replace("\n", "") if rule.multiline else value
     if not shown.isprintable():
         return "holds characters that can't be seen"
+    if (fault := _FORMATS[rule.format](value)) is not None:
+        return fault
     if patterns and rule.pattern is not None and not re.fullmatch(rule.pattern, value):
         return "does not look like one" + (f": {rule.help}" if rule.help else f", which must match {rule.pattern}")
     return None
+
+
+def _must_match(pattern: str, message: str) -> Callable[[str], str | None]:
+    return lambda value: None if re.fullmatch(pattern, value) else message
+
+
+def _private_key(value: str) -> str | None:
+    try:
+        read_private_key(value)
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def _base64(value: str) -> str | None:
+    try:
+        b64decode(value, validate=True)
+    except ValueError:
+        return "must be base64"
+    return None
+
+
+_FORMATS: Final[Mapping[FieldFormat, Callable[[str], str | None]]] = {
+    "text": lambda _: None,
+    "token": _must_match(r"[\x20-\x7e]+", "holds characters that no header can hold"),
+    "digits": _must_match(r"[0-9]{1,20}", "must be a number"),
+    "private_key": _private_key,
+    "base64": _base64,
+    "hex": _must_match(r"([0-9A-Fa-f]{2})+", "must be hexadecimal"),
+}
+"""What is wrong with a value that should be of this format; ``None``: nothing."""

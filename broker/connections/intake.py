@@ -9,16 +9,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import structlog
+
 from broker.clock import Clock
 from broker.connections.authorization import Authorizations, Wanted
 from broker.connections.credential_format import read_fields
-from broker.errors import Conflict, InvalidCredentials, ProviderError, ProviderRefused
+from broker.connections.importing import Importing
+from broker.errors import Conflict, InvalidCredentials, ProviderError, ProviderRefused, ProviderUnavailable
 from broker.models.connection import Account, Connection, Credential
 from broker.providers import Provider
 from broker.upstream.facade import Upstream
 from broker.upstream.parameters import check_parameters, check_scopes
+from broker.upstream.schemes.request import UnsignableError
 from broker.upstream.token_response import TokenSet
 from broker.vault.records import Records
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +45,7 @@ class Intake:
         self._records = records
         self._authorizations = authorizations
         self._upstream = upstream
+        self._importing = Importing(upstream, clock)
         self._clock = clock
 
     async def take(self, wanted: Wanted, credentials: Mapping[str, Any]) -> Connection:
@@ -72,6 +79,8 @@ class Intake:
         wanted = replace(wanted, parameters=check_parameters(provider, wanted.parameters))
         if provider.type == "oauth2" and not credentials:
             return await self._for_the_app(wanted)
+        if provider.type == "oauth2":
+            return await self._taken_over(wanted, credentials)
         fields = read_fields(provider, credentials, patterns=wanted.validate)
         tokens = await self._tokens(wanted, fields)
         account = await self._account(wanted, tokens, fields)
@@ -86,6 +95,18 @@ class Intake:
             wanted.provider, wanted.parameters, credential=Credential(""), scopes=tuple(wanted.requested_scopes)
         )
         return Taken(wanted, tokens, {}, await self._account(wanted, tokens, {}))
+
+    async def _taken_over(self, wanted: Wanted, credentials: Mapping[str, Any]) -> Taken:
+        """OAuth tokens that somebody else obtained."""
+        imported = await self._importing.take(wanted, credentials)
+        try:
+            return Taken(wanted, imported.tokens, {}, await self._account(wanted, imported.tokens, {}))
+        except (InvalidCredentials, ProviderError, ProviderUnavailable) as error:
+            if not imported.spent:
+                raise
+            # Refused now, they would be lost, and with them the grant: what was handed in is used up.
+            log.warning("intake.account_unknown", provider=wanted.provider.name, reason=error.code)
+            return Taken(wanted, imported.tokens, {}, None)
 
     async def _tokens(self, wanted: Wanted, fields: Mapping[str, str]) -> TokenSet:
         provider, scopes = wanted.provider, tuple(wanted.requested_scopes)
@@ -102,6 +123,10 @@ class Intake:
     async def _account(self, wanted: Wanted, tokens: TokenSet, fields: Mapping[str, str]) -> Account | None:
         try:
             return await self._authorizations.account(wanted, tokens, fields)
+        except UnsignableError as error:
+            raise InvalidCredentials(
+                "format", f"no request can be signed with the credentials: {error.detail}"
+            ) from None
         except ProviderError as error:
             refused = isinstance(error, ProviderRefused) or 400 <= (error.http_status or 0) < 500
             if not refused:

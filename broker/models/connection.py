@@ -1,7 +1,7 @@
 """A connection: one subject's account at one provider, its credential apart from everything that may be shown."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, Literal
 
@@ -102,6 +102,11 @@ class Credential:
         """What no text may repeat: all of it, for the provider knows also what a request doesn't hold."""
         held = (self.access_token, self.refresh_token, self.previous_refresh_token, *self.fields.values())
         return tuple(secret for secret in held if secret)
+
+    def secrets_without(self, public: Collection[str]) -> tuple[str, ...]:
+        """:attr:`secrets` without the fields of these names, which may be told: a user's name, say."""
+        secret = {name: value for name, value in self.fields.items() if name not in public}
+        return replace(self, fields=secret).secrets
 
 
 @dataclass(frozen=True, slots=True)

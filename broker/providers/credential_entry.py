@@ -116,6 +116,11 @@ class CredentialEntry(Entry):
         return {name: _in_words_of(self.fields.get(name), field) for name, field in fields.items()}
 
     @property
+    def public_fields(self) -> frozenset[str]:
+        """The names of those that are no secrets: they may name the account."""
+        return frozenset(name for name, field in self.credential_fields.items() if not field.secret)
+
+    @property
     def form_fields(self) -> dict[str, CredentialField]:
         """What a form asks a person for: a credential that comes as a file is handed in as one."""
         fields, document = self.credential_fields, self.kind.document

@@ -53,7 +53,7 @@ async def issue(
     template = provider.token_endpoint or f"{provider.api.base_url.rstrip('/') if provider.api else ''}{_PATH}"
     request = build_request(provider, template, values, fields["installation_id"], jwt, scopes)
     answer = await egress.send(request, deadline=provider.timeout, trusted=host_is_fixed(template))
-    secrets = [*credential.secrets, jwt]
+    secrets = [*credential.secrets_without(provider.public_fields), jwt]
     tokens = parse_answer(answer, own_key=own_key, now=clock(), secrets=secrets)
     return replace(tokens, asked_at=asked_at)
 
@@ -147,7 +147,8 @@ def _lifetime(ends: object, answer: InboundResponse, *, now: int) -> int | None:
         since = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
     except (ValueError, TypeError):
         since = now / 1000
-    return whole_seconds(end.replace(tzinfo=end.tzinfo or UTC).timestamp() - since) or CAUTIOUS_LIFETIME
+    # Both are cut to seconds: one less, so that it doesn't seem to live on after its end.
+    return whole_seconds(end.replace(tzinfo=end.tzinfo or UTC).timestamp() - since - 1) or CAUTIOUS_LIFETIME
 
 
 def _scopes(permissions: object, unspeakable: Unspeakable) -> tuple[str, ...]:

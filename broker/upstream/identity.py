@@ -44,7 +44,7 @@ async def identify(
         return None
     request = build_request(rule, provider, values, credential, now=clock())
     answer = await egress.send(request, deadline=provider.timeout, trusted=rule.trusted)
-    unspeakable = [*credential.secrets]
+    unspeakable = [*credential.secrets_without(provider.public_fields)]
     if provider.client_secret is not None:
         unspeakable.append(provider.client_secret.get_secret_value())
     return parse_account(rule, answer, secrets=unspeakable, now=clock())

@@ -37,7 +37,7 @@ async def issue(
     assertion = build_assertion(credential.fields, endpoints.issuing.url, scopes, now=asked_at)
     request = build_request(provider, endpoints, assertion)
     answer = await egress.send(request, deadline=provider.timeout, trusted=endpoints.issuing.trusted)
-    secrets = [*credential.secrets, assertion]
+    secrets = [*credential.secrets_without(provider.public_fields), assertion]
     tokens = parse_token_response(provider, answer, requested_scopes=scopes, now=clock(), secrets=secrets)
     # Whatever came beside it: the next token is asked for with the key again.
     return replace(tokens, refresh_token=None, refresh_token_expires_in=None, asked_at=asked_at)
