@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from broker.cli.device_grant import Invitation
 from broker.cli.output import note, printable
+from broker.cli.remote import on_loopback
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,8 +21,15 @@ if TYPE_CHECKING:
 
 _QUIET_ZONE: Final = 2
 """Light modules around a QR code. The norm asks for four; phones do with two, and terminals are small."""
+_AROUND: Final = 14
+"""Lines above and below the picture, where all of it stands on the terminal at once."""
+_BELOW: Final = 4
+"""Lines below the picture where it stands alone: address and code again, and the time that is left."""
 _BLOCKS: Final = {(False, False): " ", (True, False): "▀", (False, True): "▄", (True, True): "█"}
 """Two modules in one character, the upper and the lower, by whether they are dark."""
+
+ONLY_HERE: Final = "This address opens on the broker's own machine, or through a tunnel to it; not on a phone."
+"""What is said of one on loopback: the broker has no ``BROKER_PUBLIC_URL``."""
 
 
 def show(invitation: Invitation, display_name: str) -> None:
@@ -33,6 +41,8 @@ def show(invitation: Invitation, display_name: str) -> None:
         note(f"  {invitation.user_code}")
         if scan:
             note(f"Or open: {scan}")
+        if on_loopback(invitation.verification_uri):
+            note(ONLY_HERE)
         return
     from rich.console import Console  # noqa: PLC0415 - needed where a person looks
     from rich.text import Text  # noqa: PLC0415
@@ -44,10 +54,16 @@ def show(invitation: Invitation, display_name: str) -> None:
     console.print(
         Text(f"    {printable(invitation.user_code)}\n", style="bold reverse" if _colours(console) else "bold")
     )
+    if on_loopback(invitation.verification_uri):
+        console.print(Text(f"{ONLY_HERE}\n"))
     picture = qr_code(console, scan or invitation.verification_uri)
     if picture is not None:
         console.print(Text("or scan this:\n"))
         console.print(picture)
+        if len(picture.plain.splitlines()) + _AROUND > console.height:
+            # What stands above the picture has scrolled away, and not every phone reads one.
+            again = f"\n    {printable(invitation.verification_uri)}   {printable(invitation.user_code)}\n"
+            console.print(Text(again, style="bold"), soft_wrap=True)
     elif scan:
         console.print(Text("or open this, with the code in it:\n"))
         console.print(Text(f"    {printable(scan)}\n"), soft_wrap=True)
@@ -84,7 +100,7 @@ def qr_code(console: "Console", address: str) -> "Text | None":
 
     code = segno.make(address, error="l", micro=False)
     rows = [[bool(module) for module in row] for row in code.matrix_iter(border=_QUIET_ZONE)]
-    if len(rows[0]) > console.width or len(rows) / 2 > console.height:
+    if len(rows[0]) > console.width or len(rows) / 2 + _BELOW > console.height:
         return None
     rows += [[False] * len(rows[0])] * (len(rows) % 2)
     lines = ("".join(map(_block, upper, lower)) for upper, lower in zip(rows[::2], rows[1::2], strict=True))

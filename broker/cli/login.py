@@ -18,7 +18,7 @@ from broker.cli.output import note, print_fields, print_json_line
 from broker.cli.parameters import parameters_of
 from broker.cli.remote import Registration
 from broker.clock import rfc3339
-from broker.errors import BrokerError, ConfigurationError
+from broker.errors import BrokerError, ConfigurationError, NotFound, OAuthError
 
 commands = typer.Typer()
 
@@ -60,7 +60,12 @@ def login(
 def _wish(
     provider: str, scopes: Sequence[str], device_name: str | None, parameters: Mapping[str, str]
 ) -> dict[str, str]:
-    """The form of the request: what is not said is left to the broker."""
+    """The form of the request: what is not said is left to the broker.
+
+    :raises typer.BadParameter: the name is none that a broker takes.
+    """
+    if device_name is not None and (len(device_name) > _NAME_LENGTH or not device_name.isprintable()):
+        raise typer.BadParameter(f"at most {_NAME_LENGTH} printable characters", param_hint="--device-name")
     wish = {"provider": provider, "device_name": _device_name() if device_name is None else device_name}
     if scopes:
         wish["provider_scope"] = " ".join(scopes)
@@ -77,14 +82,37 @@ def _device_name() -> str:
 def _begin(at: Headless, wish: Mapping[str, str]) -> tuple[Registration, Invitation]:
     """Ask for the codes, as the configured client, else as our own; answers which one it was."""
     if at.configured is not None:
-        return at.configured, ask(at.broker, at.configured, wish)
+        return at.configured, _ask(at, at.configured, wish)
     from broker.cli.registration import LOGIN  # noqa: PLC0415 - brings the whole broker along
 
     if at.broker.url != at.settings.public_url:
         raise ConfigurationError([f"{at.broker.url} is not this machine's broker: {LOGIN.advice}"])
     # Before a client is made: perhaps there is no broker here at all.
     at.broker.check_ready()
-    return LOGIN.use(at.settings, at.broker.url, lambda client: (client, ask(at.broker, client, wish)))
+    return LOGIN.use(at.settings, at.broker.url, lambda client: (client, _ask(at, client, wish)))
+
+
+def _ask(at: Headless, client: Registration, wish: Mapping[str, str]) -> Invitation:
+    try:
+        return ask(at.broker, client, wish)
+    except OAuthError as error:
+        if error.broker_code != NotFound.code:
+            raise
+        known = _providers(at, client)
+        there = (
+            f"there are: {', '.join(known)}" if known else "`broker providers list` on its machine says which it has"
+        )
+        raise NotFound(f"there is no provider {wish['provider']!r} at {at.broker.url}; {there}") from None
+
+
+def _providers(at: Headless, client: Registration) -> Sequence[str]:
+    """The providers that the broker knows; it lists them to a client that proves itself, and to nobody else."""
+    if not client.client_secret:
+        return []
+    with suppress(BrokerError):
+        at.broker.sign_in(client)
+        return [str(one["name"]) for one in at.broker.call("GET", "/v1/providers")["items"]]
+    return []
 
 
 def _wait(

@@ -18,15 +18,20 @@ from broker.app.heart import Heart
 from broker.cli.headless import check_where_secrets_go, configured_client
 from broker.cli.loopback import PATH
 from broker.cli.remote import Registration, RemoteBroker
-from broker.cli.session import configured_providers, heart_for_command
+from broker.cli.session import heart_for_command
 from broker.errors import ConfigurationError, NotFound, Unauthenticated
+from broker.providers import Registry
 from broker.settings import Settings
 from broker.vault.redis.data_dir import make_private
+from broker.vault.redis.embedded import running
 
 Result = TypeVar("Result")
 
 RETURN_URL: Final = f"http://127.0.0.1{PATH}"
 """Registered without a port: any port of this machine will do (RFC 8252 §7.3)."""
+
+
+_ITS_OWN: Final = "the broker's settings: in its folder, or with its BROKER_DATA_DIR or BROKER_REDIS_URL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,9 @@ class OwnClient:
         if url != settings.public_url:
             # Whoever answers there would get a client of this machine's broker.
             raise self._elsewhere(f"{url} is not this machine's broker (BROKER_PUBLIC_URL)")
+        if settings.redis_url is None and not running(settings.data_dir):
+            # One that is started for us alone is not the broker's, and would leave keys behind where nobody needs any.
+            raise self._elsewhere(f"the broker at {url} doesn't keep its store in {settings.data_dir} of this machine")
         made = _in_store(settings, self._create)
         try:
             result = attempt(made)
@@ -75,7 +83,7 @@ class OwnClient:
             _in_store(settings, lambda heart: heart.clients.delete(made.client_id))
             if not isinstance(error, Unauthenticated):
                 raise
-            raise self._elsewhere("the broker has another store than this machine") from None
+            raise self._elsewhere(f"the broker at {url} has another store than this machine") from None
         self._remember(settings, url, made)
         return result
 
@@ -86,7 +94,9 @@ class OwnClient:
         return Registration(client.client_id, secret)
 
     def _elsewhere(self, fault: str) -> ConfigurationError:
-        return ConfigurationError([f"{fault}: {self.advice}"])
+        return ConfigurationError(
+            [f"{fault}: {self.advice}; or, on the broker's own machine, run this with {_ITS_OWN}"]
+        )
 
     def _every(self, settings: Settings) -> dict[str, Registration]:
         """Those that were made, each by the address of the broker that it was made for."""
@@ -158,7 +168,8 @@ def _in_store(settings: Settings, work: Callable[[Heart], Awaitable[Result]]) ->
     """What ``work`` answers with the parts of a broker on this machine's store."""
 
     async def run() -> Result:
-        async with heart_for_command(settings, configured_providers(settings)) as heart:
+        # Which providers there are makes no difference to a client, and their file may lie elsewhere.
+        async with heart_for_command(settings, Registry(())) as heart:
             return await work(heart)
 
     return asyncio.run(run())

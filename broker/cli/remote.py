@@ -62,7 +62,7 @@ class RemoteBroker:
         :raises BrokerUnreachable: none does.
         """
         answer = self._send("GET", "/readyz", timeout=_LOOKS_WITHIN)
-        status = _fields(answer).get("status")
+        status = (_fields(answer) or {}).get("status")
         if status == "not_ready":
             raise BrokerUnreachable(f"the broker at {self._url} is not ready: see broker doctor")
         if status != "ready":
@@ -105,9 +105,11 @@ class RemoteBroker:
             answer = self._send("POST", path, data=form, auth=(client.client_id, client.client_secret))
         else:
             answer = self._send("POST", path, data={**form, "client_id": client.client_id})
-        if answer.is_success:
-            return _fields(answer)
-        raise _oauth_error_of(answer)
+        if not answer.is_success:
+            error = _oauth_error_of(answer, self._fields_of(answer))
+            raise self._unknown(client, error) if isinstance(error, Unauthenticated) else error
+        # RFC 7009 §2.2: whoever revokes needs no body.
+        return self._fields_of(answer) if answer.content else {}
 
     def call(self, method: str, path: str, body: Mapping[str, object] | None = None) -> dict[str, Any]:
         """A call of the JSON face.
@@ -117,8 +119,30 @@ class RemoteBroker:
         headers = {"Authorization": f"Bearer {self._token}"}
         answer = self._send(method, path, json=body, headers=headers)
         if not answer.is_success:
-            raise _error_of(answer)
-        return _fields(answer)
+            raise _error_of(answer, self._fields_of(answer))
+        return self._fields_of(answer)
+
+    def _fields_of(self, answer: httpx2.Response) -> dict[str, Any]:
+        """The members of an answer.
+
+        :raises BrokerUnreachable: it isn't one of a broker's: whatever it says, it says nothing about a login.
+        """
+        fields = _fields(answer)
+        if fields is not None:
+            return fields
+        if answer.status_code >= 500:
+            fault = f"the broker at {self._url} is away: what stands before it answered {answer.status_code}"
+            raise BrokerUnreachable(fault, retry_after=_seconds(answer))
+        fault = f"what answers at {self._url} is not a broker (HTTP {answer.status_code})"
+        raise BrokerUnreachable(f"{fault}; {_where_instead(self._url, answer)}")
+
+    def _unknown(self, client: Registration, error: Unauthenticated) -> Unauthenticated:
+        """What is at fault where the broker doesn't take ``client``; its id is not repeated, it may be a secret."""
+        if client.client_secret:
+            which = "does not know this client, or not with this secret: see BROKER_CLIENT_ID and BROKER_CLIENT_SECRET"
+        else:
+            which = "does not know this client, or it has a secret: see BROKER_CLIENT_ID (and BROKER_CLIENT_SECRET)"
+        return Unauthenticated(f"{error.detail}: the broker at {self._url} {which}")
 
     def _send(self, method: str, path: str, *, timeout: float = _ANSWERS_WITHIN, **content: Any) -> httpx2.Response:  # noqa: ANN401 - httpx's own
         try:
@@ -128,23 +152,43 @@ class RemoteBroker:
 
 
 def _no_answer(url: str, error: httpx2.TransportError) -> str:
-    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
         return f"the certificate of {url} can't be trusted; SSL_CERT_FILE may name the authority that issued it"
+    if "[SSL" in text:
+        return f"what listens at {url} speaks no TLS that we understand; is it {_with_scheme('http', url)}?"
+    if isinstance(error, httpx2.ReadError | httpx2.RemoteProtocolError) and url.startswith("http:"):
+        fault = f"what listens at {url} gave no answer that we understand"
+        return f"{fault}; if it speaks TLS it is {_with_scheme('https', url)}"
     advice = "start one with: broker serve, or set BROKER_URL" if on_loopback(url) else "is BROKER_URL right?"
     return f"no broker answers at {url}; {advice}"
 
 
-def _fields(answer: httpx2.Response) -> dict[str, Any]:
+def _where_instead(url: str, answer: httpx2.Response) -> str:
+    """What to do about an answer of somebody else."""
+    if answer.has_redirect_location:
+        target = answer.headers["Location"].partition("?")[0]
+        return f"it leads to {target}: set BROKER_URL to where the broker itself is"
+    if answer.status_code == 400 and url.startswith("http:"):
+        return f"is BROKER_URL right, or is it {_with_scheme('https', url)}?"
+    return "is BROKER_URL right?"
+
+
+def _with_scheme(scheme: str, url: str) -> str:
+    return f"{scheme}://{url.partition('://')[2]}"
+
+
+def _fields(answer: httpx2.Response) -> dict[str, Any] | None:
+    """The members of a JSON object; ``None``: it is none."""
     try:
         body = answer.json()
     except ValueError:
-        return {}
-    return body if isinstance(body, dict) else {}
+        return None
+    return body if isinstance(body, dict) else None
 
 
-def _oauth_error_of(answer: httpx2.Response) -> BrokerError:
+def _oauth_error_of(answer: httpx2.Response, body: Mapping[str, Any]) -> BrokerError:
     """An OAuth error answer as an error; what the broker says in it is for people."""
-    body = _fields(answer)
     detail = str(body.get("error_description") or f"the broker answered {answer.status_code}")
     if answer.status_code == 429:
         return RateLimited(detail, retry_after=_seconds(answer))
@@ -154,12 +198,11 @@ def _oauth_error_of(answer: httpx2.Response) -> BrokerError:
         return Unauthenticated(detail)
     if "error" not in body:
         return BrokerError(detail)
-    return OAuthError(str(body["error"]), detail, status_code=answer.status_code)
+    return OAuthError(str(body["error"]), detail, status_code=answer.status_code, code=body.get("code"))
 
 
-def _error_of(answer: httpx2.Response) -> BrokerError:
+def _error_of(answer: httpx2.Response, body: Mapping[str, Any]) -> BrokerError:
     """A problem document (RFC 9457) as the error it was made from."""
-    body = _fields(answer)
     detail = str(body.get("detail") or f"the broker answered {answer.status_code}")
     match answer.status_code:
         case 400:

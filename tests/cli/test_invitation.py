@@ -1,6 +1,7 @@
 """Tests of :mod:`broker.cli.invitation`: what a person is shown, and where a browser opens."""
 
 import io
+import re
 import sys
 import webbrowser
 
@@ -9,7 +10,7 @@ import segno
 from rich.console import Console
 
 from broker.cli.device_grant import Invitation
-from broker.cli.invitation import is_web_address, open_browser, qr_code, show, waiting
+from broker.cli.invitation import ONLY_HERE, is_web_address, open_browser, qr_code, show, waiting
 
 LINK = "https://broker.example/device?user_code=WDJB-MJHT"
 ABOUT_TERMINALS = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION", "SSH_CLIENT", "SSH_TTY")
@@ -55,6 +56,35 @@ def test_the_qr_code_is_the_address() -> None:
 def test_a_terminal_that_can_not_show_one_shows_none(poor: Console) -> None:
     """Too small, without the characters, or without colours: then it could come out inverted."""
     assert qr_code(poor, LINK) is None
+
+
+@pytest.mark.parametrize(("height", "pictured", "again"), [(50, True, False), (24, True, True), (20, False, False)])
+def test_address_and_code_stay_on_the_terminal(
+    height: int, pictured: bool, again: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the picture would push them out they stand below it once more; where even that has no room, it is not."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for name, text in {"TERM": "xterm-256color", "FORCE_COLOR": "1", "COLUMNS": "80", "LINES": str(height)}.items():
+        monkeypatch.setenv(name, text)
+    show(invitation(), "Practice")
+    shown = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().err)
+    assert ("▀" in shown) is pictured
+    assert len(re.findall(r"^    https://broker.example/device   WDJB-MJHT$", shown, re.MULTILINE)) == again
+    # With the line of the time that is left.
+    on_screen = shown.splitlines()[1 - height :]
+    assert any("https://broker.example/device" in line for line in on_screen)
+    assert any("WDJB-MJHT" in line for line in on_screen)
+
+
+@pytest.mark.parametrize("at_terminal", [True, False])
+@pytest.mark.parametrize(("address", "told"), [("http://localhost:8400/device", True), ("https://b.example", False)])
+def test_an_address_that_no_phone_reaches_is_said_to_be_one(
+    address: str, told: bool, at_terminal: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On loopback it leads whoever opens it elsewhere to a machine of their own."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: at_terminal)
+    show(Invitation("dc", "WDJB-MJHT", address, None, 900, 5), "Practice")
+    assert (" ".join(ONLY_HERE.split()) in " ".join(capsys.readouterr().err.split())) is told
 
 
 @pytest.mark.parametrize(

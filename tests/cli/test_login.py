@@ -81,10 +81,10 @@ def test_a_browser_is_opened_unless_told_otherwise(home: Home, words: tuple[str,
         line_of(process.stdout if "--json" in words else process.stderr)
         if opens:
             link = [line_of(process.stderr) for _ in range(2)][1].partition(": ")[2]
-            assert "Waiting" in line_of(process.stderr)
+            assert "Waiting" in [line_of(process.stderr) for _ in range(2)][1]
             assert noted.read_text() == link
         elif "--json" not in words:
-            assert "Waiting" in [line_of(process.stderr) for _ in range(3)][2]
+            assert "Waiting" in [line_of(process.stderr) for _ in range(4)][3]
         process.kill()
     assert noted.exists() is opens
 
@@ -163,16 +163,33 @@ def test_what_a_provider_says_does_not_steer_the_terminal(home: Home) -> None:
 def test_refusals_are_told(home: Home) -> None:
     """A provider that isn't there or where machines can't log in, an unknown scope, a wrong parameter."""
     for words, code, fault in [
-        (["nowhere"], 1, "there is no such provider"),
+        (["nowhere"], 1, "there is no provider 'nowhere'"),
         (["practice-off"], 1, "device login is switched off"),
         (["practice", "--parameter", "x"], 2, "NAME=VALUE"),
-        (["practice", "--parameter", "x=y"], 1, "x"),
-        (["practice", "--device-name", "a" * 65], 1, "device_name"),
+        (["practice", "--parameter", "x=y"], 1, "parameters.x: unknown"),
+        (["practice", "--device-name", "a" * 65], 2, "at most 64 printable characters"),
+        (["practice", "--device-name", "a\nb"], 2, "at most 64 printable characters"),
+        (["practice", "--device-name", "\u3164"], 1, "device_name has no character that shows"),
     ]:
         result = home.run("login", *words)
         assert (result.returncode, result.stdout, fault in result.stderr) == (code, "", True), result.stderr
-    unknown = home.run("login", "practice", BROKER_CLIENT_ID="cl_nobody")
-    assert (unknown.returncode, unknown.stdout) == (1, "")
+    for proof, variables in [
+        ({"BROKER_CLIENT_ID": "cl_nobody"}, "see BROKER_CLIENT_ID (and"),
+        ({"BROKER_CLIENT_SECRET": "canary"}, "see BROKER_CLIENT_ID and BROKER_CLIENT_SECRET"),
+    ]:
+        unknown = home.run("login", "practice", **proof)
+        assert (unknown.returncode, unknown.stdout, variables in unknown.stderr) == (1, "", True)
+        assert "canary" not in unknown.stderr
+
+
+def test_a_provider_that_is_not_there_is_named_beside_those_that_are(home: Home, remote: Remote) -> None:
+    """The broker lists them to a client that proves itself; others learn who could tell."""
+    made = remote.operator("clients", "create", "ci", "--device", "--scope", "tokens:read connections:read")
+    proof = {"BROKER_CLIENT_ID": made["client_id"], "BROKER_CLIENT_SECRET": made["client_secret"]}
+    for variables, told in [({}, "`broker providers list` on its machine"), (proof, "there are: practice, practice-")]:
+        refused = home.run("login", "nowhere", **variables)
+        assert (refused.returncode, refused.stdout) == (1, "")
+        assert f"there is no provider 'nowhere' at {remote.url}; {told}" in refused.stderr
 
 
 def test_elsewhere_it_says_what_to_ask_the_operator_for(home: Home, remote: Remote) -> None:
@@ -183,6 +200,24 @@ def test_elsewhere_it_says_what_to_ask_the_operator_for(home: Home, remote: Remo
     assert [one["name"] for one in remote.operator("clients", "list")["items"]] == ["machines"]
     half = home.run("login", "practice", BROKER_CLIENT_ID="", BROKER_CLIENT_SECRET="canary-secret")
     assert (half.returncode, "canary" in half.stderr) == (2, False)
+
+
+def test_a_broker_of_this_machine_that_is_not_in_reach_is_told_apart(home: Home, remote: Remote) -> None:
+    """Its settings are in another folder, or a tunnel leads elsewhere: what to set or where to go, and nothing made."""
+    port = remote.url.rpartition(":")[2]
+    result = home.run("login", "practice", BROKER_CLIENT_ID="", BROKER_PORT=port, BROKER_DATA_DIR="here")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "doesn't keep its store in here of this machine" in result.stderr
+    for advice in ("set BROKER_CLIENT_ID", "in its folder", "BROKER_DATA_DIR", "BROKER_REDIS_URL"):
+        assert advice in result.stderr
+    assert not (home.path / "here").exists()
+
+
+def test_on_the_brokers_own_machine_any_folder_will_do(home: Home, remote: Remote) -> None:
+    """Where its store is it has to know; no file of providers is needed to log in with one."""
+    environ = {**remote.environ, "BROKER_CLIENT_ID": "", "BROKER_PROVIDERS_FILE": "providers.yaml"}
+    with Home(home.path, environ).logging_in("practice") as (codes, _):
+        assert codes["verification_uri"] == f"{remote.url}/device"
 
 
 def test_without_any_broker_it_says_so(home: Home) -> None:

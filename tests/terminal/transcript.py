@@ -7,7 +7,7 @@ from typing import Final
 
 from rich.console import Console
 
-from broker.cli.invitation import qr_code
+from broker.cli.invitation import ONLY_HERE, qr_code
 
 DOCUMENT: Final = Path(__file__).parent.parent.parent / "docs" / "device-login.md"
 _BLOCK: Final = re.compile(r"(?<=<!-- transcript -->\n).*?(?=<!-- /transcript -->)", re.DOTALL)
@@ -28,7 +28,8 @@ def transcript(screen: str) -> str:
     lines: list[str] = []
     for is_picture, group in groupby(screen.rstrip().splitlines()[:-1], _is_picture):
         lines += _example_qr_code() if is_picture else group
-    text = "\n".join(lines)
+    # The example's address is no loopback address.
+    text = "\n".join(line for line in lines if line != ONLY_HERE)
     for pattern, example in _EXAMPLES:
         text = re.sub(pattern, example, text)
     return re.sub(r"\n{3,}", "\n\n", text)

@@ -14,7 +14,7 @@ from broker.downstream.oauth.answers import DeviceAuthorizationAnswer
 from broker.downstream.oauth.endpoint import OAUTH, OAuthCall, OAuthEndpoint
 from broker.downstream.oauth.forms import DeviceAuthorizationForm
 from broker.downstream.operation import DeclaredRoute, Operation
-from broker.errors import Conflict, InvalidRequest, OAuthError, ProviderError, ProviderUnavailable
+from broker.errors import Conflict, InvalidRequest, NotFound, OAuthError, ProviderError, ProviderUnavailable
 from broker.providers import Registry
 from broker.upstream.parameters import choosing_hosts
 
@@ -82,7 +82,7 @@ class DeviceAuthorizationEndpoint:
         name, scope, client = call.required("provider"), call.parameters.get("scope"), call.client
         broker_scopes = device_scopes(None if scope is None else scope.split(), client)
         if name not in self._providers:
-            raise OAuthError("invalid_request", "there is no such provider")
+            raise OAuthError("invalid_request", "there is no such provider", code=NotFound.code)
         if not client.reach.covers_provider(name):
             raise OAuthError("invalid_request", "the client was not given this provider", code="forbidden")
         provider, parameters = self._providers.get(name), _parameters(call)
