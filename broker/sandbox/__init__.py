@@ -26,6 +26,7 @@ A request's way: ``app`` (routes, host guard) → one endpoint → ``grants`` (w
 ``token``                ``/token``: the phases; each grant type fills in its difference
 ``tokens``               ``/introspect`` and ``/revoke``
 ``resources``            ``/whoami`` and ``/api/messages``
+``streams``               ``/api/streams/…`` and ``/keys/…/echo``: what a proxy in front has to cope with
 ``metadata``             the two well-known documents
 ``control``              ``/counters`` and ``/control``: what was asked; changes while it runs
 ``parameters``           query strings and form bodies, read strictly

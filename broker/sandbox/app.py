@@ -21,6 +21,7 @@ from broker.sandbox.metadata import MetadataEndpoint
 from broker.sandbox.pages import PageError, error_page
 from broker.sandbox.provider import Provider
 from broker.sandbox.resources import Resources
+from broker.sandbox.streams import Streams
 from broker.sandbox.token import TokenEndpoint
 from broker.sandbox.tokens import TokensEndpoints
 
@@ -29,7 +30,7 @@ def create_app(provider: Provider) -> Starlette:
     """The ASGI application that serves ``provider``."""
     metadata, authorize = MetadataEndpoint(provider), AuthorizeEndpoint(provider)
     device = DeviceEndpoints(provider)
-    guarded, installations = Guarded(provider), Installations(provider)
+    guarded, installations, streams = Guarded(provider), Installations(provider), Streams(provider)
     tokens, resources, control = TokensEndpoints(provider), Resources(provider), Control(provider)
     return Starlette(
         routes=[
@@ -49,6 +50,7 @@ def create_app(provider: Provider) -> Starlette:
             Route("/api/app/installations/{installation}/access_tokens", installations.access_tokens, methods=["POST"]),
             Route("/keys/{guard}/whoami", guarded.whoami, methods=["GET"]),
             Route("/keys/{guard}/messages", guarded.messages, methods=["GET", "POST"]),
+            *streams.routes(),
             Route("/counters", control.counters, methods=["GET"]),
             Route("/control", control.change, methods=["POST"]),
             Route("/control/keys", control.make_key, methods=["POST"]),

@@ -29,7 +29,7 @@ class Resources:
         self._provider.counters.asked("whoami")
         if (fault := claim_fault(self._provider, "api_fault")) is not Fault.NONE:
             return faulty(self._provider, fault, asdict(PEOPLE[0]))
-        account = self._access_token(request).grant.account
+        account = bearer_of(self._provider, request).grant.account
         known = {name: value for name, value in asdict(account).items() if value is not None}
         return JSONResponse(known, headers=NO_STORE)
 
@@ -38,7 +38,7 @@ class Resources:
         self._provider.counters.asked("api")
         if (fault := claim_fault(self._provider, "api_fault")) is not Fault.NONE:
             return faulty(self._provider, fault, {"messages": []})
-        account = self._access_token(request, scope="messages.read").grant.account
+        account = bearer_of(self._provider, request, scope="messages.read").grant.account
         messages = [asdict(message) for message in self._provider.mailboxes.of(account.sub)]
         return JSONResponse({"messages": messages}, headers=NO_STORE)
 
@@ -47,26 +47,28 @@ class Resources:
         self._provider.counters.asked("api")
         if (fault := claim_fault(self._provider, "api_fault")) is not Fault.NONE:
             return faulty(self._provider, fault, {})
-        account = self._access_token(request, scope="messages.write").grant.account
+        account = bearer_of(self._provider, request, scope="messages.write").grant.account
         text = _text(await read_body(request))
         message = self._provider.mailboxes.add(account.sub, sender=account.email or account.sub, text=text)
         return JSONResponse(asdict(message), status_code=201, headers=NO_STORE)
 
-    def _access_token(self, request: Request, *, scope: str | None = None) -> AccessToken:
-        header = request.headers.get("authorization")
-        if header is None:
-            # RFC 6750 §3.1: a request without credentials learns the scheme, not an error code.
-            raise OAuthError("invalid_token", "an access token is needed", status=401, challenge=_CHALLENGE)
-        scheme, _, value = header.partition(" ")
-        token = self._provider.grants.live_access_token(value.strip()) if scheme.lower() == "bearer" else None
-        if token is None:
-            challenge = f'{_CHALLENGE}, error="invalid_token"'
-            description = "the access token is unknown, expired or revoked"
-            raise OAuthError("invalid_token", description, status=401, challenge=challenge)
-        if scope is not None and scope not in token.scopes:
-            challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{scope}"'
-            raise OAuthError("insufficient_scope", f"needs {scope}", status=403, challenge=challenge)
-        return token
+
+def bearer_of(provider: Provider, request: Request, *, scope: str | None = None) -> AccessToken:
+    """The live access token in the ``Authorization`` header; raises a 401 where there is none, a 403 without scope."""
+    header = request.headers.get("authorization")
+    if header is None:
+        # RFC 6750 §3.1: a request without credentials learns the scheme, not an error code.
+        raise OAuthError("invalid_token", "an access token is needed", status=401, challenge=_CHALLENGE)
+    scheme, _, value = header.partition(" ")
+    token = provider.grants.live_access_token(value.strip()) if scheme.lower() == "bearer" else None
+    if token is None:
+        challenge = f'{_CHALLENGE}, error="invalid_token"'
+        description = "the access token is unknown, expired or revoked"
+        raise OAuthError("invalid_token", description, status=401, challenge=challenge)
+    if scope is not None and scope not in token.scopes:
+        challenge = f'{_CHALLENGE}, error="insufficient_scope", scope="{scope}"'
+        raise OAuthError("insufficient_scope", f"needs {scope}", status=403, challenge=challenge)
+    return token
 
 
 def _text(body: bytes) -> str:
