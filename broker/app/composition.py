@@ -151,7 +151,9 @@ def _services_routes(heart: Heart, repeats: Repeats) -> list[BaseRoute]:
             heart.providers,
             heart.settings.public_url,
         ).routes(),
-        *ConnectionRoutes(gate, heart.intake, heart.lifecycle, heart.directory, heart.providers).routes(),
+        *ConnectionRoutes(
+            gate, heart.intake, heart.changes, heart.lifecycle, heart.directory, heart.providers
+        ).routes(),
         *DeviceSessionRoutes(gate, devices.life).routes(),
         *EventRoutes(gate, heart.journal, heart.bookkeeping).routes(),
         *ProviderRoutes(gate, heart.providers, heart.settings.public_url).routes(),

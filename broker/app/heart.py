@@ -21,6 +21,7 @@ from broker.connections.arrival import Arrivals
 from broker.connections.attempt import Attempts
 from broker.connections.authorization import Authorizations
 from broker.connections.bookkeeping import Bookkeeping
+from broker.connections.changes import Changes
 from broker.connections.commits import Commits
 from broker.connections.completion import Completions
 from broker.connections.durability import Durability
@@ -104,6 +105,7 @@ class Heart:
     durability: Durability
     giving_back: GivingBack
     intake: Intake
+    changes: Changes
     lifecycle: Lifecycle
     repeats: StoredRepeats
 
@@ -184,7 +186,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     withheld = [provider.name for provider in providers if provider.release == "proxy_only"]
     tokenless = [provider.name for provider in providers if not provider.releases_tokens]
     intake = Intake(records, authorizations, upstream, clock)
-    tokens = Tokens(Releases(store, keyring), refresher, withheld, tokenless, clock)
+    tokens = Tokens(Releases(store, keyring), records, refresher, providers, withheld, tokenless, clock)
     return Heart(
         settings=settings,
         clock=clock,
@@ -219,6 +221,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         durability=durability,
         giving_back=giving_back,
         intake=intake,
+        changes=Changes(records, intake, providers, clock),
         lifecycle=lifecycle,
         repeats=StoredRepeats(store, keyring),
     )

@@ -1,6 +1,6 @@
 """From a provider's authorization to a stored connection: exchange, identity, account check, commit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from broker.connections import schedule
 from broker.connections.durability import Durability
 from broker.connections.persistence import until_stored
 from broker.errors import Conflict, NotFound
-from broker.models.connection import Account, Connection, Credential, Health, Minted, Status
+from broker.models.connection import Account, Connection, Credential, Health, Minted, Status, Whoami
 from broker.models.event import Event
 from broker.models.ids import new_id
 from broker.observe import metrics
@@ -49,6 +49,10 @@ class Wanted:
     request_id: str | None = None
     connection_id: str | None = None
     """Of the connection to make, where its id was drawn before."""
+    needed_scopes: Sequence[str] | None = None
+    """What a credential that is handed in has to be good for; ``None``: for ``requested_scopes``."""
+    amend: Callable[[Connection, Connection], Connection] | None = None
+    """Called with the renewed connection as it was and as it will be: what else changes in the same step."""
 
 
 class AccountChanged(Conflict):
@@ -80,7 +84,8 @@ class Authorizations:
         :raises ProviderError, ProviderUnavailable: the provider does not say whose account it is.
         :raises BrokerError: as :meth:`put`.
         """
-        return await self.put(wanted, tokens, await self.account(wanted, tokens))
+        found = await self.whoami(wanted, tokens)
+        return await self.put(wanted, tokens, found.account if found else None)
 
     async def put(
         self, wanted: Wanted, tokens: TokenSet, account: Account | None, *, fields: Mapping[str, str] | None = None
@@ -109,10 +114,8 @@ class Authorizations:
         metrics.connections_made.labels(provider.name).inc()
         return fresh
 
-    async def account(
-        self, wanted: Wanted, tokens: TokenSet, fields: Mapping[str, str] | None = None
-    ) -> Account | None:
-        """Whose account it is; ``None`` where that is not wanted, or the provider can't be asked.
+    async def whoami(self, wanted: Wanted, tokens: TokenSet, fields: Mapping[str, str] | None = None) -> Whoami | None:
+        """Whose account it is, and what it may do; ``None`` where that is not wanted, or the provider can't be asked.
 
         :raises ProviderError, ProviderUnavailable: the provider does not say.
         """
@@ -169,7 +172,10 @@ class Authorizations:
             generation=before.generation + 1,
             label=before.label if wanted.label is None else wanted.label,
             metadata=wanted.metadata or before.metadata,
+            fallback=before.fallback,
         )
+        if wanted.amend is not None:
+            after = wanted.amend(before, after)
         event = self._event("connection.renewed", after, wanted)
 
         async def renew() -> Written:

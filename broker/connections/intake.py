@@ -5,7 +5,7 @@
 Each step has its own refusal, and nothing is stored that failed one, unless the caller wants it unasked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from broker.connections.authorization import Authorizations, Wanted
 from broker.connections.credential_format import read_fields
 from broker.connections.importing import Importing
 from broker.errors import Conflict, InvalidCredentials, ProviderError, ProviderRefused, ProviderUnavailable
-from broker.models.connection import Account, Connection, Credential
+from broker.models.connection import Account, Connection, Credential, Whoami
 from broker.providers import Provider
 from broker.upstream.facade import Upstream
 from broker.upstream.parameters import check_parameters, check_scopes
@@ -83,8 +83,7 @@ class Intake:
             return await self._taken_over(wanted, credentials)
         fields = read_fields(provider, credentials, patterns=wanted.validate)
         tokens = await self._tokens(wanted, fields)
-        account = await self._account(wanted, tokens, fields)
-        return Taken(wanted, tokens, fields, account)
+        return self._permitted(wanted, tokens, fields, await self._whoami(wanted, tokens, fields))
 
     async def _for_the_app(self, wanted: Wanted) -> Taken:
         """By the provider's client credentials grant (RFC 6749 §4.4)."""
@@ -94,13 +93,14 @@ class Intake:
         tokens = await self._upstream.issue(
             wanted.provider, wanted.parameters, credential=Credential(""), scopes=tuple(wanted.requested_scopes)
         )
-        return Taken(wanted, tokens, {}, await self._account(wanted, tokens, {}))
+        found = await self._whoami(wanted, tokens, {})
+        return Taken(wanted, tokens, {}, found.account if found else None)
 
     async def _taken_over(self, wanted: Wanted, credentials: Mapping[str, Any]) -> Taken:
         """OAuth tokens that somebody else obtained."""
         imported = await self._importing.take(wanted, credentials)
         try:
-            return Taken(wanted, imported.tokens, {}, await self._account(wanted, imported.tokens, {}))
+            return self._permitted(wanted, imported.tokens, {}, await self._whoami(wanted, imported.tokens, {}))
         except (InvalidCredentials, ProviderError, ProviderUnavailable) as error:
             if not imported.spent:
                 raise
@@ -120,9 +120,9 @@ class Intake:
         except ProviderRefused as error:
             raise _failed_live(provider, error) from None
 
-    async def _account(self, wanted: Wanted, tokens: TokenSet, fields: Mapping[str, str]) -> Account | None:
+    async def _whoami(self, wanted: Wanted, tokens: TokenSet, fields: Mapping[str, str]) -> Whoami | None:
         try:
-            return await self._authorizations.account(wanted, tokens, fields)
+            return await self._authorizations.whoami(wanted, tokens, fields)
         except UnsignableError as error:
             raise InvalidCredentials(
                 "format", f"no request can be signed with the credentials: {error.detail}"
@@ -134,16 +134,35 @@ class Intake:
                 raise
             raise _failed_live(wanted.provider, error) from None
 
+    def _permitted(self, wanted: Wanted, tokens: TokenSet, fields: Mapping[str, str], found: Whoami | None) -> Taken:
+        """What passes, if what it may do is enough; where nobody says what that is, it is taken for enough.
+
+        :raises InvalidCredentials: it may do less than is needed.
+        """
+        if found is not None and found.scopes is not None:
+            tokens = replace(tokens, scopes=found.scopes)
+        needed = wanted.requested_scopes if wanted.needed_scopes is None else wanted.needed_scopes
+        missing = [scope for scope in needed if scope not in tokens.scopes]
+        if missing and wanted.validate:
+            raise InvalidCredentials(
+                "permissions",
+                f"the credential works, but may not do all that is needed; missing: {' '.join(missing)}. "
+                "Give it these permissions at the provider, or make another one that has them."
+                + _advice(wanted.provider),
+                missing=missing,
+            )
+        return Taken(wanted, tokens, fields, found.account if found else None)
+
+
+def _advice(provider: Provider) -> str:
+    """Where to find a credential, in the provider's own words."""
+    told = provider.credential_help
+    return "" if told is None else f" {told.text}" + (f" ({told.url})" if told.url else "")
+
 
 def _failed_live(provider: Provider, error: ProviderError) -> InvalidCredentials:
-    advice = f" {provider.credential_help.text}" if provider.credential_help else ""
     return InvalidCredentials(
         "live_test",
-        f"{error.detail}. Check the credential, and whether it was revoked or has run out.{advice}",
+        f"{error.detail}. Check the credential, and whether it was revoked or has run out.{_advice(provider)}",
         provider_status=error.http_status,
     )
-
-
-def missing_scopes(wanted: Sequence[str], granted: Sequence[str]) -> list[str]:
-    """Those among ``wanted`` that were not granted."""
-    return [scope for scope in wanted if scope not in granted]

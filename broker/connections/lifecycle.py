@@ -65,20 +65,25 @@ class Lifecycle:
     async def refresh(self, connection: Connection, *, request_id: str | None) -> Connection:
         """Refresh now, whatever the access token's age; answers the connection afterwards.
 
+        :raises Conflict: its credential is of a kind that nobody renews.
         :raises NotFound, ReauthRequired, ProviderError, ProviderUnavailable: as :meth:`Refresher.refresh`.
         """
+        if connection.status is Status.ACTIVE and connection.static:
+            raise Conflict("a credential of this kind is not renewed; a test says whether it still works")
         await self._refresher.refresh(connection.id, connection.generation, request_id=request_id)
         return await self._reread(connection)
 
     async def test(self, connection: Connection, *, request_id: str | None) -> Account | None:
         """Ask the provider whose account it is, with a fresh token; ``None`` where the provider can't be asked that.
 
-        What it says is noted in the connection's health.
+        What it says is noted in the connection's health. A credential that was handed in and was refused is asked about
+        again: it is active again if it works again.
 
         :raises Conflict: the connection is switched off, or its provider is no longer configured.
         :raises ReauthRequired, ProviderError, ProviderUnavailable: the credential does not work, or nobody knows.
         """
-        if connection.status is not Status.ACTIVE:
+        refused_before = connection.static and connection.status is Status.REAUTH_REQUIRED
+        if connection.status is not Status.ACTIVE and not refused_before:
             raise unusable(connection.status)
         if connection.provider not in self._providers:
             raise Conflict("the connection's provider is no longer in the providers file")
@@ -89,6 +94,8 @@ class Lifecycle:
         except ProviderRefused as error:
             if not refuses_token(error):
                 raise
+            if refused_before:
+                raise unusable(connection.status) from None
         # Dead before its time; a refresh tells whether the grant is, too.
         await self._refresher.refresh(connection.id, connection.generation, refused=True, request_id=request_id)
         return await self._checked(await self._reread(connection))
@@ -103,6 +110,8 @@ class Lifecycle:
         if account is not None:
             # Otherwise nothing was asked, so nothing is known: what the last failure said still stands.
             await self._note_check(connection)
+        elif connection.status is not Status.ACTIVE:
+            raise unusable(connection.status)
         return account
 
     async def _note_check(self, connection: Connection, error: BrokerError | None = None) -> None:
@@ -111,7 +120,12 @@ class Lifecycle:
         failures = 0 if error is None else before.consecutive_failures + 1
         fault = None if error is None else fault_of(error, at=now)
         health = replace(before, last_checked_at=now, consecutive_failures=failures, last_error=fault)
-        await self._records.annotate(connection, health=health, instead_of=before, updated_at=now)
+        works_again = error is None and connection.status is Status.REAUTH_REQUIRED
+        event = Event.about("connection.works_again", connection, at=now) if works_again else None
+        status = Status.ACTIVE if works_again else None
+        await self._records.annotate(
+            connection, status=status, health=health, instead_of=before, updated_at=now, event=event
+        )
 
     async def disconnect(self, connection: Connection, *, client_id: str | None, request_id: str | None) -> Ending:
         """End the connection; its credential is unusable when this returns, whatever the provider says.

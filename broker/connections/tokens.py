@@ -6,6 +6,7 @@ from typing import Final
 
 from broker.clock import Clock
 from broker.connections.refresh import Refresher
+from broker.connections.standing_in import may_stand_in
 from broker.errors import (
     BrokerError,
     Conflict,
@@ -18,8 +19,11 @@ from broker.errors import (
     ReauthRequired,
 )
 from broker.models.access import Reach
-from broker.models.connection import Status, unusable
+from broker.models.connection import Connection, Status, unusable
 from broker.models.event import Event
+from broker.models.ids import new_id
+from broker.providers import Registry
+from broker.vault.records import Records
 from broker.vault.release import Kept, Release, Releases
 
 _WHATEVER_ITS_AGE: Final = 0
@@ -35,7 +39,9 @@ class Tokens:
     def __init__(
         self,
         releases: Releases,
+        records: Records,
         refresher: Refresher,
+        providers: Registry,
         withheld: Collection[str],
         tokenless: Collection[str],
         clock: Clock,
@@ -43,6 +49,8 @@ class Tokens:
         """:param withheld: providers whose credentials never leave (``release: proxy_only``).
         :param tokenless: providers whose credentials are no tokens, so that none can be handed out."""
         self._releases = releases
+        self._records = records
+        self._providers = providers
         self._refresher = refresher
         self._withheld = frozenset(withheld)
         self._tokenless = frozenset(tokenless) - self._withheld
@@ -73,7 +81,7 @@ class Tokens:
         :raises ProviderError, ProviderUnavailable: a refresh was needed and failed.
         :raises StoreUnavailable: the store can't be asked.
         """
-        return await self._fetch(
+        return await self._or_fallback(
             connection_id,
             reach=reach,
             event=event,
@@ -98,7 +106,7 @@ class Tokens:
         :param refused_generation: as with :meth:`fetch`.
         :raises BrokerError: as :meth:`fetch`.
         """
-        return await self._fetch(
+        return await self._or_fallback(
             connection_id,
             reach=reach,
             event=event,
@@ -106,6 +114,60 @@ class Tokens:
             refused_generation=refused_generation,
             whole=True,
         )
+
+    async def _or_fallback(
+        self,
+        connection_id: str,
+        *,
+        reach: Reach,
+        event: Event,
+        withheld: frozenset[str],
+        min_ttl: int = 0,
+        refused_generation: int | None = None,
+        reference_digest: str | None = None,
+        whole: bool = False,
+    ) -> Release:
+        """What is fetched, from the connection itself or from the one that it names to serve in its place.
+
+        A reference is for the one connection it was issued for, and so is a token that is bound to one.
+        """
+        try:
+            return await self._fetch(
+                connection_id,
+                reach=reach,
+                event=event,
+                withheld=withheld,
+                min_ttl=min_ttl,
+                refused_generation=refused_generation,
+                reference_digest=reference_digest,
+                whole=whole,
+            )
+        except ReauthRequired:
+            bound = reference_digest is not None or reach.connection_id is not None
+            other = None if bound else await self._standing_in_for(connection_id, reach)
+            if other is None:
+                raise
+        event = replace(
+            event, id=new_id("evt"), connection_id=other.id, data={**event.data, "fallback_for": connection_id}
+        )
+        try:
+            release = await self._fetch(
+                other.id, reach=reach, event=event, withheld=withheld, min_ttl=min_ttl, whole=whole
+            )
+        except (Conflict, Forbidden, NotFound):
+            # What is asked for is the one that was named.
+            raise unusable(Status.REAUTH_REQUIRED) from None
+        return replace(release, fallback_for=connection_id)
+
+    async def _standing_in_for(self, connection_id: str, reach: Reach) -> Connection | None:
+        """The connection that serves while this one has to be authorized again; judged anew each time."""
+        asked = await self._records.read(connection_id)
+        if asked is None or asked.status is not Status.REAUTH_REQUIRED or asked.fallback is None:
+            return None
+        other = await self._records.read(asked.fallback)
+        if other is None or not reach.covers(other.tenant, other.provider) or other.status is not Status.ACTIVE:
+            return None
+        return None if may_stand_in(asked, other, self._providers) else other
 
     async def _fetch(
         self,

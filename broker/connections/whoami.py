@@ -14,13 +14,14 @@ async def whose(
     :raises ProviderRefused: it is not accepted, if :func:`refuses_token`.
     :raises ProviderError, ProviderUnavailable: the answer says nothing about the token, or there was none.
     """
-    return await upstream.identify(
+    found = await upstream.identify(
         provider,
         connection.parameters,
         credential=credential,
         credential_type=connection.credential_type,
         scopes=connection.scopes,
     )
+    return found.account if found else None
 
 
 def refuses_token(error: BrokerError) -> bool:

@@ -87,6 +87,8 @@ class Operation:
     """It may send a browser on (303) instead."""
     bound: bool = False
     """A token that is bound to one connection is good for it, although the path names none. Where it does, it is."""
+    also_takes: tuple[str, ...] = ()
+    """Other media types of the body than the face's."""
     relays: bool = False
     """It passes bodies through, both ways, unread: the answer is somebody else's."""
     creates: bool = False
@@ -96,6 +98,11 @@ class Operation:
     def takes_bound(self) -> bool:
         """Whether a token that is bound to one connection is good for it."""
         return self.bound or "{connection_id}" in self.path
+
+    @property
+    def media_types(self) -> tuple[str, ...]:
+        """Those that a body may be of."""
+        return (self.face.takes, *self.also_takes)
 
     @property
     def bodies(self) -> tuple[type[BaseModel], ...]:

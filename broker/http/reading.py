@@ -18,8 +18,8 @@ _MAY_REPEAT: Final = frozenset({"resource", "audience"})
 """Parameters that RFC 8707 and RFC 8693 allow to be given more than once."""
 
 
-async def read_body(request: Request, content_type: str) -> bytes:
-    """The body, which must be of ``content_type`` unless it is empty.
+async def read_body(request: Request, *content_types: str) -> bytes:
+    """The body, which must be of one of ``content_types`` unless it is empty.
 
     Where a method needs no body, a content type without one is let pass: many clients send it with every request.
 
@@ -41,8 +41,8 @@ async def read_body(request: Request, content_type: str) -> bytes:
         raise InvalidRequest("the body did not arrive in full") from None
     declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     promised = declared and request.method not in _BODILESS
-    if (body or promised) and declared != content_type:
-        raise UnsupportedMediaType(f"a body must be {content_type}")
+    if (body or promised) and declared not in content_types:
+        raise UnsupportedMediaType(f"a body must be {' or '.join(content_types)}")
     if "content-encoding" in request.headers:
         raise UnsupportedMediaType("a body must not be compressed")
     return bytes(body)

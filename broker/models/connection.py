@@ -32,6 +32,15 @@ class Account:
 
 
 @dataclass(frozen=True, slots=True)
+class Whoami:
+    """What a provider says of a credential."""
+
+    account: Account
+    scopes: tuple[str, ...] | None = None
+    """What it may do; ``None``: the provider doesn't say."""
+
+
+@dataclass(frozen=True, slots=True)
 class Fault:
     """The last thing that went wrong with a credential: a code, a safe sentence, and when (ms)."""
 
@@ -138,6 +147,11 @@ class Connection:
     refresh_token_expires_at: int | None = None
     last_used_at: int | None = None
     health: Health = Health()
+
+    @property
+    def static(self) -> bool:
+        """Whether its credential stays as it was handed in, until somebody hands in another."""
+        return self.credential_type != "oauth2" and not self.issued
 
     @property
     def issued(self) -> bool:

@@ -5,7 +5,7 @@ from typing import Self
 
 from broker.clock import Clock
 from broker.errors import BrokerError
-from broker.models.connection import Account, Credential
+from broker.models.connection import Credential, Whoami
 from broker.providers.schema import Provider
 from broker.upstream import (
     authorization_code,
@@ -202,8 +202,11 @@ class Upstream:
         credential: Credential,
         credential_type: str,
         scopes: Sequence[str],
-    ) -> Account | None:
-        """Whose account it is; ``None`` where the provider can't say. See :func:`identity.identify`."""
+    ) -> Whoami | None:
+        """Whose account it is, and what it may do; ``None`` where the provider can't say.
+
+        See :func:`identity.identify`.
+        """
         endpoints = await self.endpoints(provider, parameters)
         return await identity.identify(
             self._egress,

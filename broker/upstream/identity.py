@@ -5,7 +5,7 @@ from urllib.parse import urlencode
 
 from broker.clock import Clock
 from broker.errors import ProviderError, ProviderRefused
-from broker.models.connection import Account, Credential
+from broker.models.connection import Account, Credential, Whoami
 from broker.providers.schema import Provider
 from broker.upstream.answers import Unspeakable, raise_if_unavailable, read_object, refusal_in
 from broker.upstream.egress import Egress, InboundResponse, OutboundRequest
@@ -13,6 +13,7 @@ from broker.upstream.endpoints import Endpoints, IdentityEndpoint
 from broker.upstream.json_pointer import lookup
 from broker.upstream.schemes.request import Unsigned
 from broker.upstream.schemes.signing import sign
+from broker.upstream.token_response import read_scopes
 
 _MAX_ID = 255
 _MAX_NAME = 200
@@ -28,8 +29,8 @@ async def identify(
     credential: Credential,
     credential_type: str,
     scopes: Sequence[str],
-) -> Account | None:
-    """Ask who ``credential`` belongs to; ``None`` where the provider has no whoami for such a one.
+) -> Whoami | None:
+    """Ask who ``credential`` belongs to, and what it may do; ``None`` where the provider has no whoami for such a one.
     ``values``: the connection's checked parameters. ``credential_type``: the connection's. ``scopes``: what was
     granted.
 
@@ -47,7 +48,22 @@ async def identify(
     unspeakable = [*credential.secrets_without(provider.public_fields)]
     if provider.client_secret is not None:
         unspeakable.append(provider.client_secret.get_secret_value())
-    return parse_account(rule, answer, secrets=unspeakable, now=clock())
+    account = parse_account(rule, answer, secrets=unspeakable, now=clock())
+    return Whoami(account, _granted(provider, answer, Unspeakable(unspeakable)))
+
+
+def _granted(provider: Provider, answer: InboundResponse, unspeakable: Unspeakable) -> tuple[str, ...] | None:
+    """What the credential may do, where the entry says where the answer lists it."""
+    rule = provider.identity
+    if rule is None:
+        return None
+    said: object = None
+    if rule.scopes_header is not None:
+        said = answer.headers.get(rule.scopes_header.lower())
+    elif rule.scopes is not None:
+        said = lookup(read_object(answer) or {}, rule.scopes)
+    scopes = read_scopes(provider, said)
+    return scopes and tuple(scope for scope in scopes if not unspeakable.repeated_in(scope))
 
 
 def _is_openid(credential_type: str, scopes: Sequence[str]) -> bool:

@@ -158,13 +158,19 @@ def whole_seconds(value: object) -> int | None:
 
 
 def _scopes(provider: Provider, document: dict[str, object], requested: Sequence[str]) -> tuple[str, ...]:
-    match lookup(document, provider.token_response.scope):
+    found = read_scopes(provider, lookup(document, provider.token_response.scope))
+    return tuple(requested) if found is None else found
+
+
+def read_scopes(provider: Provider, said: object) -> tuple[str, ...] | None:
+    """The scopes that a provider lists as text or as an array; ``None``: it lists none, not even the empty list."""
+    match said:
         case str() as text:
             found = re.split(f"[{re.escape(provider.scope_separator)},\\s]+", text)
         case list() as several:
             found = [scope for scope in several if isinstance(scope, str)]
         case _:
-            found = list(requested)
+            return None
     scopes = dict.fromkeys(scope for scope in found if len(scope) <= _LONGEST_SCOPE and _SCOPE.fullmatch(scope))
     return tuple(islice(scopes, _MAX_SCOPES))
 

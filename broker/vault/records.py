@@ -4,7 +4,7 @@ What stands in the hash, and how, is in ``record_form``.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final, Literal
@@ -15,7 +15,7 @@ from broker.models.event import Event
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring
 from broker.vault.leases import Lease
-from broker.vault.record_form import SECRET, SHOWN, connection_of, credential_of, fields_of, health_json
+from broker.vault.record_form import SECRET, SHOWN, connection_of, credential_of, fields_of, health_json, notes_json
 from broker.vault.redis.store import Argument, Confirmation, Store
 from broker.vault.siblings import account_index
 from broker.vault.stored import made_from
@@ -183,6 +183,29 @@ class Records:
             health=health if moves else None,
         )
         return bool(await self._store.run(scripts.WRITE, *command))
+
+    async def amend(
+        self, before: Connection, after: Connection, event: Event, *, due: Mapping[str, int | None] = {}
+    ) -> bool:
+        """Change label, metadata, fallback and status; ``False`` if somebody changed one of them meanwhile.
+
+        The credential is not touched, whoever is renewing it. Repeating it changes nothing.
+
+        :param due: kinds of work that become due by the change, and when (ms); ``None``: not any more.
+        """
+        arguments: list[Argument] = [
+            before.id,
+            notes_json(before),
+            before.status.value,
+            notes_json(after),
+            after.status.value,
+            after.updated_at,
+            event.encode(),
+        ]
+        for kind, at in due.items():
+            arguments += [kind, "-" if at is None else at]
+        keys = [names.record(before.id), names.outbox(before.id), names.due(before.id)]
+        return bool(await self._store.run(scripts.AMEND, keys, arguments))
 
     def _writing(
         self,

@@ -29,6 +29,8 @@ class Release:
     expires_at: int | None
     scopes: tuple[str, ...]
     released_at: int
+    fallback_for: str | None = None
+    """The connection that was asked for, where this one serves in its place."""
     whole: tuple[Connection, Credential] | None = field(default=None, repr=False)
     """The whole record, where it was asked for."""
 

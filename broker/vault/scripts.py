@@ -26,6 +26,7 @@ RELEASE = _load("release")
 RELEASE_UNDO = _load("release_undo")
 CREATE = _load("create")
 WRITE = _load("write")
+AMEND = _load("amend")
 LEASE = _load("lease")
 LEASE_INTEND = _load("lease_intend")
 LEASE_RENEW = _load("lease_renew")
@@ -61,6 +62,7 @@ ALL = (
     RELEASE_UNDO,
     CREATE,
     WRITE,
+    AMEND,
     LEASE,
     LEASE_INTEND,
     LEASE_RENEW,

@@ -8,7 +8,7 @@ import pytest
 
 from broker.app.heart import Heart
 from broker.errors import BrokerError, OutcomeUnknown, ProviderError
-from broker.models.connection import Account
+from broker.models.connection import Account, Whoami
 from tests.connections.practice import behave, refreshes
 from tests.world import FakeClock, Person, ServiceClient
 
@@ -139,10 +139,10 @@ def whoami(heart: Heart, monkeypatch: pytest.MonkeyPatch) -> Callable[[Account |
     """Decides what the provider says to the question whose account it is."""
 
     def answers(answer: Account | BrokerError) -> None:
-        async def identify(*_: object, **__: object) -> Account:
+        async def identify(*_: object, **__: object) -> Whoami:
             if isinstance(answer, BrokerError):
                 raise answer
-            return answer
+            return Whoami(answer)
 
         monkeypatch.setattr(heart.upstream, "identify", identify)
 

@@ -43,6 +43,9 @@ ROWS: Mapping[str, Row] = {
     "POST /v1/connections/{connection_id}/refresh": Row("connections:write", "connection", states=_USES),
     "POST /v1/connections/{connection_id}/test": Row("connections:write", "connection", states=_USES),
     "GET /v1/connections/{connection_id}": Row("connections:read", "connection", states=_LOOKS),
+    "PATCH /v1/connections/{connection_id}": Row(
+        "connections:write", "connection", {"label": "x"}, states=(200, 200, 200, 409, 404)
+    ),
     "DELETE /v1/connections/{connection_id}": Row("connections:write", "connection", states=_LOOKS),
     "GET /v1/connections/{connection_id}/events": Row("events:read", "connection", states=_LOOKS),
     "GET /v1/connections/{connection_id}/device-sessions": Row("connections:read", "connection", states=_LOOKS),

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from broker.errors import AddressRefused, InvalidRequest, NotSent
-from broker.models.connection import Account, Credential
+from broker.models.connection import Account, Credential, Whoami
 from broker.upstream.authorization_code import challenge, new_verifier
 from broker.upstream.egress import Egress
 from broker.upstream.facade import Upstream
@@ -55,10 +55,10 @@ async def test_a_life_by_discovery(server: PracticeServer, upstream: Upstream, m
     assert tokens == TokenSet("at-1", "rt-1", 60, ("a",))
     assert await upstream.refresh(provider, {}, refresh_token="rt-1", scopes=["a"]) == tokens
     assert await upstream.issue(provider, {}, credential=Credential(""), scopes=["a"]) == tokens
-    account = await upstream.identify(
+    found = await upstream.identify(
         provider, {}, credential=Credential("at-1"), credential_type="oauth2", scopes=["a", "openid"]
     )
-    assert account == Account("u-1", "Ada")
+    assert found == Whoami(Account("u-1", "Ada"))
     outcome = await upstream.revoke(provider, {}, access_token="at-1", refresh_token="rt-1")
     assert outcome.outcome == "revoked"
     assert [urlsplit(asked.target).path for asked in server.asked] == [

@@ -27,7 +27,7 @@ async def ask(
     scopes: Sequence[str] = (),
 ) -> Account | None:
     """Ask whose the token is."""
-    return await identify(
+    found = await identify(
         egress,
         lambda: NOW,
         provider,
@@ -37,6 +37,7 @@ async def ask(
         credential_type=credential_type,
         scopes=scopes,
     )
+    return found.account if found else None
 
 
 def account(document: object = None, *, status: int = 200, body: bytes | None = None) -> Account:

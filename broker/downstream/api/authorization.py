@@ -54,6 +54,7 @@ class AuthorizationRoutes:
             headers=dict(signature.headers),
             query=dict(signature.query),
             connection_id=release.connection_id,
+            fallback_for=release.fallback_for,
             generation=release.generation,
             expires_in=release.expires_in,
         )

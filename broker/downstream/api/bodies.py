@@ -1,8 +1,7 @@
 """What requests of the JSON face may say. Unknown fields are faults, ``null`` is absent, lengths are bounded."""
 
-import json
-from collections.abc import Iterable, Set
-from typing import Annotated, Any, Final, Literal
+from collections.abc import Set
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -20,14 +19,9 @@ from pydantic_core import CoreSchema, PydanticCustomError
 from broker.access.references import LONGEST, MOST_USES
 from broker.access.registration import WORKLOADS_AT_MOST
 from broker.models.connection import Status
+from broker.models.metadata import LONGEST_NAME, MEMBERS, fault_of_metadata
 
 _NULL: Final = {"type": "null"}
-_METADATA_MEMBERS: Final = 50
-_METADATA_NAME: Final = 100
-"""Characters of a member's name, at every level."""
-_METADATA_LEVELS: Final = 8
-"""Objects and arrays within each other, the outermost counted."""
-_METADATA_BYTES: Final = 16 * 1024
 
 
 def _without_fraction(value: object) -> object:
@@ -49,39 +43,16 @@ Parameters = Annotated[dict[Name, Annotated[str, StringConstraints(max_length=25
 
 
 def _check_metadata(metadata: dict[str, object]) -> dict[str, object]:
-    if len(metadata) > _METADATA_MEMBERS:
-        raise PydanticCustomError("metadata", f"at most {_METADATA_MEMBERS} members")
-    # Before it is serialized: the depth of that recursion, and of every later one, is bounded here.
-    _check_nesting(metadata, _METADATA_LEVELS)
-    try:
-        text = json.dumps(metadata, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    except ValueError:
-        # RFC 8259 knows no NaN and no Infinity, RFC 3629 no lone surrogate, and no reader numbers without end.
-        raise PydanticCustomError("metadata", "holds a number or a text that JSON can't carry") from None
-    if len(text) > _METADATA_BYTES:
-        raise PydanticCustomError("metadata", f"at most {_METADATA_BYTES // 1024} KiB of JSON")
+    fault = fault_of_metadata(metadata)
+    if fault is not None:
+        raise PydanticCustomError("metadata", fault)
     return metadata
-
-
-def _check_nesting(value: object, levels: int) -> None:
-    if isinstance(value, dict):
-        if any(len(name) > _METADATA_NAME for name in value):
-            raise PydanticCustomError("metadata", f"a name may have {_METADATA_NAME} characters")
-        members: Iterable[object] = value.values()
-    elif isinstance(value, list):
-        members = value
-    else:
-        return
-    if not levels:
-        raise PydanticCustomError("metadata", f"at most {_METADATA_LEVELS} levels of objects and arrays")
-    for member in members:
-        _check_nesting(member, levels - 1)
 
 
 Metadata = Annotated[
     dict[str, Any],
     AfterValidator(_check_metadata),
-    Field(json_schema_extra={"maxProperties": _METADATA_MEMBERS, "propertyNames": {"maxLength": _METADATA_NAME}}),
+    Field(json_schema_extra={"maxProperties": MEMBERS, "propertyNames": {"maxLength": LONGEST_NAME}}),
 ]
 """The app's own notes: any JSON object of bounded size and depth; answered as it came."""
 
@@ -165,6 +136,44 @@ class CreateConnection(Body):
     metadata: Metadata = {}
     validate_: Annotated[bool, Field(alias="validate")] = True
     """Ask the provider whose account it is before anything is stored. ``false``: the account stays unknown."""
+
+
+class PatchConnection(Body):
+    """A merge patch (RFC 7396) of a connection: what is not named stays, and ``null`` takes away what is there."""
+
+    label: Label | None = None
+    metadata: Metadata | None = None
+    """Merged with what is there, member by member."""
+    status: Literal["active", "disabled"] | None = None
+    """``disabled``: switched off, until it is switched on again."""
+    fallback: Annotated[str, StringConstraints(max_length=100)] | None = None
+    """The connection that serves while this one has to be authorized again; of the same account."""
+    credentials: Annotated[dict[str, Any] | None, Field(repr=False)] = None
+    """A new credential, which is validated before it takes the place of the old one."""
+    scopes: Annotated[list[Scope], Field(max_length=100)] = []
+    """What the new credential has to be good for; by default what the old one was made for."""
+    validate_: Annotated[bool, Field(alias="validate")] = True
+    """Ask the provider before the new credential is stored."""
+    allow_account_change: bool = False
+    """Let the new credential be another account's."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, given: object) -> object:
+        """Here it says something, except of what only goes with ``credentials``."""
+        if not isinstance(given, dict):
+            return given
+        return {name: value for name, value in given.items() if value is not None or name not in _ABSENT_IF_NULL}
+
+    @model_validator(mode="after")
+    def _has_what_it_names(self) -> Self:
+        for name in ("status", "credentials"):
+            if name in self.model_fields_set and getattr(self, name) is None:
+                raise PydanticCustomError("null", f"{name} can't be taken away")
+        return self
+
+
+_ABSENT_IF_NULL: Final = frozenset({"scopes", "validate", "allow_account_change"})
 
 
 class FetchToken(Body):

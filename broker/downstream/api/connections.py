@@ -4,9 +4,10 @@ from starlette.responses import Response
 
 from broker.access.policy import permit
 from broker.connections.authorization import Wanted
+from broker.connections.changes import Change, Changes
 from broker.connections.intake import Intake
 from broker.connections.lifecycle import Lifecycle
-from broker.downstream.api.bodies import CreateConnection, ListConnections
+from broker.downstream.api.bodies import CreateConnection, ListConnections, PatchConnection
 from broker.downstream.api.gate import JSON, Call, Gate
 from broker.downstream.api.views import ConnectionList, ConnectionView, DisconnectedView, TestedView
 from broker.downstream.operation import DeclaredRoute, Operation
@@ -66,6 +67,19 @@ _SHOW = Operation(
     answer=ConnectionView,
     refuses=(NotFound,),
 )
+_PATCH = Operation(
+    face=JSON,
+    name="change_connection",
+    method="PATCH",
+    path=_ONE,
+    tag=_TAG,
+    summary="Change label, metadata or fallback, switch it off and on, give it a new credential: all of it or nothing.",
+    scope=_WRITE,
+    body=PatchConnection,
+    also_takes=("application/merge-patch+json",),
+    answer=ConnectionView,
+    refuses=(NotFound, Conflict, InvalidCredentials, ProviderError, ProviderUnavailable),
+)
 _DISCONNECT = Operation(
     face=JSON,
     name="disconnect",
@@ -105,10 +119,17 @@ class ConnectionRoutes:
     """Connections."""
 
     def __init__(
-        self, gate: Gate, intake: Intake, lifecycle: Lifecycle, directory: Directory, providers: Registry
+        self,
+        gate: Gate,
+        intake: Intake,
+        changes: Changes,
+        lifecycle: Lifecycle,
+        directory: Directory,
+        providers: Registry,
     ) -> None:
         self._gate = gate
         self._intake = intake
+        self._changes = changes
         self._lifecycle = lifecycle
         self._directory = directory
         self._providers = providers
@@ -119,6 +140,7 @@ class ConnectionRoutes:
             self._gate.route(_CREATE, self._create),
             self._gate.route(_LIST, self._list),
             self._gate.route(_SHOW, self._show),
+            self._gate.route(_PATCH, self._change),
             self._gate.route(_DISCONNECT, self._disconnect),
             self._gate.route(_REFRESH, self._refresh),
             self._gate.route(_TEST, self._test),
@@ -138,6 +160,8 @@ class ConnectionRoutes:
                 provider=provider,
                 credential_type=provider.type,
                 requested_scopes=body.scopes or provider.default_scopes,
+                # Tokens from elsewhere were granted before anybody knew what this broker asks for by default.
+                needed_scopes=body.scopes if provider.type == "oauth2" else None,
                 parameters=body.parameters,
                 label=body.label,
                 metadata=body.metadata,
@@ -166,6 +190,27 @@ class ConnectionRoutes:
 
     async def _show(self, call: Call) -> Response:
         return call.answer(ConnectionView.of(await self._gate.connection(call, _READ)))
+
+    async def _change(self, call: Call) -> Response:
+        connection = await self._gate.connection(call, _WRITE)
+        body = call.body(PatchConnection)
+        given = frozenset(body.model_fields_set)
+        change = Change(
+            given=given,
+            label=body.label,
+            metadata=body.metadata,
+            status=body.status,
+            fallback=body.fallback,
+            credentials=body.credentials or {},
+            scopes=tuple(body.scopes),
+            validate=body.validate_,
+            allow_account_change=body.allow_account_change,
+        )
+        caller = call.caller
+        changed = await self._changes.apply(
+            connection, change, reach=caller.reach, client_id=caller.client_id, request_id=call.request_id
+        )
+        return call.answer(ConnectionView.of(changed))
 
     async def _disconnect(self, call: Call) -> Response:
         connection = await self._gate.connection(call, _WRITE)

@@ -172,7 +172,7 @@ class Gate:
 
         async def endpoint(request: Request) -> Response:
             try:
-                raw_body = b"" if operation.relays else await read_body(request, operation.face.takes)
+                raw_body = b"" if operation.relays else await read_body(request, *operation.media_types)
                 caller = await self._authenticator.bearer(bearer_token(request), request.state.address)
                 permit(caller, operation.scope)
                 if caller.reach.connection_id is not None and not operation.takes_bound:

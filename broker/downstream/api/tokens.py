@@ -76,5 +76,6 @@ def token_view(release: Release) -> TokenView:
         expires_in=release.expires_in,
         scope=" ".join(release.scopes),
         connection_id=release.connection_id,
+        fallback_for=release.fallback_for,
         generation=release.generation,
     )

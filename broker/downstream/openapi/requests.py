@@ -42,7 +42,7 @@ def body(operation: Operation, components: Components) -> dict[str, Any] | None:
     return {
         # An empty body is an empty object.
         "required": any(definition.get("required") for definition in definitions),
-        "content": {operation.face.takes: {"schema": schema}},
+        "content": {media_type: {"schema": schema} for media_type in operation.media_types},
     }
 
 

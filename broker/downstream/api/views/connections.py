@@ -36,6 +36,8 @@ class HealthView(Described):
     """Refreshes that failed since the last one that did not."""
     next_refresh_at: Instant | None
     """When it is refreshed ahead of its end, asked or not."""
+    next_check_at: Instant | None
+    """When it is tested if nobody tests, refreshes or uses it meanwhile."""
     last_error: FaultView | None
 
 
@@ -50,7 +52,7 @@ class ConnectionView(Described):
     label: str | None
     status: Status
     credential_type: str
-    """How the credential was obtained, ``oauth2`` or ``client_credentials``."""
+    """What kind of credential it is: the provider's type, or ``client_credentials``."""
     scopes: list[str]
     """What the person granted."""
     requested_scopes: list[str]
@@ -70,6 +72,8 @@ class ConnectionView(Described):
     updated_at: Instant | None
     last_used_at: Instant | None
     health: HealthView
+    fallback: str | None
+    """The connection to the same account that serves while this one has to be authorized again."""
     metadata: Mapping[str, Any]
     """The app's own notes, as they were given."""
 
@@ -103,8 +107,10 @@ class ConnectionView(Described):
                 last_refreshed_at=rfc3339(health.last_refreshed_at),
                 consecutive_failures=health.consecutive_failures,
                 next_refresh_at=rfc3339(health.next_refresh_at),
+                next_check_at=rfc3339(health.next_check_at),
                 last_error=FaultView(code=error.code, message=error.message, at=rfc3339(error.at)) if error else None,
             ),
+            fallback=connection.fallback,
             metadata=connection.metadata,
         )
 

@@ -18,6 +18,9 @@ class TokenView(Described):
     scope: str
     """The provider's scopes, separated by spaces."""
     connection_id: str
+    fallback_for: str | Absent = Field(default=None, exclude_if=is_absent)
+    """The connection that was asked for, where it has to be authorized again and another one of the same account serves
+    in its place; then ``connection_id`` and ``generation`` are the other's."""
     generation: int
     """Of the credential: send it as ``stale_generation`` when the provider refuses this token."""
 
@@ -32,7 +35,9 @@ class AuthorizationView(Described):
     """Whose credential it is."""
     generation: int
     """Of the credential; to be named as ``stale_generation`` where the provider refuses it."""
-    expires_in: int | Absent = None
+    fallback_for: str | Absent = Field(default=None, exclude_if=is_absent)
+    """The connection that was asked for, where another one of the same account serves in its place."""
+    expires_in: int | Absent = Field(default=None, exclude_if=is_absent)
     """Seconds that the credential has left; absent: no end is known."""
 
 
