@@ -18,8 +18,10 @@ from broker.upstream.token_response import TokenSet
 
 _MARGIN: Final = 30_000
 """Milliseconds: a token that ends so soon is treated as over."""
-_UNITS_BEFORE: Final = 100_000_000_000
-"""Seconds after the year 5000: such a number counts milliseconds."""
+_LONGEST: Final = 10 * 365 * 86_400
+"""Seconds that an access token lives at most, as in answers of providers."""
+_MILLISECONDS_FROM: Final = 100_000_000_000
+"""As seconds it would be the year 5138: such a number counts milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def read_tokens(wanted: Wanted, credentials: Mapping[str, Any], *, now: int) -> 
         if end is None:
             raise _fault("expires_at", "must be a time (RFC 3339, or seconds since 1970)")
         # Rounded down: rather over too early than too late.
-        expires_in = (end - now) // 1000
+        expires_in = min((end - now) // 1000, _LONGEST)
     separators = fields.get("scope", "").replace(wanted.provider.scope_separator, " ").replace(",", " ")
     return TokenSet(
         access_token=fields.get("access_token", ""),
@@ -109,7 +111,7 @@ def _moment(text: str) -> int | None:
     try:
         if text.isascii() and text.replace(".", "", 1).isdigit():
             number = float(text)
-            return int(number if number >= _UNITS_BEFORE else number * 1000)
+            return int(number if number >= _MILLISECONDS_FROM else number * 1000)
         moment = datetime.fromisoformat(text)
         return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
     except (ValueError, OverflowError):

@@ -7,7 +7,7 @@ REST documentation, and what else speaks the same protocol.
 import json
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -54,8 +54,7 @@ async def issue(
     request = build_request(provider, template, values, fields["installation_id"], jwt, scopes)
     answer = await egress.send(request, deadline=provider.timeout, trusted=host_is_fixed(template))
     secrets = [*credential.secrets_without(provider.public_fields), jwt]
-    tokens = parse_answer(answer, own_key=own_key, now=clock(), secrets=secrets)
-    return replace(tokens, asked_at=asked_at)
+    return parse_answer(answer, own_key=own_key, asked_at=asked_at, now=clock(), secrets=secrets)
 
 
 def build_jwt(provider: Provider, fields: Mapping[str, str], *, now: int) -> str:
@@ -97,8 +96,11 @@ def build_request(
     return OutboundRequest("POST", url, headers, body)
 
 
-def parse_answer(answer: InboundResponse, *, own_key: bool, now: int, secrets: Collection[str]) -> TokenSet:
-    """Read the answer. ``own_key``: the app's key was handed in. ``now``: ms. ``secrets``: what no error repeats.
+def parse_answer(
+    answer: InboundResponse, *, own_key: bool, asked_at: int, now: int, secrets: Collection[str]
+) -> TokenSet:
+    """Read the answer. ``own_key``: the app's key was handed in. ``asked_at``, ``now``: milliseconds since the epoch.
+    ``secrets``: what no error may repeat.
 
     Raises: as :func:`issue`.
     """
@@ -113,8 +115,9 @@ def parse_answer(answer: InboundResponse, *, own_key: bool, now: int, secrets: C
     return TokenSet(
         access_token=token,
         refresh_token=None,
-        expires_in=_lifetime(document.get("expires_at"), answer, now=now),
+        expires_in=_lifetime(document.get("expires_at"), answer, asked_at=asked_at),
         scopes=_scopes(document.get("permissions"), Unspeakable(unspeakable)),
+        asked_at=asked_at,
     )
 
 
@@ -135,20 +138,19 @@ def _refusal(status: int, document: Mapping[str, object], *, own_key: bool, secr
             return error
 
 
-def _lifetime(ends: object, answer: InboundResponse, *, now: int) -> int | None:
-    """Seconds that the token lives, by the provider's own clock where it says what that shows."""
+def _lifetime(ends: object, answer: InboundResponse, *, asked_at: int) -> int | None:
+    """Seconds that the token lives, by our clock or by the provider's, as its answer shows it: the shorter, so that it
+    is not served after its end whichever of the two is slow."""
     if ends is None:
         return None
+    since = [asked_at / 1000]
+    with suppress(ValueError, TypeError):
+        since.append(parsedate_to_datetime(answer.headers.get("date", "")).timestamp())
     try:
         end = datetime.fromisoformat(str(ends))
     except ValueError:
         return CAUTIOUS_LIFETIME
-    try:
-        since = parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
-    except (ValueError, TypeError):
-        since = now / 1000
-    # Both are cut to seconds: one less, so that it doesn't seem to live on after its end.
-    return whole_seconds(end.replace(tzinfo=end.tzinfo or UTC).timestamp() - since - 1) or CAUTIOUS_LIFETIME
+    return whole_seconds(end.replace(tzinfo=end.tzinfo or UTC).timestamp() - max(since)) or CAUTIOUS_LIFETIME
 
 
 def _scopes(permissions: object, unspeakable: Unspeakable) -> tuple[str, ...]:
