@@ -119,7 +119,7 @@ async def test_unasked_they_are_stored_and_renewed_by_whoever_fetches_first(
     assert refreshes(sandbox) == {"ok": 1, "error": 0}
 
 
-@pytest.mark.parametrize("expires_at", [9_000_000_000_000_000, "9999-12-31T23:59:59Z", "253402300799.5"])
+@pytest.mark.parametrize("expires_at", [9_000_000_000_000_000, "9999-12-31T23:59:59Z"])
 async def test_an_end_beyond_all_reason_is_ten_years_from_now(
     app: ServiceClient, sandbox: httpx2.Client, clock: FakeClock, expires_at: object
 ) -> None:
