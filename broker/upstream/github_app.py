@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import islice
 from typing import Final
 
 from broker.clock import Clock
@@ -156,5 +157,6 @@ def _lifetime(ends: object, answer: InboundResponse, *, asked_at: int) -> int | 
 def _scopes(permissions: object, unspeakable: Unspeakable) -> tuple[str, ...]:
     if not isinstance(permissions, dict):
         return ()
-    found = [f"{name}:{level}" for name, level in list(permissions.items())[:_MOST_PERMISSIONS]]
+    pairs = islice(permissions.items(), _MOST_PERMISSIONS)
+    found = [f"{name}:{level}" for name, level in pairs if isinstance(level, str)]
     return tuple(scope for scope in found if _PERMISSION.fullmatch(scope) and not unspeakable.repeated_in(scope))

@@ -1,0 +1,57 @@
+"""What each type of provider takes, in the entry's own words."""
+
+import pytest
+
+from broker.providers import Provider
+from broker.providers.kinds import KINDS
+from tests.pems import RSA_PEM, UNUSABLE
+from tests.providers.conftest import Faults, Load
+
+APP = "providers:\n  app:\n    display_name: App\n    type: github_app\n    api: {base_url: https://api.example}\n"
+
+
+def test_the_entrys_words_change_what_they_name_and_nothing_else(load: Load) -> None:
+    """A label of one's own doesn't turn a user's name into a secret, or a private key into one line."""
+    provider = load(
+        "providers:\n  a:\n    display_name: A\n    type: basic\n"
+        "    fields: {username: {label: E-mail, pattern: '.+@.+'}, password: {label: API token}}\n"
+    ).get("a")
+    username, password, domain = provider.credential_fields.values()
+    assert (username.label, username.secret, username.pattern) == ("E-mail", False, ".+@.+")
+    assert (password.label, password.secret) == ("API token", True)
+    assert domain == KINDS["basic"].fields["domain"]
+    assert provider.public_fields == {"username", "domain"}
+
+
+def test_an_app_without_a_key_of_the_entry_takes_one_from_each_connection(load: Load) -> None:
+    """And its client id with it."""
+    assert set(load(APP).get("app").credential_fields) == {"installation_id", "client_id", "private_key"}
+    own = load(APP + "    client_id: a\n    private_key: ${KEY}\n", {"KEY": RSA_PEM}).get("app")
+    assert set(own.credential_fields) == {"installation_id"}
+    assert own.ready
+
+
+def test_a_form_asks_for_the_file_that_a_person_has(load: Load) -> None:
+    """A service account comes as a file; who it acts for doesn't stand in there."""
+    provider: Provider = load(
+        "providers:\n  a:\n    display_name: A\n    type: google_service_account\n"
+        "    token_endpoint: https://a.example/token\n"
+    ).get("a")
+    assert list(provider.form_fields) == ["key_file", "subject"]
+    assert provider.form_fields["key_file"].multiline
+    assert load(APP).get("app").form_fields == load(APP).get("app").credential_fields
+
+
+@pytest.mark.parametrize("pem", UNUSABLE.values(), ids=UNUSABLE)
+def test_a_private_key_that_can_not_sign_is_a_fault(faults: Faults, pem: str) -> None:
+    """Told when the file is loaded, with its line, and never with the key."""  # K1
+    (found,) = faults(APP + "    client_id: a\n    private_key: ${KEY}\n", {"KEY": pem})
+    assert found.startswith("providers.yaml:7: providers.app.private_key: is no ")
+    assert not [line for line in pem.splitlines() if line in found]
+
+
+def test_only_an_app_puts_the_installation_into_an_address(faults: Faults, load: Load) -> None:
+    """Elsewhere the name means nothing."""
+    address = "    token_endpoint: https://api.example/{installation_id}/tokens\n"
+    assert load(APP + address).get("app").token_endpoint
+    assert "uses {installation_id}" in faults(APP.replace("github_app", "google_service_account") + address)[0]

@@ -1,0 +1,1 @@
+"""What goes onto requests, by scheme."""
