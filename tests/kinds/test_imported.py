@@ -66,6 +66,17 @@ async def test_an_access_token_that_is_over_is_renewed_first(
     assert refreshes(sandbox) == {"ok": 2, "error": 0}
 
 
+async def test_a_refresh_token_that_stays_the_same_is_kept(
+    app: ServiceClient, sandbox: httpx2.Client, clock: FakeClock
+) -> None:
+    """Where the provider answers no new one, the one that was handed in goes on working (RFC 6749 §6)."""
+    connection = await created(app, "practice-graceful", {"refresh_token": tokens_of(sandbox)["refresh_token"]})
+    clock.advance(seconds=3600)
+    app._token = ""
+    assert (await app.fetch(connection["id"])).json()["generation"] == 2
+    assert refreshes(sandbox) == {"ok": 2, "error": 0}
+
+
 @pytest.mark.parametrize("fault", ["status_500", "invalid_client", "html"])
 async def test_a_pair_that_was_obtained_is_kept_whatever_follows(
     app: ServiceClient, sandbox: httpx2.Client, fault: str

@@ -174,11 +174,12 @@ def test_an_aws_signature_of_something_else_is_refused(app: App, change: Request
     assert app.http.get("/keys/aws/whoami", headers=aws_signature(app.http, **change)).status_code == 401
 
 
-@pytest.mark.parametrize("dropped", ["x-amz-date", "x-amz-content-sha256", "host"])
-def test_what_has_to_be_signed_is(app: App, dropped: str) -> None:
-    """A header that isn't among the signed ones could be another."""
+def test_what_has_to_be_signed_is(app: App) -> None:
+    """One of AWS's own headers that was put on afterwards could be anybody's; and the body's digest can't be left out."""
     headers = aws_signature(app.http, service="s3")
-    headers["Authorization"] = headers["Authorization"].replace(f"{dropped};", "").replace(f";{dropped}", "")
+    assert app.http.get("/keys/aws/whoami", headers=headers).status_code == 200
+    assert app.http.get("/keys/aws/whoami", headers={**headers, "x-amz-target": "x"}).status_code == 401
+    del headers["x-amz-content-sha256"]
     assert app.http.get("/keys/aws/whoami", headers=headers).status_code == 401
 
 

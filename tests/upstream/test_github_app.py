@@ -11,6 +11,7 @@ from broker.models.connection import Credential
 from broker.providers.schema import Provider
 from broker.upstream import github_app
 from broker.upstream.egress import Egress
+from broker.upstream.endpoints import resolve
 from broker.upstream.token_response import TokenSet
 from tests.pems import PUBLIC_PEM, RSA_PEM
 from tests.upstream.conftest import NOW
@@ -80,6 +81,13 @@ async def test_a_key_that_was_handed_in_wins_and_the_address_may_be_another(
     assertion = asked.headers["authorization"].removeprefix("Bearer ")
     assert jwt.decode(assertion, RSAKey.import_key(PUBLIC_PEM), algorithms=["RS256"]).claims["iss"] == "Iv1.own"
     assert asked.json == {"permissions": {"contents": "read", "issues": "write"}}
+
+
+def test_an_app_is_who_its_api_is() -> None:
+    """Its tokens are asked for at an address that depends on the installation, so that none stands for all."""
+    provider = app("https://api.example", token_endpoint="https://in.example/{installation_id}")
+    endpoints = resolve(provider, {}, None)
+    assert (endpoints.token, endpoints.minted_by) == (None, "https://api.example")
 
 
 @pytest.mark.parametrize(
