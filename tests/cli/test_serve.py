@@ -29,7 +29,7 @@ def test_it_greets_when_every_worker_serves(tmp_path: Path, sandbox_url: str) ->
     (greeting,) = [line for line in log.read_text().splitlines() if line.startswith("broker ready")]
     assert f"at {url} (2 workers, embedded store in {tmp_path / 'data'})" in greeting
     assert "providers ready: practice, practice-" in greeting
-    assert "1 lacking settings, see: broker providers list" in greeting
+    assert "2 lacking settings, see: broker providers list" in greeting
 
 
 def test_a_store_that_cannot_be_reached_is_said_and_so_is_its_return(tmp_path: Path, sandbox_url: str) -> None:
