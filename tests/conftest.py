@@ -167,6 +167,7 @@ def make_client(heart: Heart, http: httpx2.AsyncClient) -> Callable[..., Awaitab
         providers: tuple[str, ...] | None = None,
         return_urls: tuple[str, ...] = (RETURN_URL,),
         completions: tuple[str, ...] = (),
+        allow: tuple[str, ...] | None = None,
     ) -> ServiceClient:
         client, secret = await heart.clients.create(
             name,
@@ -175,6 +176,7 @@ def make_client(heart: Heart, http: httpx2.AsyncClient) -> Callable[..., Awaitab
             providers=providers,
             return_urls=return_urls,
             completions=completions,
+            allow=allow,
         )
         return ServiceClient(http, client.client_id, secret)
 

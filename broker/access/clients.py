@@ -84,6 +84,7 @@ class Clients:
         workloads: Sequence[Workload] = (),
         device: bool = False,
         public: bool = False,
+        allow: Sequence[str] | None = None,
         client_id: str | None = None,
         by: Actor = _OPERATOR,
     ) -> tuple[Client, str]:
@@ -98,6 +99,7 @@ class Clients:
         :param workloads: whose platform tokens stand for it.
         :param device: whether machines may log in through it (RFC 8628).
         :param public: it can't keep a secret.
+        :param allow: the only requests to providers' APIs that it may make; ``None`` = every request.
         :param client_id: one that was drawn for it before; whatever was registered under it gives way.
         :raises InvalidRequest: naming every field that is wrong.
         """
@@ -119,6 +121,7 @@ class Clients:
                 workloads=tuple(workloads),
                 device=device,
                 public=public,
+                allow=None if allow is None else tuple(dict.fromkeys(allow)),
             ),
             known_providers,
         )
@@ -286,5 +289,6 @@ def _client_of(document: Document) -> Client | None:
     lists = {"scopes", "secret_digests", "return_urls", "completions"}
     fields: dict[str, Any] = {key: tuple(value) if key in lists else value for key, value in document.items()}
     fields["providers"] = None if document["providers"] is None else tuple(document["providers"])
+    fields["allow"] = None if document.get("allow") is None else tuple(document["allow"])
     fields["workloads"] = tuple(made_from(Workload, workload) for workload in document.get("workloads", ()))
     return made_from(Client, fields)

@@ -4,6 +4,7 @@ Every route and every grant asks :func:`permit`. Where the decision has to be on
 (releasing a token), the same rule travels there as the caller's :class:`~broker.models.access.Reach`.
 """
 
+from broker.access.allow import allows, is_ambiguous
 from broker.errors import Forbidden, InsufficientScope, NotFound
 from broker.models.access import Caller
 from broker.models.connection import Connection
@@ -36,3 +37,17 @@ def permit(caller: Caller, scope: str | None, target: Target = None) -> None:
                 raise Forbidden("the client was not given this provider")
         case None:
             return
+
+
+def permit_request(caller: Caller, method: str, path: str) -> None:
+    """Return if ``caller`` may make this request to a connection's API.
+
+    :param path: below ``api.base_url``, as it is sent: it begins with a slash.
+    :raises Forbidden: the client has an allow list without it, or with which the path is too much of a riddle.
+    """
+    allow = caller.reach.allow
+    if allow is None or allows(allow, method, path):
+        return
+    if is_ambiguous(path):
+        raise Forbidden("the client has an allow list, and the path could be read in more than one way")
+    raise Forbidden("no entry of the client's allow list covers this request")

@@ -56,12 +56,14 @@ class References:
         :param expires_in: seconds, at most :data:`LONGEST`.
         :param required_scopes: provider scopes that whoever redeems it counts on. They are looked for now, and again
             each time that it is redeemed: a person can take some back.
+        :raises Forbidden: the caller may only make certain requests, and whoever redeems it could make others.
         :raises InvalidRequest: the audience is no client of the caller's tenant.
         :raises NotFound: the connection is gone.
         :raises ReauthRequired: its grant is.
         :raises Conflict: it is switched off.
         :raises MissingProviderScopes: the person granted less than is required.
         """
+        caller.reach.permit_handing_out()
         lacking = [scope for scope in required_scopes if scope not in connection.scopes]
         if lacking:
             raise MissingProviderScopes(lacking)

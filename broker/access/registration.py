@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from broker.access.allow import ENTRIES_AT_MOST, parse_entry
 from broker.access.key_rules import check_jwks
 from broker.errors import AddressRefused, FieldFault, InvalidRequest
 from broker.models.access import CLIENT_SCOPES, Client, Workload
@@ -36,6 +37,7 @@ def checked(client: Client, known_providers: Collection[str] | None) -> Client:
         *_scope_faults(client.scopes),
         *(fault for url in client.return_urls for fault in _return_url_faults(url)),
         *_provider_faults(client.providers or (), known_providers),
+        *_allow_faults(client.allow),
     ]
     if set(client.completions) - {"browser"}:
         faults.append(FieldFault("completion", "only 'browser' has to be registered"))
@@ -114,6 +116,20 @@ def _scope_faults(scopes: Collection[str]) -> list[FieldFault]:
 def _provider_faults(providers: Collection[str], known: Collection[str] | None) -> list[FieldFault]:
     unknown = set() if known is None else set(providers) - set(known)
     return [FieldFault("provider", f"{provider!r} is not in the providers file") for provider in sorted(unknown)]
+
+
+def _allow_faults(allow: Sequence[str] | None) -> list[FieldFault]:
+    if allow is None:
+        return []
+    if not 0 < len(allow) <= ENTRIES_AT_MOST:
+        return [FieldFault("allow", f"1 to {ENTRIES_AT_MOST} entries; without a list every request is allowed")]
+    faults = []
+    for index, entry in enumerate(allow):
+        try:
+            parse_entry(entry)
+        except ValueError as error:
+            faults.append(FieldFault(f"allow.{index}", str(error)))
+    return faults
 
 
 def _return_url_faults(url: str) -> list[FieldFault]:

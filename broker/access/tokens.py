@@ -56,7 +56,7 @@ class Grant:
         if self.connection_id is None:
             return client.reach
         providers = frozenset({self.provider}) if client.reach.covers_provider(self.provider) else frozenset()
-        return Reach(client.tenant, providers, self.connection_id)
+        return Reach(client.tenant, providers, self.connection_id, client.allow)
 
 
 class BrokerTokens:

@@ -58,6 +58,14 @@ def create(
     public: Annotated[
         bool, typer.Option("--public", help="It can't keep a secret, so it gets none; for programs on many machines.")
     ] = False,
+    allow: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A request to providers' APIs that it may make through the proxy, and no others: 'GET /repos/*', "
+            "'* /public/**'; may be repeated. Default: every request.",
+            metavar="REQUEST",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Register a client. Its secret is shown now and never again; a public one, or one with keys or workloads, has
@@ -82,6 +90,7 @@ def create(
             workloads=workloads,
             device=device,
             public=public,
+            allow=allow or None,
         )
         return CreatedClient.made(client, secret)
 
@@ -241,19 +250,21 @@ def _fields(client: ClientView) -> dict[str, str | None]:
         "created at": client.created_at,
         "proves itself by": " ".join(client.authentication),
         "logs machines in": "yes" if client.device else "no",
-        **_proofs(client),
+        **_sometimes(client),
     }
 
 
-def _proofs(client: ClientView) -> dict[str, str | None]:
+def _sometimes(client: ClientView) -> dict[str, str | None]:
     """What only some clients have."""
-    proofs: dict[str, str | None] = {}
+    fields: dict[str, str | None] = {}
+    if client.allow is not None:
+        fields["may only request"] = ", ".join(client.allow)
     if client.previous_secret_ends_at:
-        proofs["previous secret ends at"] = client.previous_secret_ends_at
+        fields["previous secret ends at"] = client.previous_secret_ends_at
     if client.jwks_uri:
-        proofs["keys are published at"] = client.jwks_uri
+        fields["keys are published at"] = client.jwks_uri
     if client.key_ids:
-        proofs["key ids"] = " ".join(client.key_ids)
+        fields["key ids"] = " ".join(client.key_ids)
     for number, workload in enumerate(client.workloads, start=1):
-        proofs[f"workload {number}"] = f"{workload.subject} of {workload.issuer} for {workload.audience}"
-    return proofs
+        fields[f"workload {number}"] = f"{workload.subject} of {workload.issuer} for {workload.audience}"
+    return fields

@@ -71,6 +71,7 @@ class Tokens:
         :param min_ttl: seconds the token must outlive; one just refreshed is served even if it lives shorter.
         :param refused_generation: the provider refused this generation: refresh if it is still the current one.
         :param reference_digest: the reference that entitles the caller; spent only if a token is released.
+        :raises Forbidden: the caller may only make certain requests, so that no token is handed out.
         :raises NotFound: no such connection within ``reach``.
         :raises ReferenceUnknown: the reference entitles nobody, or somebody else.
         :raises ReauthRequired: the grant is gone.
@@ -81,6 +82,7 @@ class Tokens:
         :raises ProviderError, ProviderUnavailable: a refresh was needed and failed.
         :raises StoreUnavailable: the store can't be asked.
         """
+        reach.permit_handing_out()
         return await self._or_fallback(
             connection_id,
             reach=reach,

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from broker.errors import Forbidden
+
 CLIENT_SCOPES: Final = (
     "connect",
     "connections:read",
@@ -41,6 +43,9 @@ class Reach:
     """``None`` = every provider."""
     connection_id: str | None = None
     """The one connection, where it is just one: a machine that logged in reaches nothing else."""
+    allow: tuple[str, ...] | None = None
+    """The requests to a connection's API that the client may make (``access.allow``); ``None`` = every request. Where
+    there is a list, nothing is handed out that could be put on other requests."""
 
     def covers(self, tenant: str, provider: str) -> bool:
         """Whether a connection of ``tenant`` at ``provider`` lies within. An empty tenant never does."""
@@ -53,6 +58,14 @@ class Reach:
     def leads_to(self, connection_id: str) -> bool:
         """Whether the client was given this connection, or is not held to one."""
         return self.connection_id in {None, connection_id}
+
+    def permit_handing_out(self) -> None:
+        """Return if the client may be handed what a request can be made with.
+
+        :raises Forbidden: it is held to certain requests; a credential in its own hands would go around that.
+        """
+        if self.allow is not None:
+            raise Forbidden("the client has an allow list, so it is handed no credentials; the proxy is there for it")
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +126,8 @@ class Client:
     tokens_from: int = 0
     """When its broker tokens were ended last (ms): what proved it may have leaked by then. A token carries the one that
     it was issued under, so that no two clocks are compared, and none slips through that is issued meanwhile."""
+    allow: tuple[str, ...] | None = None
+    """The only requests to providers' APIs that it may make, through the proxy; ``None`` = every request."""
 
     @property
     def authentication(self) -> tuple[str, ...]:
@@ -132,4 +147,5 @@ class Client:
     @property
     def reach(self) -> Reach:
         """The connections this client can touch."""
-        return Reach(self.tenant, None if self.providers is None else frozenset(self.providers))
+        providers = None if self.providers is None else frozenset(self.providers)
+        return Reach(self.tenant, providers, allow=self.allow)

@@ -39,6 +39,7 @@ def test_a_secret_is_shown_once_and_stored_as_a_hash(cli: Cli, raw_store: redis.
         "jwks_uri": None,
         "key_ids": [],
         "workloads": [],
+        "allow": None,
     }
     stored = everything_in(raw_store)
     assert secret.encode() not in stored
@@ -100,6 +101,15 @@ def test_a_public_client_that_could_not_do_what_it_is_given_is_not_made(cli: Cli
     assert cli("clients", "list", "--json").json["items"] == []
     own = cli("clients", "create", "x", "--scope", "tokens:read connect", "--device", "--json").json
     assert own["scope"] == "connect tokens:read"
+
+
+def test_a_client_may_be_held_to_some_requests(cli: Cli) -> None:
+    """``--allow`` is repeatable; a person is shown the list, and a wrong entry is named."""
+    made = cli(*CREATE, "--allow", "GET /user", "--allow", "* /public/**", "--json").json
+    assert made["allow"] == ["GET /user", "* /public/**"]
+    assert "GET /user, * /public/**" in cli("clients", "show", made["client_id"]).stdout
+    wrong = cli(*CREATE, "--allow", "GET /user", "--allow", "get /user")
+    assert (wrong.exit_code, "allow.1" in wrong.stderr) == (2, True)
 
 
 def test_a_person_reads_fields_and_a_table(cli: Cli) -> None:

@@ -16,6 +16,7 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, PydanticCustomError
 
+from broker.access.allow import ENTRIES_AT_MOST, ENTRY_LENGTH
 from broker.access.references import LONGEST, MOST_USES
 from broker.access.registration import WORKLOADS_AT_MOST
 from broker.models.connection import Status
@@ -39,6 +40,8 @@ Label = Annotated[str, StringConstraints(max_length=200)]
 Scope = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 ScopeToken = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"^[\x21-\x7e]+$")]
 """One scope, without spaces (RFC 6749 §3.3)."""
+AllowEntry = Annotated[str, StringConstraints(min_length=1, max_length=ENTRY_LENGTH)]
+"""A method, a space and a path below the provider's ``api.base_url``: ``GET /repos/*``."""
 Parameters = Annotated[dict[Name, Annotated[str, StringConstraints(max_length=255)]], Field(max_length=20)]
 
 
@@ -246,6 +249,9 @@ class CreateClient(Body):
     """Whether machines may log in through it (RFC 8628)."""
     public: bool = False
     """It can't keep a secret, so it gets none: a program that many people install. It can only log machines in."""
+    allow: Annotated[list[AllowEntry], Field(min_length=1, max_length=ENTRIES_AT_MOST)] | None = None
+    """The only requests to providers' APIs that it may make, through the proxy: ``GET /repos/*/issues``,
+    ``* /public/**``. Absent = every request."""
 
 
 class Paging(Body):

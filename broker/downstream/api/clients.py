@@ -49,7 +49,7 @@ _DELETE = Operation(
 
 
 class ClientRoutes:
-    """Clients. An administrator hands out at most the providers that it was given itself."""
+    """Clients. An administrator hands out at most the providers and requests that it was given itself."""
 
     def __init__(self, gate: Gate, clients: Clients, providers: Registry) -> None:
         self._gate = gate
@@ -74,6 +74,10 @@ class ClientRoutes:
         if own is not None and (body.providers is None or set(body.providers) - own):
             fault = FieldFault("providers", "may hold only providers that the caller was given itself")
             raise InvalidRequest("the client would see more than its maker", [fault])
+        held_to = call.caller.reach.allow
+        if held_to is not None and (body.allow is None or set(body.allow) - set(held_to)):
+            fault = FieldFault("allow", "may hold only entries of the caller's own list")
+            raise InvalidRequest("the client could do more than its maker", [fault])
         client, secret = await self._clients.create(
             body.name,
             scopes=body.scope.split(),
@@ -87,6 +91,7 @@ class ClientRoutes:
             workloads=[Workload(**workload.model_dump()) for workload in body.workloads],
             device=body.device,
             public=body.public,
+            allow=body.allow,
             client_id=call.id_for("cl"),
             by=_actor(call),
         )

@@ -155,7 +155,7 @@ class ConnectSessionRoutes:
         proof = CompletionRequest(body.completion_code, body.subject)
         connection = await self._completions.complete(session, proof, request_id=call.request_id)
         view = CompletedConnectSession(connection=ConnectionView.of(connection))
-        if "references:redeem" in call.caller.scopes:
+        if "references:redeem" in call.caller.scopes and call.caller.reach.allow is None:
             view.reference = await self._references.issue(
                 call.caller,
                 connection,

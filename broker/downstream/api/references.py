@@ -7,7 +7,7 @@ from broker.downstream.api.bodies import IssueReference
 from broker.downstream.api.gate import JSON, Call, Gate
 from broker.downstream.api.views import ReferenceView
 from broker.downstream.operation import DeclaredRoute, Operation
-from broker.errors import Conflict, MissingProviderScopes, NotFound, ReauthRequired
+from broker.errors import Conflict, Forbidden, MissingProviderScopes, NotFound, ReauthRequired
 
 _SCOPE = "references:issue"
 _ISSUE = Operation(
@@ -22,7 +22,7 @@ _ISSUE = Operation(
     answer=ReferenceView,
     status=201,
     creates=True,
-    refuses=(NotFound, MissingProviderScopes, ReauthRequired, Conflict),
+    refuses=(NotFound, Forbidden, MissingProviderScopes, ReauthRequired, Conflict),
 )
 
 

@@ -50,6 +50,8 @@ class ClientView(Described):
     key_ids: list[str]
     """Of its registered keys; one that names no id is not told."""
     workloads: list[WorkloadView]
+    allow: list[str] | None
+    """The only requests to providers' APIs that it may make; ``null``: every request."""
 
     @classmethod
     def of(cls, client: Client) -> Self:
@@ -74,6 +76,7 @@ class ClientView(Described):
             "jwks_uri": client.jwks_uri,
             "key_ids": _key_ids(client.jwks or {}),
             "workloads": [WorkloadView.of(workload) for workload in client.workloads],
+            "allow": None if client.allow is None else list(client.allow),
         }
 
 
