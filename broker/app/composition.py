@@ -139,7 +139,7 @@ def _services_routes(heart: Heart, repeats: Repeats) -> list[BaseRoute]:
         *TokenRoutes(gate, heart.tokens).routes(),
         *TokenEndpoint(endpoint, grants).routes(),
         *AuthorizationRoutes(gate, heart.api_calls).routes(),
-        *ProxyRoutes(gate, heart.api_calls).routes(),
+        *ProxyRoutes(gate, heart.api_calls, heart.settings.public_url).routes(),
         *ReferenceRoutes(gate, heart.references).routes(),
         *ConnectSessionRoutes(
             gate,

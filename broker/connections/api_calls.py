@@ -6,9 +6,10 @@ What callers ask for is judged before anything is released, and the event is sto
 """
 
 import hashlib
-from collections.abc import AsyncIterable, Sequence
+from collections.abc import AsyncIterable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
+from urllib.parse import quote, quote_plus
 
 import structlog
 
@@ -29,6 +30,8 @@ from broker.vault.release import Release
 
 _LONGEST_PATH: Final = 300
 """Characters of a path that an event holds."""
+
+_SHORTEST_SECRET: Final = 8
 
 log = structlog.get_logger(__name__)
 
@@ -70,6 +73,13 @@ class ApiCalls:
         :raises Conflict: there is none.
         """
         return self._upstream.api(self.provider_of(connection), connection.parameters).url
+
+    def path_below(self, connection: Connection, url: str) -> str:
+        """What follows the address of the connection's API in ``url``, without the query; empty: nothing does.
+
+        :raises Conflict: it has none.
+        """
+        return api_address.path_below(url, self.base_of(connection)) or ""
 
     async def authorize(
         self, connection: Connection, request: Unsigned, *, reach: Reach, event: Event
@@ -131,7 +141,8 @@ class ApiCalls:
             hashlib.sha256(body or b"").hexdigest(),
         )
         signature = self._sign(release, unsigned, base=base)
-        headers = [(name, value) for name, value in request.headers if name not in signature.headers]
+        # Some servers can't tell X_Api_Key from X-Api-Key.
+        headers = [(name, value) for name, value in request.headers if name.replace("_", "-") not in signature.headers]
         if provider.api:
             given = {name for name, _ in headers} | signature.headers.keys()
             added = ((name.lower(), value) for name, value in provider.api.headers.items())
@@ -145,6 +156,8 @@ class ApiCalls:
         trusted = self._upstream.api(provider, served.parameters).trusted
         answer = await self._upstream.relay(provider, outbound, trusted=trusted)
         metrics.proxied.labels(provider.name, f"{answer.status // 100}xx").inc()
+        # Providers repeat the query in addresses of other pages, and with it the credential.
+        answer.headers = [(name, _without(value, signature.query.values())) for name, value in answer.headers]
         return answer
 
     def _sign(self, release: Release, request: Unsigned, *, base: str) -> Signature:
@@ -153,6 +166,10 @@ class ApiCalls:
             # A connection that stands in for another is at the same place, or it is of no use here.
             raise Conflict("the connection that serves instead has its API elsewhere")
         return self._upstream.sign(self.provider_of(served), served.parameters, credential, request)
+
+    def binds(self, connection: Connection) -> bool:
+        """Whether what goes onto a request is good for that request alone."""
+        return self.provider_of(connection).type in {"none", "aws_sigv4"}
 
     def signs_bodies(self, connection: Connection) -> bool:
         """Whether a request's body has to be known as a whole before it is sent."""
@@ -163,6 +180,15 @@ def _whole(release: Release) -> tuple[Connection, Credential]:
     if release.whole is None:
         raise ValueError("released without its credential")
     return release.whole
+
+
+def _without(value: bytes, secrets: Iterable[str]) -> bytes:
+    for secret in secrets:
+        # Shorter ones are none, and may be part of anything.
+        if len(secret) >= _SHORTEST_SECRET:
+            for spelt in (quote(secret, safe=""), quote_plus(secret), secret):
+                value = value.replace(spelt.encode(), b"")
+    return value
 
 
 def _about(method: str, url: str) -> dict[str, str]:

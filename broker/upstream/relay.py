@@ -12,13 +12,14 @@ from typing import Final
 
 import httpx2
 
-from broker.errors import NotSent, OutcomeUnknown
+from broker.errors import NotSent, OutcomeUnknown, ProviderError
 from broker.upstream.address_guard import parse_address
 from broker.upstream.egress import Egress, Progress, check_headers
 
 _MAX_CONNECTIONS: Final = 2048
 """Per worker. Who comes when all are taken is told so at once: a line of them would only be more to hold."""
 _IDLE_SECONDS: Final = 5.0
+_ANSWERS: Final = range(200, 600)
 _SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Header = tuple[str, str]
@@ -42,6 +43,12 @@ class StreamedAnswer:
         self._response = response
         self.status = response.status_code
         self.headers: list[tuple[bytes, bytes]] = [(name.lower(), value) for name, value in response.headers.raw]
+
+    @property
+    def announced(self) -> int | None:
+        """How many bytes the body will have, where the provider says so."""
+        said = dict(self.headers).get(b"content-length", b"")
+        return int(said) if said.isdigit() else None
 
     async def body(self, *, at_most: int | None = None) -> AsyncIterator[bytes]:
         """The body as it travels, still in whatever content coding it has.
@@ -89,6 +96,7 @@ class Relay:
         :param trusted: as with :meth:`Egress.send`.
         :raises AddressRefused, InvalidRequest, NotSent: nothing was sent.
         :raises OutcomeUnknown: the request left, in part at least, but no answer came back.
+        :raises ProviderError: what came back is no answer to a request.
         """
         url = parse_address(request.url)
         check_headers(request.headers)
@@ -150,4 +158,9 @@ class Relay:
             timeout=httpx2.Timeout(patience, pool=0.0 if client is self._fresh else 1.0),
             extensions={"trace": progress.trace, "sni_hostname": url.raw_host.decode("ascii")},
         )
-        return StreamedAnswer(await client.send(outbound, stream=True))
+        response = await client.send(outbound, stream=True)
+        if response.status_code not in _ANSWERS:
+            # Another protocol, which nobody asked for, or a number without a meaning.
+            await response.aclose()
+            raise ProviderError("the provider answered with a status that ends no request")
+        return StreamedAnswer(response)

@@ -1,7 +1,8 @@
 """Which headers pass the proxy: everything but what belongs to one of its two sides (RFC 9110 §7.6.1)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
+from urllib.parse import urljoin, urlsplit
 
 Raw = tuple[bytes, bytes]
 
@@ -35,6 +36,9 @@ _NOT_ASKED: Final = _HOP_BY_HOP | {
     b"via",
     b"x-real-ip",
     b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"x-original-forwarded-for",
+    b"fastly-client-ip",
     b"true-client-ip",
     b"cf-connecting-ip",
     # A request is what its request line says: ``allow`` is judged by that.
@@ -73,6 +77,9 @@ _NOT_TOLD: Final = _HOP_BY_HOP | {
     b"server",
 }
 
+_WITHOUT_BODY: Final = frozenset({204, 205, 304})
+_PORTS: Final = {"http": 80, "https": 443}
+
 _OURS: Final = (
     (b"content-security-policy", b"sandbox"),
     (b"x-content-type-options", b"nosniff"),
@@ -86,19 +93,56 @@ def asked(headers: Iterable[Raw]) -> list[tuple[str, str]]:
     return [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in given
-        if name not in dropped and not name.startswith((b"proxy-", b"x-forwarded-"))
+        if _hyphened(name) not in dropped and not _hyphened(name).startswith((b"proxy-", b"x-forwarded-"))
     ]
 
 
-def told(headers: Sequence[Raw], connection_id: str) -> list[Raw]:
+def told(headers: Sequence[Raw], status: int, *, connection_id: str, url: str, own_hosts: Collection[str]) -> list[Raw]:
     """What of a provider's headers is passed back to the caller, and what is added.
 
     :param connection_id: whose credential the provider has seen.
+    :param url: what was asked of the provider; addresses in the answer are relative to that.
+    :param own_hosts: the broker's, as callers know it.
     """
     given = [(name.lower(), value) for name, value in headers]
     dropped = _NOT_TOLD | _named_by_connection(given)
-    passed = [(name, value) for name, value in given if name not in dropped and not name.startswith(b"access-control-")]
-    return [*passed, *_OURS, (b"broker-connection", connection_id.encode())]
+    if status in _WITHOUT_BODY or b"transfer-encoding" in {name for name, _ in given}:
+        # It says how long something else is (RFC 9110 §8.6, RFC 9112 §6.2).
+        dropped |= {b"content-length"}
+    passed = [
+        (name, _absolute(value, url) if name == b"location" else value)
+        for name, value in given
+        if name not in dropped and not name.startswith(b"access-control-")
+    ]
+    # A caller that follows redirects takes its broker token along to the host it came from: the provider must not be
+    # the one who chooses what is asked there.
+    safe = [(name, value) for name, value in passed if name != b"location" or not _leads_to(value, own_hosts)]
+    return [*safe, *_OURS, (b"broker-connection", connection_id.encode())]
+
+
+def _hyphened(name: bytes) -> bytes:
+    """As programs behind a gateway interface read it, to whom an underscore is a hyphen (RFC 3875 §4.1.18)."""
+    return name.replace(b"_", b"-")
+
+
+def _absolute(location: bytes, url: str) -> bytes:
+    try:
+        return urljoin(url, location.decode("ascii")).encode()
+    except ValueError:
+        return location
+
+
+def _leads_to(location: bytes, hosts: Collection[str]) -> bool:
+    try:
+        # As browsers read it, to whom a backslash is a slash.
+        parts = urlsplit(location.decode("latin-1").strip().replace("\\", "/"))
+        wanted = parts.hostname, parts.port or _PORTS.get(parts.scheme)
+    except ValueError:
+        return True
+    known = [urlsplit(f"//{host}") for host in hosts]
+    return not parts.hostname or any(
+        wanted == (own.hostname, own.port) or (own.port is None and wanted[0] == own.hostname) for own in known
+    )
 
 
 def _named_by_connection(headers: Iterable[Raw]) -> frozenset[bytes]:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import structlog
-from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
+from broker.downstream.proxy.hanging_up import CallerGoneError, unless_gone
 from broker.downstream.proxy.headers import Raw
 from broker.errors import OutcomeUnknown
 from broker.upstream.relay import StreamedAnswer
@@ -30,15 +30,18 @@ class RelayedResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it. What ends in the middle ends in the middle for the caller, too: the connection is cut."""
         try:
-            await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-            async for piece in self._answer.body(at_most=self._at_most):
-                await send({"type": "http.response.body", "body": piece, "more_body": True})
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
-        except (OSError, ClientDisconnect):
-            # Nobody listens any more.
-            pass
+            # Who hangs up while the provider has nothing to say is noticed, too.
+            await unless_gone(self._pass_back(send), receive)
+        except (CallerGoneError, OSError):
+            log.info("proxy.caller_hung_up")
         except OutcomeUnknown as error:
             log.warning("proxy.broken_off", reason=error.detail)
             raise
         finally:
             await self._answer.aclose()
+
+    async def _pass_back(self, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async for piece in self._answer.body(at_most=self._at_most):
+            await send({"type": "http.response.body", "body": piece, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})

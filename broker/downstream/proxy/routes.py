@@ -1,15 +1,15 @@
 """The proxy's routes: one per method, all alike."""
 
-import asyncio
-from collections.abc import Awaitable
-from contextlib import suppress
-from typing import Final, TypeVar
+from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.responses import Response
 
+from broker.access.policy import permit_request
 from broker.connections.api_calls import ApiCalls, ApiRequest
 from broker.downstream.api.gate import Call, Gate
 from broker.downstream.operation import DeclaredRoute, Face, Operation, Text
+from broker.downstream.proxy.hanging_up import CallerGoneError, unless_gone
 from broker.downstream.proxy.headers import asked, told
 from broker.downstream.proxy.relayed import RelayedResponse
 from broker.downstream.proxy.uploads import SIGNED_AT_MOST, Upload
@@ -32,8 +32,6 @@ from broker.providers.sections import Api
 from broker.upstream import api_address
 from broker.upstream.relay import StreamedAnswer
 from broker.vault.release import Release
-
-Result = TypeVar("Result")
 
 _SCOPE: Final = "proxy"
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -68,9 +66,11 @@ def _operation(method: str) -> Operation:
 class ProxyRoutes:
     """The provider's API."""
 
-    def __init__(self, gate: Gate, calls: ApiCalls) -> None:
+    def __init__(self, gate: Gate, calls: ApiCalls, public_url: str) -> None:
+        """:param public_url: where callers reach the broker."""
         self._gate = gate
         self._calls = calls
+        self._own_host = urlsplit(public_url).netloc
 
     def routes(self) -> list[DeclaredRoute]:
         """The routes of the proxy."""
@@ -78,10 +78,12 @@ class ProxyRoutes:
 
     async def _pass_on(self, call: Call) -> Response:
         connection = await self._gate.connection(call, _SCOPE)
+        path = _path_of(call)
+        permit_request(call.caller, call.request.method, path)
         base = self._calls.base_of(connection)
         api = self._calls.provider_of(connection).api or Api(base_url=base)
         scope = call.request.scope
-        url = api_address.below(base, _path_of(call), scope["query_string"].decode("latin-1"))
+        url = api_address.below(base, path, scope["query_string"].decode("latin-1"))
         upload = Upload(call.request, at_most=api.max_request_body, patience=api.timeout)
         headers = asked(call.request.headers.raw)
         request = ApiRequest(scope["method"], url, headers)
@@ -93,9 +95,23 @@ class ProxyRoutes:
             if upload.length is not None:
                 headers.append(("content-length", str(upload.length)))
             request = request.again(upload.pieces())
-        answer, release = await _unless_gone(call, upload, self._send(call, connection, request, upload))
-        served = release.connection_id
-        return RelayedResponse(answer, told(answer.headers, served), at_most=api.max_response_body)
+        sending = self._send(call, connection, request, upload)
+        try:
+            answer, release = await unless_gone(sending, call.request.receive, listen_from=upload.ended)
+        except CallerGoneError:
+            raise InvalidRequest("the caller hung up") from None
+        announced = answer.announced if scope["method"] != "HEAD" else None
+        if api.max_response_body is not None and announced is not None and announced > api.max_response_body:
+            await answer.aclose()
+            raise ProviderError(f"an answer of this provider may have {api.max_response_body} bytes")
+        passed = told(
+            answer.headers,
+            answer.status,
+            connection_id=release.connection_id,
+            url=url,
+            own_hosts={self._own_host, call.request.headers.get("host", "")},
+        )
+        return RelayedResponse(answer, passed, at_most=api.max_response_body)
 
     async def _send(
         self, call: Call, connection: Connection, request: ApiRequest, upload: Upload
@@ -125,26 +141,3 @@ def _path_of(call: Call) -> str:
         # Spelt with percent signs where none are needed.
         raise NotFound("no such connection")
     return path.removeprefix(prefix)
-
-
-async def _unless_gone(call: Call, upload: Upload, work: Awaitable[Result]) -> Result:
-    """What ``work`` gives; it is given up when the caller hangs up."""
-    task = asyncio.ensure_future(work)
-    watch = asyncio.create_task(_hung_up(call, upload))
-    try:
-        await asyncio.wait({task, watch}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise InvalidRequest("the caller hung up")
-        return task.result()
-    finally:
-        watch.cancel()
-        if not task.done():
-            task.cancel()
-        with suppress(asyncio.CancelledError, Exception):
-            await asyncio.gather(task, watch, return_exceptions=True)
-
-
-async def _hung_up(call: Call, upload: Upload) -> None:
-    await upload.ended.wait()
-    while (await call.request.receive())["type"] != "http.disconnect":
-        pass
