@@ -21,8 +21,10 @@ _VISIBLE: Final = re.compile(r"[\x21-\x7e]*")
 _BENT: Final = re.compile(r"[\\#\"<>^`{|}]")
 """What no path and no query holds in the clear (RFC 3986 §2), and what some servers read as a slash or an end."""
 _BROKEN: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_DOTS: Final = re.compile(r"\.{1,2}(;.*)?")
-"""A segment that leads elsewhere; some servers take what follows a semicolon for a parameter of it."""
+_DOTS: Final = re.compile(r"\.{1,2} *(;.*)?")
+"""A segment that leads elsewhere; some servers take what follows a semicolon for a parameter of it, or drop spaces."""
+_OVERLONG: Final = re.compile(r"[\xc0\xc1][\x80-\xbf]")
+"""An ASCII character in two bytes, which is no UTF-8, and which some decoders take all the same (RFC 3629 §10)."""
 _LAYERS: Final = 6
 """Of percent-encoding that are looked through. Deeper ones no server takes off."""
 
@@ -127,6 +129,8 @@ def _check_path(path: str) -> None:
     for _ in range(_LAYERS):
         if any(character < " " or character == "\x7f" for character in decoded):
             raise InvalidRequest("the path holds an encoded control character")
+        if _OVERLONG.search(decoded):
+            raise InvalidRequest("the path holds bytes that are no UTF-8")
         if "\\" in decoded or any(_DOTS.fullmatch(segment) for segment in decoded.split("/")):
             raise InvalidRequest("the path holds a segment that leads out of its place")
         inner = unquote(decoded, encoding="latin-1")
