@@ -15,6 +15,9 @@ a wrong user code       address           5       before it is looked up, and gi
 a wrong user code       IPv6 site (/48)   6       likewise: 30 in five minutes; one has 65,536 "addresses"
 a wrong user code       browser           0.5     likewise: 5 in ten minutes
 a wrong user code       –                 60      likewise: 300 in five minutes, from wherever
+a refused credential    address           6       before the provider is asked, and given back unless it refused: 30
+                                                  in five minutes
+a refused credential    connect session   1       likewise: 10 in ten minutes
 ======================  ================  ======  =====================================================
 
 Not limited, because counting would cost more than the answer: what comes from memory (metadata, the API's document,
@@ -24,7 +27,8 @@ either: it is trusted not to hurt itself, and a fetch costs one command.
 
 A store that can't count refuses nobody, and lets nobody in: whoever was to be counted has failed already, or goes on to
 ask the same store and is told what it says (503, if it says nothing). But a user code that can't be counted is not
-looked up: a short code is only as good as the number of tries.
+looked up: a short code is only as good as the number of tries. Nor is a credential tried: who found some elsewhere must
+not learn here which of them work.
 """
 
 from contextlib import suppress
@@ -53,12 +57,18 @@ _USER_CODES: Final = RateLimitItemPerMinute(5, namespace="user_codes")
 _USER_CODES_OF_A_SITE: Final = RateLimitItemPerMinute(30, 5, namespace="user_codes_of_site")
 _USER_CODES_OF_A_BROWSER: Final = RateLimitItemPerMinute(5, 10, namespace="user_codes_of_browser")
 _USER_CODES_OF_ALL: Final = RateLimitItemPerMinute(300, 5, namespace="user_codes_of_all")
+_CREDENTIALS: Final = RateLimitItemPerMinute(30, 5, namespace="credentials")
+_CREDENTIALS_OF_A_SESSION: Final = RateLimitItemPerMinute(10, 10, namespace="credentials_of_session")
 _NO_ADDRESS: Final = "unknown"
 _DIGITS: Final = 32
 
 
 class TooManyCodes(RateLimited):
     """Too many user codes were tried; whether this one is right was not looked up."""
+
+
+class TooManyCredentials(RateLimited):
+    """Too many credentials were refused; whether this one is any better was not asked."""
 
 
 class Limits:
@@ -122,6 +132,25 @@ class Limits:
             for limit, who in _code_counters(address, browser):
                 await self._counters.give_back(limit.key_for(who))
 
+    async def credential(self, address: str, session_id: str) -> None:
+        """A provider is about to be asked about a credential that somebody typed: counted as refused until
+        :meth:`not_refused` takes that back.
+
+        :raises TooManyCredentials: it must not be asked.
+        :raises StoreUnavailable: it can't be counted, and must not be asked either.
+        """
+        for limit, who in _credential_counters(address, session_id):
+            if not await self._limiter.hit(limit, who):
+                metrics.rate_limits.labels(limit.namespace, "refused").inc()
+                wait = await self._time_left(limit, who)
+                raise TooManyCredentials("too many credentials were refused", retry_after=wait)
+
+    async def not_refused(self, address: str, session_id: str) -> None:
+        """The credential that was counted by :meth:`credential` was right, or the provider was not asked."""
+        with suppress(StoreUnavailable):
+            for limit, who in _credential_counters(address, session_id):
+                await self._counters.give_back(limit.key_for(who))
+
     async def _hit(self, limit: RateLimitItem, who: str, refusal: str) -> None:
         try:
             allowed = await self._limiter.hit(limit, who)
@@ -149,6 +178,10 @@ def _code_counters(address: str, browser: str | None) -> list[tuple[RateLimitIte
     if browser is not None:
         counters.append((_USER_CODES_OF_A_BROWSER, browser))
     return [*counters, (_USER_CODES_OF_ALL, "")]
+
+
+def _credential_counters(address: str, session_id: str) -> list[tuple[RateLimitItem, str]]:
+    return [(_CREDENTIALS_OF_A_SESSION, session_id), (_CREDENTIALS, network_of(address))]
 
 
 def network_of(address: str) -> str:

@@ -53,6 +53,7 @@ from broker.web.connect import ConnectPages
 from broker.web.device import DevicePages
 from broker.web.device_login import DeviceLoginPages
 from broker.web.device_return import DeviceReturns
+from broker.web.form import CredentialForms
 from broker.web.orderer import Orderers
 from broker.web.visitor import Visitors
 
@@ -173,9 +174,10 @@ def _people_routes(heart: Heart) -> list[BaseRoute]:
     codes = CodePages(heart.opening, heart.arrivals, heart.providers, binding, heart.limits)
     approvals = heart.devices.approvals
     returns = DeviceReturns(approvals)
+    forms = CredentialForms(heart.submissions, heart.completions, returns, binding, heart.limits)
     visitors = Visitors(heart.keyring, secure=heart.settings.secure)
     return [
-        *ConnectPages(heart.opening, heart.journey, orderers, binding, heart.limits).routes(),
+        *ConnectPages(heart.opening, heart.journey, forms, returns, orderers, binding, heart.limits).routes(),
         *CallbackPages(heart.arrivals, heart.completions, codes, returns, orderers, binding, heart.limits).routes(),
         *codes.routes(),
         *DevicePages(approvals, orderers, binding, visitors, heart.limits, heart.clock).routes(),

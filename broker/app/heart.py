@@ -26,12 +26,14 @@ from broker.connections.commits import Commits
 from broker.connections.completion import Completions
 from broker.connections.durability import Durability
 from broker.connections.giving_back import GivingBack
+from broker.connections.handed_in import HandedIn
 from broker.connections.intake import Intake
 from broker.connections.journey import Journey
 from broker.connections.lifecycle import Lifecycle
 from broker.connections.obtaining import Obtaining
 from broker.connections.opening import Opening
 from broker.connections.refresh import Refresher
+from broker.connections.submission import Submissions
 from broker.connections.tokens import Tokens
 from broker.connections.turns import Turns
 from broker.errors import ConfigurationError
@@ -64,6 +66,7 @@ from broker.vault.revocations import Revocations
 from broker.vault.sessions import Sessions
 from broker.vault.siblings import Siblings
 from broker.vault.spent import SpentIds
+from broker.vault.typed import StoredTyped
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +99,7 @@ class Heart:
     opening: Opening
     journey: Journey
     arrivals: Arrivals
+    submissions: Submissions
     completions: Completions
     devices: Devices
     tokens: Tokens
@@ -155,7 +159,8 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     leases, parked = Leases(store), Parked(store, keyring)
     durability = Durability(records, clock)
     turns = Turns(Admission(store), clock)
-    journey = Journey(sessions, upstream, providers, clock, settings.public_url)
+    typed = StoredTyped(store, keyring)
+    journey = Journey(sessions, typed, upstream, clock, settings.public_url)
     authorizations = Authorizations(records, durability, upstream, clock)
     giving_back = GivingBack(records, siblings, revocations, upstream, providers, clock)
     commits = Commits(records, parked, durability, upstream, clock)
@@ -163,8 +168,19 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     attempts = Attempts(records, obtaining, commits, upstream, clock)
     refresher = Refresher(records, leases, attempts, upstream, providers, clock)
     opening, announcements = Opening(sessions, providers, clock), Announcements(siblings, upstream, clock)
+    intake = Intake(records, authorizations, upstream, clock)
+    handed_in, arrivals = HandedIn(typed, intake), Arrivals(sessions, journey, providers, clock)
     completions = Completions(
-        sessions, records, announcements, journey, authorizations, upstream, providers, clock, settings.public_url
+        sessions,
+        records,
+        announcements,
+        journey,
+        authorizations,
+        handed_in,
+        upstream,
+        providers,
+        clock,
+        settings.public_url,
     )
     lifecycle = Lifecycle(records, parked, siblings, revocations, giving_back, refresher, upstream, providers, clock)
     devices = build_devices(
@@ -185,7 +201,6 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     )
     withheld = [provider.name for provider in providers if provider.release == "proxy_only"]
     tokenless = [provider.name for provider in providers if not provider.releases_tokens]
-    intake = Intake(records, authorizations, upstream, clock)
     tokens = Tokens(Releases(store, keyring), records, refresher, providers, withheld, tokenless, clock)
     return Heart(
         settings=settings,
@@ -211,7 +226,8 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         authenticator=Authenticator(limits, clients, assertions, broker_tokens, clock),
         opening=opening,
         journey=journey,
-        arrivals=Arrivals(sessions, journey, providers, clock),
+        arrivals=arrivals,
+        submissions=Submissions(sessions, typed, records, journey, arrivals, intake),
         completions=completions,
         devices=devices,
         tokens=tokens,

@@ -109,7 +109,7 @@ class Arrivals:
             refused = AnswerRefused("the provider answered neither a code nor an error")
             await self._journey.fail(session, [SessionStatus.AUTHORIZING], "provider_error", refused.detail)
             raise refused
-        arrival = await self._keep_code(session, answer["code"])
+        arrival = await self.keep(session, answer["code"])
         return arrival or await self._again(await self._sessions.read(session.id), answer, browser_secret)
 
     async def code_of(self, session: ConnectSession, browser_secret: str | None) -> str | None:
@@ -127,7 +127,11 @@ class Arrivals:
         """How long the present step may still take, in milliseconds."""
         return max(0, session.expires_at - self._clock())
 
-    async def _keep_code(self, session: ConnectSession, code: str) -> Arrival | None:
+    async def keep(self, session: ConnectSession, code: str = "") -> Arrival | None:
+        """Let the session await its completion; ``None`` if it has left this step meanwhile.
+
+        :param code: the provider's, to be redeemed then.
+        """
         provider, now = self._providers.get(session.provider), self._clock()
         carried = session.completion is Completion.CODE
         completion_code = new_short_code() if carried else new_secret()
@@ -142,7 +146,7 @@ class Arrivals:
                 "expires_at": now + lifetime,
                 # The status makes the answer good for one time only. A code that is carried can be looked at again.
                 "state_digest": session.state_digest if carried else "",
-                "code": self._sessions.seal(session, "code", code),
+                "code": self._sessions.seal(session, "code", code) if code else "",
                 # Sealed, not hashed: a short code is soon guessed by who can read its digest.
                 "completion_code": self._sessions.seal(session, "completion_code", completion_code),
             },

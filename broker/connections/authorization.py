@@ -14,6 +14,7 @@ from broker.errors import Conflict, NotFound
 from broker.models.connection import Account, Connection, Credential, Health, Minted, Status, Whoami
 from broker.models.event import Event
 from broker.models.ids import new_id
+from broker.models.session import ConnectSession
 from broker.observe import metrics
 from broker.providers import Provider
 from broker.upstream.endpoints import Endpoints
@@ -164,7 +165,7 @@ class Authorizations:
             # Stored by a write whose answer was lost.
             await self._records.index(before)
             return before
-        _check_account(before.account, fresh.account, allowed=wanted.allow_account_change)
+        check_account(before.account, fresh.account, allowed=wanted.allow_account_change)
         after = replace(
             fresh,
             id=before.id,
@@ -238,8 +239,36 @@ def minted_by(provider: Provider, endpoints: Endpoints) -> Minted:
     return Minted(endpoints.minted_by, provider.client_id or "")
 
 
-def _check_account(before: Account | None, now: Account | None, *, allowed: bool) -> None:
+def check_account(before: Account | None, now: Account | None, *, allowed: bool) -> None:
+    """Return if a credential of ``now`` may take the place of one of ``before``.
+
+    :raises AccountChanged: it is another account, or nobody knows whose it is, and that was not allowed.
+    """
     if before is None or allowed:
         return
     if now is None or now.id != before.id:
         raise AccountChanged
+
+
+def wanted_by(
+    session: ConnectSession, provider: Provider, parameters: Mapping[str, str], request_id: str | None
+) -> Wanted:
+    """The connection that a session was opened for.
+
+    :param parameters: what its person said; what the app said counts more.
+    """
+    return Wanted(
+        tenant=session.tenant,
+        client_id=session.client_id,
+        subject=session.subject,
+        provider=provider,
+        credential_type=provider.type,
+        requested_scopes=session.scopes,
+        parameters={**parameters, **session.parameters},
+        label=session.label,
+        metadata=session.metadata,
+        renews=session.connection_id if session.reconnect else None,
+        allow_account_change=session.allow_account_change,
+        request_id=request_id,
+        connection_id=None if session.reconnect else session.connection_id,
+    )

@@ -1,12 +1,15 @@
-"""Completing a connect session: the app proves who is signed in, and only then is the code redeemed."""
+"""Completing a connect session: the app proves who is signed in, and only then is the code redeemed, or what was typed
+stored."""
 
 import asyncio
 from typing import Final
 
 from broker.clock import Clock
 from broker.connections.announcing import EXCHANGE_AT_MOST, Announcements
-from broker.connections.authorization import AccountChanged, Authorizations, Wanted
+from broker.connections.authorization import AccountChanged, Authorizations, wanted_by
 from broker.connections.detached import Detached
+from broker.connections.handed_in import HandedIn
+from broker.connections.intake import Taken
 from broker.connections.journey import Journey
 from broker.connections.persistence import until_stored
 from broker.connections.proof import CompletionRequest, Proofs
@@ -46,6 +49,7 @@ class Completions:
         announcements: Announcements,
         journey: Journey,
         authorizations: Authorizations,
+        handed_in: HandedIn,
         upstream: Upstream,
         providers: Registry,
         clock: Clock,
@@ -57,6 +61,7 @@ class Completions:
         self._journey = journey
         self._proofs = Proofs(sessions, journey, clock)
         self._authorizations = authorizations
+        self._handed_in = handed_in
         self._upstream = upstream
         self._providers = providers
         self._clock = clock
@@ -73,6 +78,7 @@ class Completions:
         :raises Conflict: the session is not awaiting completion.
         :raises NotFound: it has expired.
         :raises ProviderError, ProviderUnavailable: the provider did not redeem the code.
+        :raises InvalidCredentials: it no longer takes what was typed.
         """
         await self._proofs.check(session, proof)
         match session.status_at(self._clock()):
@@ -87,13 +93,16 @@ class Completions:
             case _:
                 raise Conflict("the connect session is not awaiting completion")
 
-    async def complete_in_browser(self, session: ConnectSession, *, request_id: str | None) -> Connection:
+    async def complete_in_browser(
+        self, session: ConnectSession, *, request_id: str | None, taken: Taken | None = None
+    ) -> Connection:
         """Redeem at once, for clients registered for completion ``browser``. It works or the session is over.
 
+        :param taken: what was typed, where it was judged a moment ago.
         :raises ProviderError, ProviderUnavailable: the provider did not redeem the code.
         """
         try:
-            return await self._running.join(session.id, lambda: self._redeem(session, request_id))
+            return await self._running.join(session.id, lambda: self._redeem(session, request_id, taken))
         except _NOT_PROCESSED as error:
             # The code is still good, but nobody holds a completion code to try again with.
             await self._journey.fail(session, [SessionStatus.AWAITING_COMPLETION], failure_of(error), _detail_of(error))
@@ -103,9 +112,9 @@ class Completions:
         """Let running exchanges finish; answers how many did not within ``seconds``."""
         return await self._running.drain(seconds)
 
-    async def _redeem(self, session: ConnectSession, request_id: str | None) -> Connection:
+    async def _redeem(self, session: ConnectSession, request_id: str | None, taken: Taken | None = None) -> Connection:
         now, attempt = self._clock(), new_id("attempt")
-        taken = await until_stored(
+        begun = await until_stored(
             lambda: self._sessions.step(
                 session,
                 now=now,
@@ -117,10 +126,10 @@ class Completions:
             what=f"exchange of {session.id}",
             attempts=_ATTEMPTS,
         )
-        if not taken:
+        if not begun:
             return await self._made_elsewhere(session)
         try:
-            connection = await self._exchange(session, request_id)
+            connection = await self._exchange(session, request_id, taken)
         except _NOT_PROCESSED:
             # The provider has not seen the code, or did not look at it: it is as good as before.
             await self._sessions.step(
@@ -151,10 +160,13 @@ class Completions:
             what=f"completion of {session.id}",
             attempts=_ATTEMPTS,
         )
+        await self._handed_in.erase(session)
         return connection
 
-    async def _exchange(self, session: ConnectSession, request_id: str | None) -> Connection:
+    async def _exchange(self, session: ConnectSession, request_id: str | None, taken: Taken | None) -> Connection:
         provider = self._providers.get(session.provider)
+        if provider.connects_by == "form":
+            return await self._handed_in.store(session, provider, taken, request_id=request_id)
         secrets = await self._sessions.open(session)
         if "code" not in secrets or "verifier" not in secrets:
             raise Conflict("the connect session is not awaiting completion")
@@ -172,21 +184,7 @@ class Completions:
     async def _store(
         self, session: ConnectSession, provider: Provider, tokens: TokenSet, request_id: str | None
     ) -> Connection:
-        wanted = Wanted(
-            tenant=session.tenant,
-            client_id=session.client_id,
-            subject=session.subject,
-            provider=provider,
-            credential_type="oauth2",
-            requested_scopes=session.scopes,
-            parameters=session.parameters,
-            label=session.label,
-            metadata=session.metadata,
-            renews=session.connection_id if session.reconnect else None,
-            allow_account_change=session.allow_account_change,
-            request_id=request_id,
-            connection_id=None if session.reconnect else session.connection_id,
-        )
+        wanted = wanted_by(session, provider, session.parameters, request_id)
         try:
             return await self._authorizations.store(wanted, tokens)
         except BrokerError as error:

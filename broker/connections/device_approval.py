@@ -22,6 +22,7 @@ from broker.connections.announcing import EXCHANGE_AT_MOST
 from broker.connections.completion import Completions
 from broker.connections.detached import Detached
 from broker.connections.device_life import DeviceLife
+from broker.connections.intake import Taken
 from broker.connections.journey import Departure, Journey
 from broker.connections.managed_devices import new_handle
 from broker.connections.opening import Opening, Order
@@ -42,6 +43,9 @@ may take that was begun in time."""
 
 _REDEEMS_WITHIN: Final = EXCHANGE_AT_MOST + 30_000
 """Milliseconds after which whoever redeems a provider's yes counts as dead."""
+
+FORM_PAGE: Final = "/connect"
+"""Below it a connect link leads to the form, where the person hands in a credential."""
 
 _OPEN: Final = (DeviceStatus.PENDING, DeviceStatus.AUTHORIZING)
 _CODE_LENGTH: Final = 64
@@ -106,8 +110,11 @@ class DeviceApprovals:
         :raises ProviderError, ProviderUnavailable: its endpoints can't be discovered.
         """
         authorization = replace(authorization, connection_id=new_id("con"))
-        session, _ = await self._opening.open(_order(authorization, provider))
-        departure = await self._journey.depart(session, provider, None)
+        session, handle = await self._opening.open(_order(authorization, provider))
+        if provider.connects_by == "form":
+            departure = Departure(f"{FORM_PAGE}/{handle}", session.id, await self._journey.bind(session, None))
+        else:
+            departure = await self._journey.depart(session, provider, None)
         change = {
             "status": DeviceStatus.AUTHORIZING,
             "session_id": session.id,
@@ -142,20 +149,21 @@ class DeviceApprovals:
         else:
             await self._reopen(authorization, session)
 
-    async def arrived(self, session: ConnectSession, *, request_id: str) -> Approved:
+    async def arrived(self, session: ConnectSession, *, request_id: str, taken: Taken | None = None) -> Approved:
         """The person came back with the provider's yes: make the connection that the machine will collect.
 
+        :param taken: instead of that, what they have handed in on our own page.
         :raises UserCodeUnknown: another browser was faster, or the machine's time is over; nothing was redeemed.
         :raises ProviderError, ProviderUnavailable: the provider did not redeem it; the code can be entered again.
         """
         # Carried through although the browser may hang up: the provider's yes comes once.
-        return await self._running.join(session.id, lambda: self._arrived(session, request_id))
+        return await self._running.join(session.id, lambda: self._arrived(session, request_id, taken))
 
     async def drain(self, seconds: float) -> int:
         """Let running redemptions finish; answers how many did not within ``seconds``."""
         return await self._running.drain(seconds)
 
-    async def _arrived(self, session: ConnectSession, request_id: str) -> Approved:
+    async def _arrived(self, session: ConnectSession, request_id: str, taken: Taken | None) -> Approved:
         authorization = await self._of(session)
         until = self._clock() + _REDEEMS_WITHIN
         if authorization is None or not await self._step(
@@ -166,7 +174,7 @@ class DeviceApprovals:
         try:
             if authorization.owns_connection:
                 await self._life.expect(authorization.connection_id, until=authorization.expires_at + UNCOLLECTED_FOR)
-            connection = await self._completions.complete_in_browser(session, request_id=request_id)
+            connection = await self._completions.complete_in_browser(session, request_id=request_id, taken=taken)
         except BrokerError:
             await self._reopen(authorization, session)
             raise

@@ -12,6 +12,7 @@ from typing import Final
 import structlog
 
 from broker.clock import Clock
+from broker.connections.opening import check_connects
 from broker.connections.short_code import new_short_code, spelled
 from broker.errors import Conflict, InvalidRequest, OAuthError, ProviderRefused
 from broker.models.device import DeviceAuthorization, DeviceMode
@@ -90,7 +91,8 @@ class DeviceRequests:
             raise Conflict(f"the provider is not ready: {', '.join(provider.missing)} missing")
         if provider.device.mode == "off":
             raise Conflict("device login is switched off for this provider")
-        parameters = check_parameters(provider, order.parameters)
+        # What a form leaves open, its person fills in.
+        parameters = check_parameters(provider, order.parameters, all_of_them=provider.connects_by != "form")
         scopes = tuple(dict.fromkeys(order.provider_scopes or provider.default_scopes))
         check_scopes(provider, scopes)
         invitation = await self._native(order, scopes, parameters) or await self._bridge(order, scopes, parameters)
@@ -148,8 +150,7 @@ class DeviceRequests:
     async def _bridge(
         self, order: DeviceOrder, scopes: tuple[str, ...], parameters: Mapping[str, str]
     ) -> DeviceInvitation:
-        if "authorization_code" not in order.provider.grant_types:
-            raise Conflict("the provider has no authorization code grant to connect with")
+        check_connects(order.provider)
         for _ in range(_TRIES):
             authorization, device_code = self._drawn(
                 order, DeviceMode.BRIDGE, scopes, parameters, expires_in=LIFETIME, interval=INTERVAL

@@ -4,23 +4,28 @@ The way back is :mod:`broker.connections.arrival`.
 """
 
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
 import structlog
 
 from broker.clock import Clock
-from broker.errors import Conflict, Forbidden, NotFound
+from broker.errors import Conflict, Forbidden, NotFound, StoreUnavailable
 from broker.models.ids import bearing_secret, digest, new_secret
 from broker.models.session import ConnectSession, SessionStatus
-from broker.providers import Provider, Registry
+from broker.providers import Provider
 from broker.upstream.authorization_code import new_verifier
 from broker.upstream.facade import Upstream
 from broker.vault.sessions import KEPT_AFTER_END, Sessions
+from broker.vault.typed import StoredTyped
 
 AWAY: Final = 600_000
 """How long the browser may be away at the provider, in milliseconds."""
 _DETAIL_AT_MOST: Final = 200
+_PAST_THE_FORM: Final = frozenset(
+    {SessionStatus.AWAITING_COMPLETION, SessionStatus.EXCHANGING, SessionStatus.COMPLETED}
+)
 
 log = structlog.get_logger(__name__)
 
@@ -38,11 +43,16 @@ class Journey:
     """Sends browsers to providers."""
 
     def __init__(
-        self, sessions: Sessions, upstream: Upstream, providers: Registry, clock: Clock, public_url: str
+        self,
+        sessions: Sessions,
+        typed: StoredTyped,
+        upstream: Upstream,
+        clock: Clock,
+        public_url: str,
     ) -> None:
         self._sessions = sessions
+        self._typed = typed
         self._upstream = upstream
-        self._providers = providers
         self._clock = clock
         self._public_url = public_url
 
@@ -103,6 +113,35 @@ class Journey:
             raise Forbidden("this connection was just started in another window")
         return Departure(url, session.id, browser_secret)
 
+    async def bind(self, session: ConnectSession, browser_secret: str | None) -> str:
+        """Bind the session to a browser that stays here, on our own page; answers its secret.
+
+        Where it is bound to this browser already, that stays so, also past this step: what was brought twice, by a
+        double click say, is for the next step to judge.
+
+        :raises NotFound, Conflict, Forbidden: as :meth:`check_open`.
+        """
+        if browser_secret and is_bound(session, browser_secret) and session.status in _PAST_THE_FORM:
+            return browser_secret
+        self.check_open(session, browser_secret)
+        now, secret = self._clock(), browser_secret or new_secret()
+        bound = await self._sessions.step(
+            session,
+            now=now,
+            among=[SessionStatus.PENDING, SessionStatus.AUTHORIZING],
+            where={"browser_digest": session.browser_digest},
+            change={
+                "status": SessionStatus.AUTHORIZING,
+                "expires_at": now + AWAY,
+                "browser_digest": digest(secret),
+            },
+            keep=AWAY + KEPT_AFTER_END,
+        )
+        current = session if bound else await self._sessions.read(session.id)
+        if not bound and not (current and is_bound(current, secret)):
+            raise Forbidden("this connection was just started in another window")
+        return secret
+
     async def cancel(self, session: ConnectSession, browser_secret: str | None) -> None:
         """The person said no on our own page.
 
@@ -116,7 +155,8 @@ class Journey:
     async def fail(
         self, session: ConnectSession, among: list[SessionStatus], error: str, detail: str | None = None
     ) -> bool:
-        """End the session with ``error``, if it stands ``among`` these statuses; code and verifier are erased.
+        """End the session with ``error``, if it stands ``among`` these statuses; code and verifier are erased, and
+        what was typed.
 
         :param detail: a text about it that is safe to show; what is too long is cut.
         """
@@ -137,6 +177,9 @@ class Journey:
             keep=KEPT_AFTER_END,
         )
         if failed:
+            # Else it is gone within minutes by itself.
+            with suppress(StoreUnavailable):
+                await self._typed.erase(session)
             # Here, where of many who report the same failure one is believed: so it is logged once.
             log.info(
                 "connect.failed",

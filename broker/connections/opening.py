@@ -10,12 +10,14 @@ step                  from → to                proof
 ``Arrivals.arrive``   authorizing → awaiting   that browser's secret, ``state``, the path, ``iss``
 ``Completion``        awaiting → completed     the client, the completion code, and its signed-in subject
 ====================  =======================  ============================================================
+
+Where a person hands a credential in on our page, ``Submissions.submit`` stands in the place of the second and third.
 """
 
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from broker.clock import Clock
 from broker.errors import Conflict, FieldFault, InvalidRequest, NotFound
@@ -70,13 +72,12 @@ class Opening:
         """A new session, and the handle: the secret part of its connect link.
 
         :raises InvalidRequest: naming the fields that are wrong.
-        :raises Conflict: the provider lacks settings, or has no browser flow.
+        :raises Conflict: the provider lacks settings, or a person can't connect it.
         """
         provider = order.provider
         if not provider.ready:
             raise Conflict(f"the provider is not ready: {', '.join(provider.missing)} missing")
-        if "authorization_code" not in provider.grant_types:
-            raise Conflict("the provider has no authorization code grant to connect with")
+        by_form = check_connects(provider) == "form"
         inherited = order.renews.parameters if order.renews else {}
         if order.renews and not order.allow_account_change:
             # The same account id at another subdomain or realm is another account.
@@ -86,7 +87,8 @@ class Opening:
                     FieldFault(f"parameters.{name}", "not the one of the connection to renew") for name in changed
                 ]
                 raise InvalidRequest("other parameters could lead to another account (allow_account_change)", faults)
-        parameters = check_parameters(provider, {**inherited, **order.parameters})
+        # What a form leaves open, its person fills in.
+        parameters = check_parameters(provider, {**inherited, **order.parameters}, all_of_them=not by_form)
         session_id = order.session_id
         handle = bearing_secret("ch", session_id)
         now = self._clock()
@@ -130,6 +132,16 @@ class Opening:
         if session is None or not hmac.compare_digest(session.handle_digest, digest(handle)):
             raise NotFound("this link is not valid, or not any longer")
         return session, self._providers.get(session.provider)
+
+
+def check_connects(provider: Provider) -> Literal["redirect", "form"]:
+    """How a person connects an account of ``provider`` in a browser.
+
+    :raises Conflict: they can't.
+    """
+    if provider.connects_by is None:
+        raise Conflict("the provider has no authorization code grant to connect with")
+    return provider.connects_by
 
 
 def _scopes(order: Order) -> tuple[str, ...]:

@@ -11,12 +11,14 @@ _MAX_LENGTH = 253
 _VALUE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._~-]*[A-Za-z0-9_~])?")
 
 
-def check_parameters(provider: Provider, parameters: Mapping[str, str]) -> dict[str, str]:
+def check_parameters(provider: Provider, parameters: Mapping[str, str], *, all_of_them: bool = True) -> dict[str, str]:
     """The values of all parameters of ``provider``, defaults included.
 
     Besides the entry's own pattern, a value is letters, digits, ``.``, ``_``, ``~`` and ``-`` only: whatever
     the pattern lets through, nothing that could end a host name or a path segment, or start a port or a
     query.
+
+    ``all_of_them=False``: of those that are given; the person will be asked for the rest.
 
     Raises:
         InvalidRequest: a parameter is unknown, missing or malformed; each is named.
@@ -24,6 +26,8 @@ def check_parameters(provider: Provider, parameters: Mapping[str, str]) -> dict[
     faults = [FieldFault(f"parameters.{name}", "unknown") for name in parameters if name not in provider.parameters]
     values: dict[str, str] = {}
     for name, rule in provider.parameters.items():
+        if not all_of_them and name not in parameters:
+            continue
         value = parameters.get(name, rule.default)
         if value is None:
             faults.append(FieldFault(f"parameters.{name}", "required"))

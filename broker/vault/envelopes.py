@@ -112,8 +112,16 @@ async def _of_record(store: Store, key: str, owner: str) -> list[Sealed]:
 
 
 async def _of_queue(store: Store, key: str, owner: str) -> list[Sealed]:
+    return await _of_string(store, key, owner, "revocation")
+
+
+async def _of_form(store: Store, key: str, owner: str) -> list[Sealed]:
+    return await _of_string(store, key, owner, "typed")
+
+
+async def _of_string(store: Store, key: str, owner: str, what: str) -> list[Sealed]:
     stored = await store.execute("GET", key)
-    return [] if stored is None else [_below_header(owner, "revocation", stored)]
+    return [] if stored is None else [_below_header(owner, what, stored)]
 
 
 async def _of_list(store: Store, key: str, owner: str) -> list[Sealed]:
@@ -173,6 +181,7 @@ KINDS: Final = (
     Kind(re.compile(f"{_CONNECTION}:revocation"), "string", _of_queue),
     Kind(re.compile(f"{_CONNECTION}:parked"), "list", _of_list),
     Kind(re.compile(rf"{re.escape(names.PREFIX)}(?P<owner>cs_[0-9A-Za-z]+)"), "hash", _of_session),
+    Kind(re.compile(rf"{re.escape(names.PREFIX)}(?P<owner>cs_[0-9A-Za-z]+):typed"), "string", _of_form),
     Kind(re.compile(rf"{re.escape(names.PREFIX)}(?P<owner>rep_[0-9a-f]+)"), "hash", _of_repeat),
     Kind(re.compile(rf"{re.escape(names.PREFIX)}(?P<owner>da_[0-9A-Za-z]+)"), "hash", _of_device),
 )

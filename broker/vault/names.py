@@ -72,6 +72,11 @@ def session(session_id: str) -> str:
     return f"{PREFIX}{session_id}"
 
 
+def typed(session_id: str) -> str:
+    """String: what a person typed into the session's form, sealed."""
+    return f"{session(session_id)}:typed"
+
+
 def device_authorization(authorization_id: str) -> str:
     """Hash: one attempt of a machine to log in."""
     return f"{PREFIX}{authorization_id}"

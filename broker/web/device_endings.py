@@ -6,7 +6,7 @@ from broker.access.limits import TooManyCodes
 from broker.connections.device_approval import UserCodeUnknown
 from broker.errors import BrokerError, Conflict, Forbidden, InvalidRequest, NotFound
 from broker.web import pages
-from broker.web.endings import error_page, saying_when
+from broker.web.endings import error_page, saying_when, waited
 
 _START_AGAIN = "Start the login again on your device, and use the code that it shows then."
 
@@ -18,7 +18,7 @@ def device_error_page(error: BrokerError, request_id: str) -> Response:
         case TooManyCodes():
             title = "Too many codes were tried"
             message = "To keep anybody from guessing, no code can be entered from here for a while."
-            hint = f"Wait {_waited(error.retry_after or 1)}, then enter the code that your device shows."
+            hint = f"Wait {waited(error.retry_after or 1)}, then enter the code that your device shows."
         case UserCodeUnknown():
             status = 400
             title = "Your device is not logged in"
@@ -38,8 +38,3 @@ def device_error_page(error: BrokerError, request_id: str) -> Response:
             return error_page(error, request_id)
     response = pages.error_page(status=status, title=title, message=message, hint=hint, request_id=request_id)
     return saying_when(response, error)
-
-
-def _waited(seconds: int) -> str:
-    minutes = -(-seconds // 60)
-    return "a minute" if minutes == 1 else f"{minutes} minutes"

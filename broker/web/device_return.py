@@ -1,9 +1,10 @@
-"""Back from the provider with a machine's login: the connection is made, or the person said no, or it went wrong."""
+"""The end of a machine's login in the browser: the connection is made, or the person said no, or it went wrong."""
 
 import structlog
 from starlette.responses import Response
 
 from broker.connections.device_approval import DeviceApprovals
+from broker.connections.intake import Taken
 from broker.models.session import ConnectSession
 from broker.providers import Provider
 from broker.web import device_pages, pages
@@ -18,17 +19,26 @@ class DeviceReturns:
     def __init__(self, approvals: DeviceApprovals) -> None:
         self._approvals = approvals
 
-    async def answer(self, session: ConnectSession, provider: Provider, error: str | None, request_id: str) -> Response:
+    async def answer(
+        self,
+        session: ConnectSession,
+        provider: Provider,
+        error: str | None,
+        request_id: str,
+        *,
+        taken: Taken | None = None,
+    ) -> Response:
         """The end of the person's way.
 
         :param error: the provider's, if it did not say yes.
+        :param taken: what the person handed in on our own page.
         :raises UserCodeUnknown: the machine waits no longer.
         :raises ProviderError, ProviderUnavailable: the provider did not redeem its yes.
         """
         if error is not None:
             await self._approvals.turned_back(session, error)
             return _refused(session, provider, error, request_id)
-        approved = await self._approvals.arrived(session, request_id=request_id)
+        approved = await self._approvals.arrived(session, request_id=request_id, taken=taken)
         account = approved.connection.account
         return device_pages.approved_page(
             app_name=session.client_name,

@@ -2,11 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from typing import Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
+from broker.access.limits import TooManyCredentials
 from broker.connections.arrival import AnswerSpent, NotThisBrowser
 from broker.errors import (
     BrokerError,
@@ -56,6 +57,11 @@ def back_to_app(session: ConnectSession, **result: str) -> Response | None:
     )
 
 
+def return_host(session: ConnectSession) -> str | None:
+    """Where the person ends up, as they are told before: the host of the return address."""
+    return urlsplit(session.return_url).netloc if session.return_url else None
+
+
 def page(handler: Page, limit: Limit, failed: ErrorPage | None = None) -> Page:
     """Turn the error tree into pages, here and nowhere else.
 
@@ -101,6 +107,10 @@ def error_page(error: BrokerError, request_id: str) -> Response:
             title = "Something is set up wrong"
             message = "This is not your fault, and nothing was lost. Waiting won't help: somebody has to mend it."
             hint = "Tell the people who run the app, and give them the id at the end of this page."
+        case TooManyCredentials():
+            title = "Too many tries"
+            message = "What was entered was refused too often, so nothing more is tried from here for a while."
+            hint = f"Wait {waited(error.retry_after or 1)}, and look where you find what is asked for. Then try again."
         case RateLimited():
             title = "Too many requests"
             message = "Too many requests came from your network within a short time."
@@ -121,3 +131,9 @@ def saying_when(response: Response, error: BrokerError) -> Response:
     if error.retry_after is not None or error.status == 503:
         response.headers["Retry-After"] = str(error.retry_after or 1)
     return response
+
+
+def waited(seconds: int) -> str:
+    """A time to wait, in words."""
+    minutes = -(-seconds // 60)
+    return "a minute" if minutes == 1 else f"{minutes} minutes"

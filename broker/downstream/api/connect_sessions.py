@@ -22,6 +22,7 @@ from broker.errors import (
     Conflict,
     FieldFault,
     Forbidden,
+    InvalidCredentials,
     InvalidRequest,
     InvalidToken,
     NotFound,
@@ -76,7 +77,7 @@ _COMPLETE = Operation(
     scope="connect",
     body=CompleteConnectSession,
     answer=CompletedConnectSession,
-    refuses=(NotFound, SubjectMismatch, Conflict, ProviderError, ProviderUnavailable),
+    refuses=(NotFound, SubjectMismatch, Conflict, InvalidCredentials, ProviderError, ProviderUnavailable),
 )
 
 
