@@ -13,6 +13,7 @@ from broker.downstream.operation import PUBLIC, DeclaredRoute, Face, Operation, 
 from broker.errors import (
     Conflict,
     Forbidden,
+    InvalidCredentials,
     InvalidRequest,
     NotFound,
     PayloadTooLarge,
@@ -27,7 +28,8 @@ from broker.settings import Settings
 
 
 class Decision(Described):
-    """What the person pressed."""
+    """What the person pressed; and, where a credential is handed in, what they typed: ``credentials.NAME`` for each
+    part of it, ``parameters.NAME`` for what the session left open."""
 
     decision: str = "continue"
     """``continue`` or ``cancel``."""
@@ -92,11 +94,11 @@ _BESIDE: Final = (
         method="POST",
         path="/connect/{handle}",
         tag="Pages",
-        summary="Send the browser to the provider, or take the person's no.",
+        summary="Send the browser to the provider, or take what was typed, or the person's no.",
         body=Decision,
         answer=Text,
         redirects=True,
-        refuses=(PayloadTooLarge, UnsupportedMediaType, ProviderError, ProviderUnavailable),
+        refuses=(PayloadTooLarge, UnsupportedMediaType, InvalidCredentials, ProviderError, ProviderUnavailable),
     ),
     Operation(
         face=_PAGES,

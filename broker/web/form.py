@@ -161,7 +161,7 @@ def _page(
 def _typed(session: ConnectSession, provider: Provider, form: Mapping[str, str]) -> Typed:
     """What stands in the form's inputs; what the app has fixed, and what is no input, is left out."""
     return Typed(
-        {name: form[key] for name in provider.credential_fields if (key := f"{CREDENTIALS}.{name}") in form},
+        {name: form[key] for name in provider.form_fields if (key := f"{CREDENTIALS}.{name}") in form},
         {
             name: form[key].strip()
             for name in provider.parameters
@@ -175,7 +175,8 @@ def _problem(error: BrokerError, provider: Provider) -> Problem:
     name = provider.display_name
     match error:
         case InvalidCredentials(step="format") | InvalidRequest():
-            return Problem(422, "Something is missing or wrong", "Look at what is marked below.", faults=error.faults)
+            text = "Look at what is marked below." if error.faults else f"{error.detail[:1].upper()}{error.detail[1:]}."
+            return Problem(422, "Something is missing or wrong", text, faults=error.faults)
         case InvalidCredentials(step="permissions"):
             scopes = [(scope, provider.scopes.get(scope)) for scope in error.missing]
             text = f"{name} accepts it, but it does not allow enough. What is missing:"

@@ -86,13 +86,13 @@ def form_page(
 
 def inputs_of(session: ConnectSession, provider: Provider, typed: Typed, problem: Problem | None) -> list[Input]:
     """What is asked for: the connection's parameters that the app left open, then the parts of the credential."""
-    faults = {fault.field: fault.message for fault in problem.faults} if problem else {}
+    faults = _placed(problem.faults if problem else (), provider)
     inputs = []
     for name, rule in provider.parameters.items():
         if name not in session.parameters:
             value = typed.parameters.get(name, rule.default or "")
             inputs.append(_input(PARAMETERS, name, rule.label, faults, value=value))
-    for name, part in provider.credential_fields.items():
+    for name, part in provider.form_fields.items():
         inputs.append(
             _input(
                 CREDENTIALS,
@@ -107,6 +107,18 @@ def inputs_of(session: ConnectSession, provider: Provider, typed: Typed, problem
             )
         )
     return inputs if problem is None else _with_focus(inputs)
+
+
+def _placed(faults: Sequence[FieldFault], provider: Provider) -> dict[str, str]:
+    """The faults by the inputs at which they are shown: what is wrong within a file is wrong with the file."""
+    placed = {}
+    for fault in faults:
+        group, _, name = fault.field.partition(".")
+        if group == CREDENTIALS and name not in provider.form_fields and provider.kind.document is not None:
+            placed[f"{CREDENTIALS}.{provider.kind.document.field}"] = f"is not complete: its {name} {fault.message}"
+        else:
+            placed[fault.field] = fault.message
+    return placed
 
 
 def _input(
