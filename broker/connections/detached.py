@@ -26,6 +26,10 @@ class Detached(Generic[Result]):
             task.add_done_callback(lambda done: self._finished(key, done))
         return task
 
+    def runs(self, key: Hashable) -> bool:
+        """Whether something runs under ``key``."""
+        return key in self._running
+
     async def drain(self, seconds: float) -> int:
         """Wait for everything that runs; answers how many were still running after ``seconds``."""
         if not self._running:

@@ -19,6 +19,7 @@ import structlog
 
 from broker.clock import Clock
 from broker.connections.announcing import EXCHANGE_AT_MOST
+from broker.connections.arrival import AnswerSpent
 from broker.connections.completion import Completions
 from broker.connections.detached import Detached
 from broker.connections.device_life import DeviceLife
@@ -149,13 +150,19 @@ class DeviceApprovals:
         else:
             await self._reopen(authorization, session)
 
-    async def arrived(self, session: ConnectSession, *, request_id: str, taken: Taken | None = None) -> Approved:
+    async def arrived(
+        self, session: ConnectSession, *, request_id: str, taken: Taken | None = None, again: bool = False
+    ) -> Approved:
         """The person came back with the provider's yes: make the connection that the machine will collect.
 
         :param taken: instead of that, what they have handed in on our own page.
+        :param again: the browser has sent that twice, and another request is at it.
+        :raises AnswerSpent: that one is done, or runs in another process; this one has nothing to do.
         :raises UserCodeUnknown: another browser was faster, or the machine's time is over; nothing was redeemed.
         :raises ProviderError, ProviderUnavailable: the provider did not redeem it; the code can be entered again.
         """
+        if again and not self._running.runs(session.id):
+            raise AnswerSpent("the form was sent before")
         # Carried through although the browser may hang up: the provider's yes comes once.
         return await self._running.join(session.id, lambda: self._arrived(session, request_id, taken))
 

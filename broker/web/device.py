@@ -142,4 +142,5 @@ class DevicePages:
             address=authorization.address,
             asked=moment(authorization.created_at, self._clock()),
             scopes=[(scope, provider.scopes.get(scope)) for scope in authorization.scopes],
+            by_form=provider.connects_by == "form",
         )

@@ -3,6 +3,7 @@
 from starlette.responses import Response
 
 from broker.access.limits import TooManyCodes
+from broker.connections.arrival import AnswerSpent
 from broker.connections.device_approval import UserCodeUnknown
 from broker.errors import BrokerError, Conflict, Forbidden, InvalidRequest, NotFound
 from broker.web import pages
@@ -23,6 +24,8 @@ def device_error_page(error: BrokerError, request_id: str) -> Response:
             status = 400
             title = "Your device is not logged in"
             message = "It does not wait for this login any more, or the login was finished in another window."
+        case AnswerSpent():
+            return error_page(error, request_id)
         case NotFound():
             title = "There is no such login"
             message = "The device is logged out already, or its login was never finished."

@@ -31,12 +31,14 @@ def question_page(
     address: str,
     asked: Moment,
     scopes: Sequence[tuple[str, str | None]],
+    by_form: bool,
 ) -> HTMLResponse:
     """The question: may this machine use the person's account? Says who asks, from where, when and for what.
 
     ``action`` is where the form POSTs ``user_code`` with ``decision=approve`` or ``decision=decline``. ``code`` is
     shown to be compared with the machine's screen. ``device_name`` is what the machine calls itself, which anybody can.
-    ``scopes`` are pairs of the provider's scope and the sentence that explains it, if there is one.
+    ``scopes`` are pairs of the provider's scope and the sentence that explains it, if there is one. ``by_form``: the
+    next page is our own, where a credential is handed in.
     """
     return rendered(
         "device_question.html",
@@ -49,6 +51,7 @@ def question_page(
         address=address,
         asked=asked,
         scopes=scopes,
+        by_form=by_form,
     )
 
 

@@ -27,18 +27,21 @@ class DeviceReturns:
         request_id: str,
         *,
         taken: Taken | None = None,
+        again: bool = False,
     ) -> Response:
         """The end of the person's way.
 
         :param error: the provider's, if it did not say yes.
         :param taken: what the person handed in on our own page.
+        :param again: they sent that twice.
+        :raises AnswerSpent: whoever takes care of the first time shows the end.
         :raises UserCodeUnknown: the machine waits no longer.
         :raises ProviderError, ProviderUnavailable: the provider did not redeem its yes.
         """
         if error is not None:
             await self._approvals.turned_back(session, error)
             return _refused(session, provider, error, request_id)
-        approved = await self._approvals.arrived(session, request_id=request_id, taken=taken)
+        approved = await self._approvals.arrived(session, request_id=request_id, taken=taken, again=again)
         account = approved.connection.account
         return device_pages.approved_page(
             app_name=session.client_name,

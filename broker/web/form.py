@@ -123,7 +123,8 @@ class CredentialForms:
         session, request_id = submitted.session, str(request.state.request_id)
         match session.completion:
             case Completion.DEVICE:
-                return await self._devices.answer(session, provider, None, request_id, taken=submitted.taken)
+                taken = submitted.taken
+                return await self._devices.answer(session, provider, None, request_id, taken=taken, again=taken is None)
             case Completion.BROWSER:
                 return await self._complete_here(submitted, provider, request_id)
         # Without a return address the person carries a code back: that is completion "code".
