@@ -9,10 +9,23 @@ from typing import Any
 import pytest
 from starlette.responses import HTMLResponse
 
+from broker.models.session import Completion
 from broker.web import device_pages, pages
 from broker.web.moments import moment
+from tests.web.form_page import rendered_form
 
 HOSTILE = "\"'><script>alert(1)</script><img src=x onerror=alert(1)>{{ 7 * 7 }}&lt;</title></bdi>"
+
+FORM: dict[str, Any] = {
+    "action": "/connect/handle",
+    "app_name": "Acme Notes",
+    "provider_name": "Example Mail",
+    "subject_name": "Ada Lovelace",
+    "return_host": "app.acme.example",
+    "label": "Account name",
+    "words": "as on your badge",
+    "where": "Example Mail, Settings, Keys.",
+}
 
 PAGES: dict[str, tuple[Callable[..., HTMLResponse], dict[str, Any]]] = {
     "connect": (
@@ -26,6 +39,15 @@ PAGES: dict[str, tuple[Callable[..., HTMLResponse], dict[str, Any]]] = {
             "reconnect": False,
             "return_host": "app.acme.example",
         },
+    ),
+    "connect form": (rendered_form, FORM),
+    "connect form again": (
+        rendered_form,
+        {**FORM, "typed": "ada", "fault": "is unknown", "title": "Not accepted", "text": "Look at what is marked."},
+    ),
+    "device form": (
+        rendered_form,
+        {**FORM, "app_name": "Acme CLI", "completion": Completion.DEVICE, "device_name": "build-box"},
     ),
     "code": (
         pages.code_page,
@@ -55,6 +77,7 @@ PAGES: dict[str, tuple[Callable[..., HTMLResponse], dict[str, Any]]] = {
             "address": "203.0.113.7",
             "asked": moment(0, 150_000),
             "scopes": [("mail.read", "Read your messages"), ("mail.raw", None)],
+            "by_form": False,
         },
     ),
     "device approved": (
@@ -97,10 +120,17 @@ PAGES: dict[str, tuple[Callable[..., HTMLResponse], dict[str, Any]]] = {
         },
     ),
 }
-TO_PROVIDERS = {"connect", "device question"}
+FORMS = {"connect form", "connect form again", "device form"}
+TO_PROVIDERS = {"connect", "device question", *FORMS}
 TO_OURSELVES = {"device code", "device wrong code", "device login", "device uncollected"}
+REFUSALS = {"error", "device wrong code", "connect form again"}
 END_PAGES = sorted(PAGES.keys() - TO_PROVIDERS - TO_OURSELVES)
-UNTRUSTED = [(page, name) for page, (_, args) in PAGES.items() for name in args if isinstance(args[name], str)]
+UNTRUSTED = [
+    (page, name)
+    for page, (_, args) in PAGES.items()
+    for name in args
+    if isinstance(args[name], str) and not isinstance(args[name], Completion)
+]
 
 
 @dataclass
@@ -157,7 +187,7 @@ def test_hostile_text_stays_text(page: str, argument: str) -> None:
     if argument == "action":
         [form] = document.all("form")
         assert (form["method"], form["action"]) == ("post", HOSTILE)
-    elif argument in {"manage_path", "wrong_code"}:
+    elif argument in {"manage_path", "wrong_code", "typed"}:
         assert HOSTILE in [value for _, element in document.elements for value in element.values()]
     else:
         assert HOSTILE in document.text
@@ -356,4 +386,4 @@ def test_error_page_keeps_its_status_and_shows_the_request_id() -> None:
     assert "What you can do Start again in the app." in text
     assert "req_1" in text
     assert "What you can do" not in read(render("error", hint=None)).text
-    assert {render(page).status_code for page in PAGES if page not in {"error", "device wrong code"}} == {200}
+    assert {render(page).status_code for page in PAGES if page not in REFUSALS} == {200}
