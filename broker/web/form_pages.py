@@ -147,10 +147,11 @@ def _with_focus(inputs: list[Input]) -> list[Input]:
 
 
 def _in_words(label: str, fault: str) -> str:
-    """A fault for the person who typed it: they know the field by its label, and read no regular expressions."""
+    """A fault for the person who typed it: they know the field by its label, read no regular expressions, and have
+    the help under it anyway."""
     if fault == "required":
         return f"{label} is needed."
-    if fault.startswith(("must match", "may hold")) or ", which must match" in fault:
+    if fault.startswith(("must match", "may hold", "does not look like one")):
         return f"{label} does not look right. Check that you copied all of it, and nothing else."
     return f"{label} {fault}."
 

@@ -1,13 +1,19 @@
 """An app as browsers and the broker see it: its site, and its backend."""
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from typing import Any
 
 import httpx2
+
+from tests.processes import broker_environment, broker_process, free_port
 
 
 @dataclass
@@ -45,6 +51,48 @@ class App:
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         answer: dict[str, Any] = self.broker.post(path, json=body, headers=self._headers).raise_for_status().json()
         return answer
+
+
+@contextmanager
+def served_client(
+    sandbox_url: str, folder: Path, name: str, *options: str, **environment: str
+) -> Iterator[tuple[httpx2.Client, dict[str, Any]]]:
+    """A broker that serves, with a client that was registered there by ``broker clients create NAME OPTIONS``."""
+    env = {
+        "PRACTICE": sandbox_url,
+        "BROKER_DATA_DIR": str(folder / "data"),
+        "BROKER_PORT": str(free_port()),
+        **environment,
+    }
+    command = [sys.executable, "-m", "broker.cli.main", "clients", "create", name, "--json", *options]
+    with broker_process(env) as url:
+        made = subprocess.run(command, env=broker_environment(folder, env), cwd=folder, check=True, capture_output=True)
+        with httpx2.Client(base_url=url, trust_env=False) as broker:
+            yield broker, json.loads(made.stdout)
+
+
+@contextmanager
+def served_app(sandbox_url: str, folder: Path) -> Iterator[App]:
+    """A broker that serves, and an app that is registered there."""
+    returned: list[str] = []
+    pages: dict[str, str] = {}
+    with app_site(returned, pages) as site:
+        options = (
+            "--scope",
+            "connect connections:read",
+            "--return-url",
+            f"{site}/connected",
+            "--completion",
+            "browser",
+        )
+        with served_client(sandbox_url, folder, "Acme Notes", *options) as (broker, client):
+            granted = broker.post(
+                "/oauth/token",
+                data={"grant_type": "client_credentials"},
+                auth=(client["client_id"], client["client_secret"]),
+            )
+            token = granted.raise_for_status().json()["access_token"]
+            yield App(broker, site, client["client_id"], token, returned, pages)
 
 
 @contextmanager

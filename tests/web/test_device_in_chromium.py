@@ -1,20 +1,16 @@
 """A machine's login in real Chromium: the code typed on a phone or a desktop, the complete link, yes and no."""
 
-import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from tests.machine import DEVICE_CODE
-from tests.processes import broker_environment, broker_process, free_port
-from tests.web.windows import PHONE, SCREENS, Opens, chromium_process, windows
+from tests.web.site import served_client
+from tests.web.windows import PHONE, SCREENS, Opens
 
 pytestmark = pytest.mark.browser
 
@@ -55,20 +51,12 @@ class Machine:
 @pytest.fixture(scope="module")
 def served(sandbox_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[httpx2.Client, str]]:
     """A broker that serves, and a public client for machines."""
+    options = ("--scope", "tokens:read connections:read", "--device", "--public")
+    # So that each window can be at an address of its own.
+    proxies = {"BROKER_TRUSTED_PROXIES": "127.0.0.1/32,::1/128"}
     folder = tmp_path_factory.mktemp("broker")
-    env = {
-        "PRACTICE": sandbox_url,
-        "BROKER_DATA_DIR": str(folder / "data"),
-        "BROKER_PORT": str(free_port()),
-        # So that each window can be at an address of its own.
-        "BROKER_TRUSTED_PROXIES": "127.0.0.1/32,::1/128",
-    }
-    command = [sys.executable, "-m", "broker.cli.main", "clients", "create", "Acme CLI", "--json"]
-    command += ["--scope", "tokens:read connections:read", "--device", "--public"]
-    with broker_process(env) as url:
-        made = subprocess.run(command, env=broker_environment(folder, env), cwd=folder, check=True, capture_output=True)
-        with httpx2.Client(base_url=url, trust_env=False) as broker:
-            yield broker, json.loads(made.stdout)["client_id"]
+    with served_client(sandbox_url, folder, "Acme CLI", *options, **proxies) as (broker, client):
+        yield broker, client["client_id"]
 
 
 @pytest.fixture
@@ -77,20 +65,6 @@ def machine(served: tuple[httpx2.Client, str], sandbox: httpx2.Client) -> Machin
     machine = Machine(*served)
     machine.ask()
     return machine
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """The browser program."""
-    with chromium_process() as browser:
-        yield browser
-
-
-@pytest.fixture
-def window(chromium: Browser, tmp_path: Path) -> Iterator[Opens]:
-    """Opens windows, each a browser of its own; none may have complained about anything in the end."""
-    with windows(chromium, tmp_path) as opens:
-        yield opens
 
 
 @pytest.mark.parametrize("screen", SCREENS)

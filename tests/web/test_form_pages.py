@@ -75,7 +75,7 @@ def test_scopes_are_what_it_has_to_allow() -> None:
     """In words and as they are; those that are missing stand in the refusal."""
     scopes = [("mail.read", "Read your messages"), (HOSTILE, None)]
     document = read(rendered_form(**FORM, scopes=scopes))
-    assert "What it has to allow Read your messages mail.read" in document.text
+    assert "What Acme Notes needs it for Read your messages mail.read" in document.text
     assert HOSTILE in document.text
     again = read(rendered_form(**AGAIN, scopes=[("mail.read", "Read your messages")]))
     assert again.text.count("Read your messages mail.read") == 2

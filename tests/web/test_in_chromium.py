@@ -1,73 +1,20 @@
 """The browser flow in real Chromium: a broker process, the practice provider, an app's backend, and clicks."""
 
-import json
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-
 import httpx2
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import expect
 
 from tests.journey import NOTHING, exchanges
-from tests.processes import broker_environment, broker_process, free_port
-from tests.web.site import App, app_site
-from tests.web.windows import PHONE, SCREENS, Opens, chromium_process, windows
+from tests.web.site import App
+from tests.web.windows import PHONE, SCREENS, Opens
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def served_app(sandbox_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """A broker that serves, and an app that is registered there."""
-    folder = tmp_path_factory.mktemp("broker")
-    env = {"PRACTICE": sandbox_url, "BROKER_DATA_DIR": str(folder / "data"), "BROKER_PORT": str(free_port())}
-    returned: list[str] = []
-    pages: dict[str, str] = {}
-    with broker_process(env) as url, app_site(returned, pages) as site:
-        made = subprocess.run(
-            [
-                *(sys.executable, "-m", "broker.cli.main", "clients", "create", "Acme Notes", "--json"),
-                *("--scope", "connect connections:read"),
-                *("--return-url", f"{site}/connected", "--completion", "browser"),
-            ],
-            env=broker_environment(folder, env),
-            cwd=folder,
-            check=True,
-            capture_output=True,
-        )
-        client = json.loads(made.stdout)
-        with httpx2.Client(base_url=url, trust_env=False) as broker:
-            granted = broker.post(
-                "/oauth/token",
-                data={"grant_type": "client_credentials"},
-                auth=(client["client_id"], client["client_secret"]),
-            )
-            token = granted.raise_for_status().json()["access_token"]
-            yield App(broker, site, client["client_id"], token, returned, pages)
-
-
 @pytest.fixture
-def app(served_app: App, sandbox: httpx2.Client) -> App:
-    """The app, with nobody come back yet and the provider as at the start."""
-    served_app.returned.clear()
-    served_app.pages.clear()
-    return served_app
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    """The browser program."""
-    with chromium_process() as browser:
-        yield browser
-
-
-@pytest.fixture
-def window(chromium: Browser, tmp_path: Path) -> Iterator[Opens]:
-    """Opens windows, each a browser of its own; none may have complained about anything in the end."""
-    with windows(chromium, tmp_path) as opens:
-        yield opens
+def app(clicked_app: App) -> App:
+    """An app at a broker that serves."""
+    return clicked_app
 
 
 @pytest.mark.parametrize("screen", SCREENS)
