@@ -18,6 +18,7 @@ from broker.app.heart import Heart, build_heart
 from broker.app.openapi import document_route
 from broker.app.operations import operations_routes
 from broker.app.static import ImmutableFiles
+from broker.background.checking import Checking
 from broker.background.chores import WhatIsDue, chores
 from broker.background.loop import repeat
 from broker.background.refreshing import RefreshAhead
@@ -88,13 +89,14 @@ def app_of(heart: Heart) -> Starlette:
         ]
         leadership = Leadership(heart.store)
         ahead = RefreshAhead(heart.due, heart.records, heart.refresher, heart.providers, heart.clock)
+        checking = Checking(heart.due, heart.records, heart.lifecycle, heart.providers, heart.clock)
         if heart.settings.background_enabled:
             due = WhatIsDue(
                 heart.due, heart.revocations, heart.giving_back, heart.directory, heart.devices.life, heart.clock
             )
             tasks += [
                 asyncio.create_task(repeat(chore, leadership), name=chore.name)
-                for chore in chores(heart.bookkeeping, due, ahead)
+                for chore in chores(heart.bookkeeping, due, ahead, checking)
             ]
         try:
             yield

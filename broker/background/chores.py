@@ -1,10 +1,11 @@
-"""The chores: settling the audit record, what falls due for ended connections, and refreshing the others ahead."""
+"""The chores: settling the audit record, what is due of ended connections, refreshing ahead, testing what is idle."""
 
 import asyncio
 from typing import Final
 
 import structlog
 
+from broker.background.checking import Checking
 from broker.background.loop import Chore
 from broker.background.refreshing import RefreshAhead
 from broker.clock import Clock
@@ -27,12 +28,13 @@ _KINDS: Final = (Kind.REVOKE, Kind.UNLIST, Kind.ABANDON)
 log = structlog.get_logger(__name__)
 
 
-def chores(bookkeeping: Bookkeeping, due: "WhatIsDue", ahead: RefreshAhead) -> list[Chore]:
-    """All of them. Providers that are slow with refreshes hold up no revocation: those are a chore of their own."""
+def chores(bookkeeping: Bookkeeping, due: "WhatIsDue", ahead: RefreshAhead, checking: Checking) -> list[Chore]:
+    """All of them. Providers that are slow with refreshes or tests hold up no revocation: those are apart."""
     return [
         Chore("settle events", bookkeeping.settle_all, rest_when_busy=0.25, rest_when_idle=2.0),
         Chore("do what is due", due.step, rest_when_busy=1.0, rest_when_idle=10.0),
         Chore("refresh ahead", ahead.step, rest_when_busy=0.1, rest_when_idle=5.0),
+        Chore("test idle connections", checking.step, rest_when_busy=1.0, rest_when_idle=30.0),
     ]
 
 
@@ -90,8 +92,8 @@ class WhatIsDue:
                 await self._due.done(entry)
             case Kind.ABANDON:
                 await self._due.settle(entry, due=await self._devices.tidy(entry.connection_id))
-            case Kind.REFRESH:
-                raise ValueError("refreshes are not claimed here")
+            case Kind.REFRESH | Kind.CHECK:
+                raise ValueError("refreshes and tests are not claimed here")
 
     async def _revoke(self, connection_id: str) -> None:
         job = await self._revocations.read(connection_id)

@@ -220,7 +220,8 @@ class Authorizations:
         due = schedule.after_success(
             connection, wanted.provider, now=now, has_refresh_token=tokens.refresh_token is not None
         )
-        return replace(connection, health=replace(connection.health, next_refresh_at=due))
+        check = schedule.next_check(wanted.provider, now=now)
+        return replace(connection, health=replace(connection.health, next_refresh_at=due, next_check_at=check))
 
     def _event(self, event_type: str, connection: Connection, wanted: Wanted) -> Event:
         return Event.about(

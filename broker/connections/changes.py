@@ -185,6 +185,7 @@ def _due(before: Connection, after: Connection) -> dict[str, int | None]:
     if before.status is after.status:
         return {}
     if after.status is Status.DISABLED:
-        return {Kind.REFRESH.value: None}
-    refresh = before.health.next_refresh_at
-    return {} if refresh is None else {Kind.REFRESH.value: max(refresh, after.updated_at)}
+        return {Kind.REFRESH.value: None, Kind.CHECK.value: None}
+    health = before.health
+    due = {Kind.REFRESH.value: health.next_refresh_at, Kind.CHECK.value: health.next_check_at}
+    return {kind: max(at, after.updated_at) for kind, at in due.items() if at is not None}

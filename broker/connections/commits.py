@@ -223,6 +223,7 @@ class Commits:
             health=Health(
                 last_checked_at=before.health.last_checked_at,
                 last_refreshed_at=now,
+                next_check_at=before.health.next_check_at,
                 last_error=fault_of(scopes_lost(lost), at=now) if lost else None,
             ),
         )

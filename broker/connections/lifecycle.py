@@ -5,6 +5,7 @@ from dataclasses import replace
 from typing import Final
 
 from broker.clock import Clock
+from broker.connections import schedule
 from broker.connections.giving_back import GivingBack
 from broker.connections.refresh import Refresher
 from broker.connections.verdict import fault_of
@@ -34,6 +35,9 @@ ENDED_STAYS: Final = 30 * 86_400_000
 _ATTEMPTS: Final = 4
 
 _NOTHING_TO_REVOKE: Final = Ending("unsupported", None, "there was no credential left to revoke")
+_NOT_OURS_TO_REVOKE: Final = Ending(
+    "unsupported", None, "the broker has erased it; a credential of this kind is revoked at the provider by who made it"
+)
 _BEING_GIVEN_BACK: Final = Ending("pending", None, "the credential is being given back to the provider")
 
 
@@ -119,7 +123,13 @@ class Lifecycle:
         now, before = self._clock(), connection.health
         failures = 0 if error is None else before.consecutive_failures + 1
         fault = None if error is None else fault_of(error, at=now)
-        health = replace(before, last_checked_at=now, consecutive_failures=failures, last_error=fault)
+        health = replace(
+            before,
+            last_checked_at=now,
+            consecutive_failures=failures,
+            last_error=fault,
+            next_check_at=schedule.next_check(self._providers.get(connection.provider), now=now),
+        )
         works_again = error is None and connection.status is Status.REAUTH_REQUIRED
         event = Event.about("connection.works_again", connection, at=now) if works_again else None
         status = Status.ACTIVE if works_again else None
@@ -206,6 +216,9 @@ class Lifecycle:
 def _job(connection: Connection, credential: Credential | None, parked: Sequence[str]) -> Job | Ending:
     if credential is None:
         return _NOTHING_TO_REVOKE
+    if connection.static:
+        # Not even sealed does it stay any longer.
+        return _NOT_OURS_TO_REVOKE
     return Job(
         connection_id=connection.id,
         provider=connection.provider,

@@ -120,6 +120,20 @@ def after_failure(
     return due
 
 
+def next_check(provider: Provider, *, now: int, chance: Chance = random.random) -> int | None:
+    """When a connection that was just made or tested (``now``, ms) is tested by itself, or ``None``: never."""
+    if provider.identity is None or not provider.identity.check_every:
+        return None
+    return _before(now + provider.identity.check_every * 1000, since=now, ahead=0, chance=chance)
+
+
+def check_is_due(connection: Connection, provider: Provider, *, now: int) -> int:
+    """When it is time to test ``connection``: so long after it was last known to work, by its earliest spread (ms)."""
+    health = connection.health
+    known = max(health.last_checked_at or 0, health.last_refreshed_at or 0)
+    return next_check(provider, now=min(known, now), chance=lambda: 1.0) or now
+
+
 def _renewable(connection: Connection, has_refresh_token: bool) -> bool:
     return has_refresh_token or connection.issued
 

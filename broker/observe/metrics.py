@@ -27,6 +27,9 @@ request_seconds: Final = Histogram(
 tokens_released: Final = Counter(
     "broker_tokens_released_total", "Access tokens released, by provider.", ["provider"], registry=_registry
 )
+checks: Final = Counter(
+    "broker_checks_total", "Tests of idle connections, by outcome.", ["provider", "outcome"], registry=_registry
+)
 proxied: Final = Counter(
     "broker_proxied_total",
     "Answers of providers that the proxy passed back, by provider and class of status.",

@@ -27,6 +27,8 @@ class Kind(StrEnum):
     """Take an ended connection off every list, and erase its record."""
     REFRESH = "refresh"
     """Renew a connection's credential before somebody needs it."""
+    CHECK = "check"
+    """Test a connection that nobody tested or refreshed for a while."""
     ABANDON = "abandon"
     """Look whether machines still use a connection that is there for their logins alone."""
 

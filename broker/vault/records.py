@@ -53,6 +53,7 @@ class Records:
             [
                 connection.id,
                 connection.health.next_refresh_at or "",
+                connection.health.next_check_at or "",
                 event.encode(),
                 *_flat(fields_of(self._keyring, connection, credential)),
             ],

@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from broker.app.heart import Heart, build_heart
+from broker.background.checking import Checking
 from broker.background.chores import WhatIsDue, chores
 from broker.background.refreshing import RefreshAhead
 from broker.models.ids import bucket_of
@@ -212,12 +213,13 @@ async def test_one_job_that_cannot_be_opened_does_not_keep_the_others_waiting(
     assert raw_store.exists(key) == 1
 
 
-async def test_the_chores_are_settling_doing_what_is_due_and_refreshing(
+async def test_the_chores_are_settling_doing_what_is_due_refreshing_and_testing(
     heart: Heart, due: WhatIsDue, http: httpx2.AsyncClient
 ) -> None:
     """Each rests longer when there was nothing to do; one round of each works on an empty store."""
     ahead = RefreshAhead(heart.due, heart.records, heart.refresher, heart.providers, heart.clock)
-    for chore in chores(heart.bookkeeping, due, ahead):
+    checking = Checking(heart.due, heart.records, heart.lifecycle, heart.providers, heart.clock)
+    for chore in chores(heart.bookkeeping, due, ahead, checking):
         assert chore.rest_when_busy < chore.rest_when_idle
         assert await chore.step() == 0
 

@@ -82,7 +82,9 @@ Opens = Callable[..., Window]
 
 def _said(message: str) -> list[str]:
     # It would have every password have a user name; a key for an API has none.
-    return [] if message.startswith("[DOM] Password forms should have (optionally hidden) username fields") else [message]
+    return (
+        [] if message.startswith("[DOM] Password forms should have (optionally hidden) username fields") else [message]
+    )
 
 
 def _failure(request: Request) -> list[str]:
