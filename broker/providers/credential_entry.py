@@ -5,7 +5,7 @@ from typing import Annotated, Final, Self
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from broker.providers.credential_sections import ApiKey, Aws, Computed, CredentialField, CredentialHelp
-from broker.providers.fields import Address, FieldName, HeaderName, Text
+from broker.providers.fields import Address, FieldName, HeaderName, Text, placeholders
 from broker.providers.kinds import APP_FIELDS, KINDS, Kind, ProviderType
 from broker.providers.private_keys import read_private_key
 from broker.providers.sections import Api, Entry
@@ -131,11 +131,15 @@ class CredentialEntry(Entry):
 
     @property
     def token_field(self) -> str | None:
-        """The field of a credential that is handed out as its access token; ``None``: none is, or one is issued."""
+        """The field of a credential that is handed out as its access token; ``None``: none is, or one is issued.
+
+        With ``custom`` the one secret that travels itself, if there is just one: what only signs is no token.
+        """
         if self.type != "custom":
             return self.kind.token
+        sent = placeholders("".join((*self.headers.values(), *self.query.values())))
         secret = [name for name, field in self.fields.items() if field.secret]
-        return secret[0] if len(secret) == 1 else None
+        return secret[0] if len(secret) == 1 and secret[0] in sent else None
 
     @property
     def releases_tokens(self) -> bool:

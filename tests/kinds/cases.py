@@ -67,7 +67,6 @@ CASES = (
         {"key_id": "SK-ALICE", "secret": "practice-signing-secret-alice"},
         "credentials.key_id",
         canaries=("practice-signing-secret-alice", "practice-signing-secret-bob"),
-        token="secret",
     ),
     Case(
         "practice-aws",

@@ -23,6 +23,24 @@ def test_the_entrys_words_change_what_they_name_and_nothing_else(load: Load) -> 
     assert provider.public_fields == {"username", "domain"}
 
 
+@pytest.mark.parametrize(
+    ("scheme", "token"),
+    [
+        ("headers: {X-Key: '{key_id}:{secret}'}", "secret"),
+        ("query: {key: '{secret}'}", "secret"),
+        ("headers: {X-Key: '{mac}'}\n    computed: {mac: {function: hmac, key: '{secret}', over: '{path}'}}", None),
+    ],
+)
+def test_a_secret_that_only_signs_is_no_token(load: Load, scheme: str, token: str | None) -> None:
+    """It never travels, so nobody who fetches a token could do anything with it but sign."""
+    provider = load(
+        "providers:\n  a:\n    display_name: A\n    type: custom\n"
+        "    fields: {key_id: {label: Key ID, secret: false}, secret: {label: Secret}}\n"
+        f"    {scheme}\n"
+    ).get("a")
+    assert (provider.token_field, provider.releases_tokens) == (token, token is not None)
+
+
 def test_an_app_without_a_key_of_the_entry_takes_one_from_each_connection(load: Load) -> None:
     """And its client id with it."""
     assert set(load(APP).get("app").credential_fields) == {"installation_id", "client_id", "private_key"}

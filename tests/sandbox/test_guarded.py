@@ -175,7 +175,7 @@ def test_an_aws_signature_of_something_else_is_refused(app: App, change: Request
 
 
 def test_what_has_to_be_signed_is(app: App) -> None:
-    """One of AWS's own headers that was put on afterwards could be anybody's; nor can the body's digest be missing."""
+    """One of AWS's own headers that was put on afterwards could be anybody's; the body's digest can't be left out."""
     headers = aws_signature(app.http, service="s3")
     assert app.http.get("/keys/aws/whoami", headers=headers).status_code == 200
     assert app.http.get("/keys/aws/whoami", headers={**headers, "x-amz-target": "x"}).status_code == 401

@@ -6,6 +6,7 @@ The library takes a tenth of a second and 14 MB to import, which only workers pa
 from collections import namedtuple
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -20,6 +21,12 @@ _COVERED: Final = frozenset({"content-md5", "content-type"})
 """Headers that are signed besides ``host`` and AWS's own: nothing on the way changes them."""
 
 _Key = namedtuple("_Key", "access_key secret_key token")
+
+
+def prepare() -> None:
+    """Load the library."""
+    import_module("botocore.auth")
+    import_module("botocore.awsrequest")
 
 
 def sign(
