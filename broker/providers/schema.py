@@ -227,7 +227,8 @@ class Provider(CredentialEntry):
         """How a person connects: at the provider, or by handing a credential in on our page; ``None``: they can't."""
         if self.type == "oauth2":
             return "redirect" if "authorization_code" in self.grant_types else None
-        return "form"
+        # The app's own key opens every installation to whoever names it: that is for services to say, not for people.
+        return None if self.type == "github_app" and self.private_key is not None else "form"
 
     @property
     def revoking_ends_grant(self) -> bool:

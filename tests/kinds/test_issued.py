@@ -142,6 +142,13 @@ async def test_an_app_whose_own_key_is_refused_ends_nothing(
     assert (await app.fetch(connection["id"])).status_code == 200
 
 
+async def test_no_person_is_asked_which_installation_of_the_entrys_app_is_theirs(app: ServiceClient) -> None:
+    """Its key opens all of them: somebody else's number would do. A service says it, or the connection has its own."""
+    body = {"provider": "practice-app", "subject": "ann"}
+    assert (await app.call("POST", "/v1/connect-sessions", body)).status_code == 409
+    assert (await app.call("POST", "/v1/connect-sessions", {**body, "provider": "practice-own-app"})).status_code == 201
+
+
 async def test_permissions_become_scopes(app: ServiceClient, sandbox: httpx2.Client) -> None:
     """What the token may do is shown, and can be narrowed."""
     whole = await created(app, "practice-app", {"installation_id": "1001"})

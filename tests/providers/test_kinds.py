@@ -49,6 +49,13 @@ def test_an_app_without_a_key_of_the_entry_takes_one_from_each_connection(load: 
     assert own.ready
 
 
+def test_people_do_not_choose_among_the_installations_of_the_entrys_app(load: Load) -> None:
+    """With the app's key a number that anybody can guess would be all it takes to get what is installed elsewhere."""
+    assert load(APP).get("app").connects_by == "form"
+    own = load(APP + "    client_id: a\n    private_key: ${KEY}\n", {"KEY": RSA_PEM}).get("app")
+    assert own.connects_by is None
+
+
 def test_a_form_asks_for_the_file_that_a_person_has(load: Load) -> None:
     """A service account comes as a file; who it acts for doesn't stand in there."""
     provider: Provider = load(
