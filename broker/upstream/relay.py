@@ -147,13 +147,12 @@ class Relay:
         patience: float,
         progress: Progress,
     ) -> StreamedAnswer:
-        own = [("host", url.netloc.decode("ascii"))]
-        if client is self._fresh:
-            own.append(("connection", "close"))
         outbound = client.build_request(
             request.method,
             target,
-            headers=[*own, *request.headers],
+            # Not that the connection is to be closed, although it will be: who refuses a body half-way and then closes
+            # would tear the refusal away with it.
+            headers=[("host", url.netloc.decode("ascii")), *request.headers],
             content=request.content,
             timeout=httpx2.Timeout(patience, pool=0.0 if client is self._fresh else 1.0),
             extensions={"trace": progress.trace, "sni_hostname": url.raw_host.decode("ascii")},

@@ -27,6 +27,11 @@ _MORE = """
     api: {base_url: "${ROUGH}/base", timeout: 2, max_request_body: 100000, max_response_body: 1000000,
           headers: {X-Version: "7", Accept: "application/json"}}
 
+  little:
+    display_name: A provider that takes little
+    type: none
+    api: {base_url: "${PRACTICE}/keys/none", max_request_body: 5000}
+
   rough-query:
     extends: rough
     type: api_key

@@ -17,7 +17,7 @@ LED_ASTRAY = (
     "/%2e%2e;/x", "/..%3b/x", "/..%20/x", "/..%09/x", "/a\\..\\x", "/\\host", "/a%5c..%5cx", "//host/x", "///host",
     "/a%00", "/a%0d%0aX:1", "/a%0a", "/a%7f", "/a%2500", "/a%", "/a%2", "/a%zz", "/a\xe4", '/a"b', "/a<b>", "/a|b",
     "/a^b", "/a`b", "/a{b}", "/a?b\\c", '/a?b"c', "/a?b%zz", "/%c0%ae%c0%ae/x", "/%c0%ae./x", "/a%c0%afx",
-    "/a%25c0%25afx", "/" + "%25" * 9 + "2e",
+    "/a%25c0%25afx", "/%" + "25" * 9 + "2e",
 )  # fmt: skip
 
 
@@ -38,8 +38,8 @@ async def test_a_target_that_could_lead_elsewhere_is_refused(caller: ProxyCaller
     connection = await caller.connect()
     for path in LED_ASTRAY:
         status, said = await caller.write(f"GET /proxy/{connection}{path} HTTP/1.1")
-        # An encoded line feed matches no route at all.
-        assert status == (404 if "%0a" in path else 400), (path, said)
+        # With a line feed in its midst it matches no route at all.
+        assert status == (404 if "%0aX" in path else 400), (path, said)
     assert rough.asked == []
     assert await caller.events(connection) == []
 
