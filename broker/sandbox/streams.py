@@ -12,8 +12,8 @@
 ``packed``          a text with ``Content-Encoding: gzip``
 ==================  =======================================================================================
 
-``POST /control/events`` publishes, ``GET /control/streams`` tells how many answers are under way, and how many bytes
-went out and came in: a proxy that doesn't hold back its sides, or lets go of one too late, is seen there.
+``POST /control/events`` publishes, ``GET /control/streams`` tells how many answers and uploads are under way, and how
+many bytes went out and came in: a proxy that doesn't hold back its sides, or lets go of one too late, is seen there.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
@@ -130,10 +130,16 @@ class Streams:
         if channel := request.query_params.get("channel"):
             await self._published[channel].get()
         received, sha256 = 0, hashlib.sha256()
-        async for part in request.stream():
-            received += len(part)
-            self._received += len(part)
-            sha256.update(part)
+        self.begun()
+        try:
+            async for part in request.stream():
+                received += len(part)
+                self._received += len(part)
+                sha256.update(part)
+        except ClientDisconnect:
+            return Response()
+        finally:
+            self.ended()
         return JSONResponse({"received": received, "sha256": sha256.hexdigest()}, headers=NO_STORE)
 
     async def events(self, request: Request) -> Response:
@@ -180,12 +186,12 @@ class Streams:
         return await self.state(request)
 
     async def state(self, _request: Request) -> Response:
-        """Answers under way, bytes sent by ``bytes``, bytes received by ``upload``."""
+        """Answers and uploads under way, bytes sent by ``bytes``, bytes received by ``upload``."""
         state = {"open": self._open, "sent": self._sent, "received": self._received}
         return JSONResponse(state, headers=NO_STORE)
 
     def begun(self) -> None:
-        """One more answer is under way."""
+        """One more answer or upload is under way."""
         self._open += 1
 
     def ended(self) -> None:
