@@ -13,5 +13,7 @@ with ``quick``): see ``expiring``.
 ``python -m bench authentication`` measures whether the time that a refusal takes tells who is a client: see
 ``authentication``.
 
+``python -m bench proxying`` measures what the proxy costs: see ``proxying``.
+
 Figures in the README and the docs come from here.
 """

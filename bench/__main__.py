@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import redis
 
-from bench import authentication, expiring
+from bench import authentication, expiring, proxying
 from bench.calls import authorization, connection_of_app, connection_of_person
 from bench.world import World, world
 from broker.vault.redis.data_dir import socket_path
@@ -24,7 +24,11 @@ _AT_ONCE = 300
 
 def main() -> None:
     """Measure, and print one JSON document; with the name of a scenario that one alone."""
-    for name, scenario in {"expiring": expiring.main, "authentication": authentication.main}.items():
+    for name, scenario in {
+        "expiring": expiring.main,
+        "authentication": authentication.main,
+        "proxying": proxying.main,
+    }.items():
         if name in sys.argv[1:]:
             scenario(quick="quick" in sys.argv[1:])
             return

@@ -27,6 +27,7 @@ providers:
     scopes: {{profile: See your name}}
     default_scopes: [profile]
     refresh: {{rotation: {rotation}}}
+    api: {{base_url: {issuer}/api, max_request_body: 2000000000}}
 """
 
 
