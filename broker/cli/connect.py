@@ -26,8 +26,9 @@ from broker.settings import Settings, load_settings
 
 commands = typer.Typer()
 
-_PATIENCE: Final = 600.0
-"""Seconds that a person has for signing in and approving."""
+_PATIENCE: Final = 1800.0
+"""Seconds that a person has for signing in and approving, or for making the key that the page asks for: as many as the
+link can be opened."""
 _LOOKS_EVERY: Final = 1.5
 _LOOKS_IN_VAIN: Final = 3
 """After so many looks, so many seconds apart, the broker counts as gone."""
@@ -102,10 +103,17 @@ def _check_provider(broker: RemoteBroker, name: str, settings: Settings) -> None
             [
                 f"{provider['display_name']} is not ready. What the broker lacks:",
                 *(f"  {missing}" for missing in provider["missing"]),
-                f"Register an app at {provider['display_name']} with the redirect URI {provider['redirect_uri']}",
+                *_to_register(provider),
                 _where_to_set(provider["missing"]),
             ]
         )
+
+
+def _to_register(provider: Mapping[str, Any]) -> list[str]:
+    """An app at the provider; where nobody is sent there, it needs no address to come back to."""
+    if provider["redirect_uri"] is None:
+        return []
+    return [f"Register an app at {provider['display_name']} with the redirect URI {provider['redirect_uri']}"]
 
 
 def _written_down(name: str, settings: Settings) -> bool:
@@ -124,7 +132,7 @@ def _where_to_set(missing: Sequence[str]) -> str:
 
 
 def _connect(broker: RemoteBroker, wish: Mapping[str, object], *, open_browser: bool) -> dict[str, Any]:
-    """Send the person to the provider, wait for the browser to return, complete; answers the connection."""
+    """Send the person to the connect page, wait for the browser to return, complete; answers the connection."""
     state = secrets.token_urlsafe(32)
     session: dict[str, Any] = {}
 
@@ -170,7 +178,7 @@ def _wait(result: "Future[dict[str, Any]]", broker: RemoteBroker) -> dict[str, A
         away = 0 if broker.answers() else away + 1
         if away == _LOOKS_IN_VAIN:
             raise BrokerUnreachable("the broker stopped answering meanwhile; start it again and repeat this command")
-    raise Conflict("nobody came back from the provider within ten minutes; try again")
+    raise Conflict("nobody came back from the browser within half an hour; try again")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """A person with a browser, as a program: ``python -m tests.cli.browser DECISION LINK`` goes where a link leads.
 
-``BROWSER`` may name it. It prints nothing; how the browser ended up stands in the file that ``BROWSER_LOG`` names.
+``BROWSER`` may name it. Where our page asks for a credential, DECISION is what is typed, ``NAME=VALUE``, or ``cancel``.
+It prints nothing; how the browser ended up stands in the file that ``BROWSER_LOG`` names.
 """
 
 import os
@@ -16,7 +17,13 @@ def visit(link: str, decision: str) -> httpx2.Response:
     """Press Continue, decide at the provider, come back; answers the page at the return address."""
     broker = "{0.scheme}://{0.netloc}".format(urlsplit(link))
     with httpx2.Client(trust_env=False, timeout=30) as browser:
-        left = browser.post(link, data={"decision": "continue"}, headers={"Origin": broker})
+        form = {"decision": "continue"}
+        if "=" in decision or decision == "cancel":
+            name, _, value = decision.partition("=")
+            form = {f"credentials.{name}": value} if value else {"decision": decision}
+            sent = browser.post(link, data=form, headers={"Origin": broker})
+            return browser.get(sent.headers["location"]) if sent.is_redirect else sent
+        left = browser.post(link, data=form, headers={"Origin": broker})
         arrived = _decide(browser, left.headers["location"], decision)
         return browser.get(arrived.headers["location"])
 

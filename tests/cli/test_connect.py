@@ -15,6 +15,7 @@ from broker.errors import ConfigurationError
 from broker.settings import load_settings
 from tests.cli.browser import visit
 from tests.cli.terminal import Terminal, terminal
+from tests.kinds.cases import ALICE_KEY
 from tests.processes import broker_environment, broker_process
 
 __all__ = ["terminal"]
@@ -32,6 +33,37 @@ def test_an_account_is_connected_from_a_terminal(terminal: Terminal, sandbox: ht
     assert "Connected" in page
     assert terminal.json("connections", "list")["items"] == [connection]
     assert sandbox.get("/counters").json()["token"]["authorization_code"] == {"ok": 1, "error": 0}
+
+
+def test_a_key_is_connected_from_a_terminal(terminal: Terminal) -> None:
+    """Where the browser is asked for a credential, the command waits for that, and prints nothing of it."""  # K1
+    result = terminal.run("connect", "practice-key", "--subject", "ann", "--json", decision=f"api_key={ALICE_KEY}")
+    assert result.returncode == 0, result.stderr
+    connection = json.loads(result.stdout)
+    assert (connection["credential_type"], connection["account"]["name"]) == ("api_key", "alice@practice.example")
+    assert "Connected" in terminal.page.read_text()
+    assert ALICE_KEY not in result.stdout + result.stderr + terminal.page.read_text()
+
+
+def test_a_no_on_the_form_connects_nothing(terminal: Terminal) -> None:
+    """Cancel ends the command as a no at the provider does."""
+    result = terminal.run("connect", "practice-key", decision="cancel")
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "said no (access_denied)" in result.stderr
+    assert "Not connected" in terminal.page.read_text()
+
+
+def test_a_provider_without_a_redirect_that_is_not_ready() -> None:
+    """It names no address to register: nobody is sent there."""
+
+    def answer(_: httpx2.Request) -> httpx2.Response:
+        view = {"ready": False, "display_name": "X", "missing": ["private_key"], "redirect_uri": None}
+        return httpx2.Response(200, json=view)
+
+    with httpx2.Client(transport=httpx2.MockTransport(answer)) as http, pytest.raises(ConfigurationError) as refused:
+        _check_provider(RemoteBroker(http, "http://broker.example"), "x", load_settings({}, env_file=None))
+    assert "private_key" in str(refused.value.faults)
+    assert "redirect" not in str(refused.value.faults)
 
 
 def test_a_no_at_the_provider_connects_nothing(terminal: Terminal, sandbox: httpx2.Client) -> None:

@@ -19,6 +19,7 @@ from broker.vault.replicas import Replicas
 from broker.vault.revocations import Job, Revocations
 from broker.vault.rotation import Rotation
 from broker.vault.sessions import Sessions
+from broker.vault.typed import StoredTyped, Typed
 from tests.journey import snapshot
 from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
 
@@ -28,7 +29,7 @@ END = NOW + 9**13
 Open = Callable[[Keyring], Awaitable[Store]]
 """``await open_(ring)``: the store, opened by a process with this ring."""
 
-ENVELOPES = 2 * (5 + 3) + 2 + (1 + 2 + 3) + (1 + 3 + 1 + 3) + 2
+ENVELOPES = 2 * (5 + 3) + 2 + (1 + 2 + 3) + (1 + 3 + 1 + 3) + 2 + 2
 """How many the fixture ``filled`` holds."""
 
 
@@ -71,6 +72,7 @@ class Filled:
         self.ended: list[Job] = []
         self.parked: list[tuple[Connection, list[bytes]]] = []
         self.sessions: list[tuple[ConnectSession, dict[str, str]]] = []
+        self.typed: list[tuple[ConnectSession, Typed]] = []
         self.devices: list[DeviceAuthorization] = []
 
     async def add(
@@ -127,6 +129,10 @@ class Filled:
         change: dict[str, Argument] = {name: sessions.seal(session, name, text) for name, text in secrets.items()}
         change |= {"status": SessionStatus.AUTHORIZING}
         assert await sessions.step(session, now=NOW, among=[SessionStatus.PENDING], change=change)
+        if number % 2:
+            typed = Typed({"api_key": f"key {number}"}, {"region": "north"})
+            await StoredTyped(self.store, self.ring).keep(session, typed, milliseconds=600_000)
+            self.typed.append((session, typed))
         self.sessions.append((session, secrets))
 
     async def _add_device(self, number: int) -> None:
@@ -153,6 +159,8 @@ class Filled:
             assert [ring.open(place, entry.partition(b"\n")[2]) for entry in entries] == secrets
         for session, texts in self.sessions:
             assert await sessions.open(session) == texts
+        for session, typed in self.typed:
+            assert await StoredTyped(store, ring).read(session) == typed
         devices = StoredDeviceAuthorizations(store, ring)
         for number, attempt in enumerate(self.devices):
             assert await devices.provider_code(attempt) == (f"device code {number}", 5)
