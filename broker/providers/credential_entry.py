@@ -4,11 +4,11 @@ from typing import Annotated, Final, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationInfo, field_validator, model_validator
 
-from broker.providers.credential_sections import ApiKey, Aws, Computed, CredentialField, CredentialHelp
+from broker.providers.credential_sections import ApiKey, Computed, CredentialField, CredentialHelp
 from broker.providers.fields import Address, FieldName, HeaderName, Text, placeholders
 from broker.providers.kinds import APP_FIELDS, KINDS, Kind, ProviderType
 from broker.providers.private_keys import read_private_key
-from broker.providers.sections import Api, Entry
+from broker.providers.sections import Api, Aws, Entry
 
 _OAUTH_ONLY: Final = frozenset(
     {

@@ -62,15 +62,6 @@ class ApiKey(Entry):
         return self
 
 
-class Aws(Entry):
-    """What a signature is made for (AWS Signature Version 4)."""
-
-    region: Text
-    """May hold ``{parameter}`` placeholders."""
-    service: Text
-    """The service's signing name; may hold ``{parameter}`` placeholders."""
-
-
 class Computed(Entry):
     """A part of a custom scheme that is computed for each request, by a function that has a name."""
 

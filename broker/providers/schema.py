@@ -183,6 +183,8 @@ class Provider(CredentialEntry):
             "api.base_url": self.api and self.api.base_url,
             "aws.region": self.aws and self.aws.region,
             "aws.service": self.aws and self.aws.service,
+            "identity.aws.region": self.identity and self.identity.aws and self.identity.aws.region,
+            "identity.aws.service": self.identity and self.identity.aws and self.identity.aws.service,
             "revocation.endpoint": self.revocation and self.revocation.endpoint,
         }
         for field, template in templates.items():

@@ -127,6 +127,15 @@ class Refresh(Entry):
         return self.rotation == "none" or (self.rotation == "grace" and 0 <= since < self.grace)
 
 
+class Aws(Entry):
+    """What a signature is made for (AWS Signature Version 4)."""
+
+    region: Text
+    """May hold ``{parameter}`` placeholders."""
+    service: Text
+    """The service's signing name; may hold ``{parameter}`` placeholders."""
+
+
 class Identity(Entry):
     """The provider's whoami: proves that a token works and says whose account it is."""
 
@@ -141,6 +150,8 @@ class Identity(Entry):
     """Where the answer lists what the credential may do: text, or an array."""
     scopes_header: Text | None = None
     """The header of the answer that lists it instead."""
+    aws: Aws | None = None
+    """With ``aws_sigv4``: what the whoami is signed for, where that is another service than the API's."""
     check_every: int = Field(default=86_400, ge=0)
     """Seconds after which a connection is tested that nobody tested, refreshed or used meanwhile. 0: never."""
 

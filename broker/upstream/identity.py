@@ -77,6 +77,8 @@ def build_request(
 ) -> OutboundRequest:
     """The call, with what the entry adds and what makes it the connection's."""
     headers = {"accept": "application/json", **{name.lower(): value for name, value in rule.headers.items()}}
+    if provider.identity is not None and provider.identity.aws is not None:
+        provider = provider.model_copy(update={"aws": provider.identity.aws})
     signature = sign(provider, values, credential, Unsigned(rule.method, rule.url, headers, b""), now=now)
     url = rule.url
     if signature.query:

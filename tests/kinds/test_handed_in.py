@@ -3,7 +3,7 @@
 import httpx2
 import pytest
 
-from tests.kinds.cases import ALICE, CASES, Case, create, created
+from tests.kinds.cases import ALICE, CASES, Case, create, created, made_by
 from tests.world import ServiceClient
 
 by_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -74,6 +74,22 @@ async def test_an_email_address_and_a_token_are_a_user_and_a_password(app: Servi
     domain, _, user = username.rpartition("\\")
     credentials = {"username": user, "password": "pk_practice_alice_0001", **({"domain": domain} if domain else {})}
     assert (await created(app, "practice-basic", credentials))["account"] == ALICE
+
+
+async def test_whose_an_access_key_is_another_service_may_say(app: ServiceClient) -> None:
+    """Its signature is made for that service: for the API's own, the practice provider would refuse it."""
+    credentials = next(case for case in CASES if case.provider == "practice-aws").good
+    assert (await created(app, "practice-aws-elsewhere", credentials))["account"] == ALICE
+
+
+async def test_a_temporary_access_key_is_sent_with_its_session_token(
+    app: ServiceClient, sandbox: httpx2.Client
+) -> None:
+    """Without it the key opens nothing."""
+    key = made_by(sandbox, "aws_sigv4")
+    assert (await created(app, "practice-aws", key))["account"] == ALICE
+    refused = await create(app, "practice-aws", {**key, "session_token": None})
+    assert (refused.status_code, refused.json()["provider_status"]) == (422, 401)
 
 
 async def test_a_connection_without_a_credential_has_no_token_and_no_account(app: ServiceClient) -> None:

@@ -100,6 +100,38 @@ async def test_a_token_that_died_early_is_renewed_once_it_is_reported(
 
 
 @by_kind
+async def test_it_is_renewed_ahead_of_its_end_without_anybody_asking(
+    app: ServiceClient, sandbox: httpx2.Client, provider: str
+) -> None:
+    """It is among the due work, though it has no refresh token; what is handed in once needs no renewing."""
+    connection = await created(app, provider, good(sandbox, provider))
+    due, ends = connection["health"]["next_refresh_at"], connection["access_token_expires_at"]
+    assert connection["created_at"] < due < ends
+    assert connection["refresh_token_expires_at"] is None
+    key = await created(app, "practice-key", {"api_key": "pk_practice_alice_0001"})
+    assert key["health"]["next_refresh_at"] is None
+
+
+@by_kind
+@pytest.mark.parametrize("fault", ["status_500", "busy", "cut", "html"])
+async def test_a_provider_that_fails_ends_nothing(
+    app: ServiceClient, sandbox: httpx2.Client, clock: FakeClock, provider: str, fault: str
+) -> None:
+    """While its token lives nobody notices; then callers are told to come again, until the provider is back."""
+    connection = await created(app, provider, good(sandbox, provider))
+    sandbox.post("/control", json={"token_fault": fault}).raise_for_status()
+    living = await app.fetch(connection["id"], min_ttl=7200)
+    assert (living.status_code, living.json()["generation"]) == (200, 1)
+    an_hour_passes(app, sandbox, clock)
+    assert (await app.fetch(connection["id"])).status_code == 503
+    sandbox.post("/control", json={"token_fault": "none"}).raise_for_status()
+    clock.advance(seconds=900)
+    sandbox.post("/control", json={"clock_ahead": 4500}).raise_for_status()
+    app._token = ""
+    assert (await app.fetch(connection["id"])).json()["generation"] == 2
+
+
+@by_kind
 async def test_what_is_revoked_at_the_provider_ends_the_connection(
     app: ServiceClient, sandbox: httpx2.Client, clock: FakeClock, provider: str
 ) -> None:
