@@ -76,6 +76,14 @@ async def test_an_email_address_and_a_token_are_a_user_and_a_password(app: Servi
     assert (await created(app, "practice-basic", credentials))["account"] == ALICE
 
 
+async def test_what_no_request_can_be_signed_with_is_malformed(app: ServiceClient, sandbox: httpx2.Client) -> None:
+    """It passes the entry's pattern, and no header can hold it: 422, and nothing is sent."""
+    refused = await create(app, "practice-custom", {"key_id": "sk_älice", "secret": "practice-signing-secret-alice"})
+    assert (refused.status_code, refused.json()["step"]) == (422, "format")
+    assert "x-key-id" in refused.json()["detail"]
+    assert sandbox.get("/counters").json()["whoami"] == 0
+
+
 async def test_whose_an_access_key_is_another_service_may_say(app: ServiceClient) -> None:
     """Its signature is made for that service: for the API's own, the practice provider would refuse it."""
     credentials = next(case for case in CASES if case.provider == "practice-aws").good
