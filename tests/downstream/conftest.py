@@ -7,12 +7,18 @@ import pytest
 
 from broker.app.heart import Heart
 from tests.downstream.members import MakeMember, Member, register
-from tests.downstream.rows import Scene
+from tests.downstream.rows import AUTHORIZED, Scene
 from tests.journey import MakeClient
 from tests.observe.capture import logged
 from tests.world import FakeClock, Person, ServiceClient
 
 __all__ = ["logged"]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def authorized(sandbox_url: str) -> None:
+    """The request of the row that needs an address of the practice provider."""
+    AUTHORIZED["url"] = f"{sandbox_url}/api/messages"
 
 
 @pytest.fixture

@@ -33,6 +33,11 @@ _USES: Final = (200, 409, 409, 409, 404)
 _LOOKS: Final = (200, 200, 200, 200, 404)
 
 
+_PROXIED: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+AUTHORIZED: dict[str, Any] = {"method": "GET"}
+"""A request to the practice provider's API; its ``url`` is known once that runs."""
+
+
 _OPEN = {"provider": "practice", "subject": "ann"}
 
 ROWS: Mapping[str, Row] = {
@@ -60,12 +65,11 @@ ROWS: Mapping[str, Row] = {
         "connect", "session", {"completion_code": "x", "subject": "ann"}
     ),
     "GET /v1/events": Row("events:read", not_given=200),
-    "POST /v1/connections/{connection_id}/authorization": Row(
-        "tokens:read",
-        "connection",
-        {"method": "GET", "url": "http://127.0.0.1:1/nowhere"},
-        states=(403, 403, 403, 403, 404),
-    ),
+    "POST /v1/connections/{connection_id}/authorization": Row("tokens:read", "connection", AUTHORIZED, states=_USES),
+    **{
+        f"{method} /proxy/{{connection_id}}/{{path:path}}": Row("proxy", "connection", states=_USES)
+        for method in _PROXIED
+    },
     "GET /v1/providers": Row(None, not_given=200),
     "GET /v1/providers/{name}": Row(None, "provider"),
     "GET /v1/clients": Row("admin", not_given=200),
@@ -122,4 +126,6 @@ class Scene:
         kind = ROWS[route].target
         name = target or (self.targets[kind] if kind else "")
         start, brace, rest = path.partition("{")
-        return method, f"{start}{name}{rest.partition('}')[2]}" if brace else path
+        path = f"{start}{name}{rest.partition('}')[2]}" if brace else path
+        # Of the provider's API, what answers every method.
+        return method, path.replace("{path:path}", "streams/echo")

@@ -59,7 +59,10 @@ def responses(operation: Operation, components: Components) -> dict[str, Schema]
         headers = {"X-Request-Id": _REQUEST_ID, "Location": {"$ref": "#/components/headers/Location"}}
         told["303"] = {"description": "The browser is sent on.", "headers": headers}
     if operation.relays:
-        told["default"] = {"description": "The provider's own answer; it carries `Broker-Connection`."}
+        told["default"] = {
+            "description": "The provider's own answer; it carries `Broker-Connection`.",
+            "headers": {"X-Request-Id": _REQUEST_ID},
+        }
     by_status: dict[int, list[type[BrokerError]]] = {}
     for error in _refusals(operation):
         by_status.setdefault(error.status, []).append(error)
