@@ -13,6 +13,8 @@ from tests.journey import MakeClient
 from tests.world import ServiceClient
 
 ROUTES = sorted(ROWS)
+READING = [route for route in ROUTES if " /proxy/" not in route]
+"""The proxy passes a body on while it comes in: who asks, and about what, is judged before anything of it is read."""
 WITH_A_BODY_AND_A_TARGET = [r for r in ROUTES if ROWS[r].target in {"connection", "session"} and ROWS[r].body]
 OAUTH = ["/oauth/token", "/oauth/introspect", "/oauth/revoke"]
 JSON = {"Content-Type": "application/json"}
@@ -24,7 +26,7 @@ async def _chunks() -> AsyncIterator[bytes]:
         yield b" " * 1024
 
 
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize("route", READING)
 async def test_size_then_type_then_who(http: httpx2.AsyncClient, route: str) -> None:
     """413 before 415 before 401, on every route; also for a body whose size was not announced."""  # S11
     kind = ROWS[route].target

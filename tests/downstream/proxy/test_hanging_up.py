@@ -54,7 +54,7 @@ async def test_who_hangs_up_before_there_is_an_answer_is_noticed(caller: ProxyCa
 
     async def wait(_asked: Asked, writer: asyncio.StreamWriter) -> None:
         asked.set()
-        reader = writer.transport.get_protocol()._stream_reader  # type: ignore[union-attr]
+        reader = writer.transport.get_protocol()._stream_reader  # type: ignore[attr-defined]
         assert await reader.read() == b""
         left.set()
 
