@@ -99,14 +99,16 @@ class Intake:
     async def _taken_over(self, wanted: Wanted, credentials: Mapping[str, Any]) -> Taken:
         """OAuth tokens that somebody else obtained."""
         imported = await self._importing.take(wanted, credentials)
-        try:
+        if not imported.spent:
             return self._permitted(wanted, imported.tokens, {}, await self._whoami(wanted, imported.tokens, {}))
+        # Refused now, they would be lost, and with them the grant: what was handed in is used up.
+        kept = replace(wanted, validate=False)
+        try:
+            found = await self._whoami(wanted, imported.tokens, {})
         except (InvalidCredentials, ProviderError, ProviderUnavailable) as error:
-            if not imported.spent:
-                raise
-            # Refused now, they would be lost, and with them the grant: what was handed in is used up.
             log.warning("intake.account_unknown", provider=wanted.provider.name, reason=error.code)
-            return Taken(wanted, imported.tokens, {}, None)
+            found = None
+        return replace(self._permitted(kept, imported.tokens, {}, found), wanted=wanted)
 
     async def _tokens(self, wanted: Wanted, fields: Mapping[str, str]) -> TokenSet:
         provider, scopes = wanted.provider, tuple(wanted.requested_scopes)

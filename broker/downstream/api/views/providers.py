@@ -28,6 +28,8 @@ class CredentialFieldView(Described):
     multiline: bool
     pattern: str | None
     """The regular expression that a value matches in full."""
+    format: str
+    """What it is made of: ``text``, ``token`` (visible ASCII), ``digits``, ``private_key`` (PEM), ``base64``, ``hex``."""
     help: str | None
     """Where to find it, or what it looks like."""
 
