@@ -131,7 +131,7 @@ class Lifecycle:
             next_check_at=schedule.next_check(self._providers.get(connection.provider), now=now),
         )
         works_again = error is None and connection.status is Status.REAUTH_REQUIRED
-        event = Event.about("connection.works_again", connection, at=now) if works_again else None
+        event = Event.about("connection.recovered", connection, at=now) if works_again else None
         status = Status.ACTIVE if works_again else None
         await self._records.annotate(
             connection, status=status, health=health, instead_of=before, updated_at=now, event=event

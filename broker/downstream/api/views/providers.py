@@ -29,7 +29,7 @@ class CredentialFieldView(Described):
     pattern: str | None
     """The regular expression that a value matches in full."""
     format: str
-    """What it is made of: ``text``, ``token`` (visible ASCII), ``digits``, ``private_key`` (PEM), ``base64``, ``hex``."""
+    """``text``, ``token`` (visible ASCII), ``digits``, ``private_key`` (PEM), ``base64`` or ``hex``."""
     help: str | None
     """Where to find it, or what it looks like."""
 
