@@ -35,8 +35,8 @@ class RelayedResponse(Response):
         except (CallerGoneError, OSError):
             log.info("proxy.caller_hung_up")
         except OutcomeUnknown as error:
+            # The server closes a connection whose answer was not ended.
             log.warning("proxy.broken_off", reason=error.detail)
-            raise
         finally:
             await self._answer.aclose()
 
