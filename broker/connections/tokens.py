@@ -167,7 +167,7 @@ class Tokens:
         if asked is None or asked.status is not Status.REAUTH_REQUIRED or asked.fallback is None:
             return None
         other = await self._records.read(asked.fallback)
-        if other is None or not reach.covers(other.tenant, other.provider) or other.status is not Status.ACTIVE:
+        if other is None or not reach.covers(other.tenant, other.provider):
             return None
         return None if may_stand_in(asked, other, self._providers) else other
 

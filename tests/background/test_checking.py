@@ -10,7 +10,7 @@ from broker.background.checking import Checking
 from broker.vault import names
 from tests.journey import MakeClient
 from tests.kinds.cases import ALICE_KEY, created, made_by
-from tests.world import FakeClock, ServiceClient
+from tests.world import FakeClock, Person, ServiceClient
 
 DAY = 86_400
 
@@ -137,6 +137,38 @@ async def test_what_is_switched_off_or_ended_is_not_tested(
     await done(app, "PATCH", first, {"status": "active"})
     assert await kinds_due(heart, first) == {"check"}
     assert (await checking.step(), whoamis(sandbox)) == (1, asked + 1)
+
+
+async def test_a_claim_of_what_was_switched_off_meanwhile_is_dropped(
+    app: ServiceClient, heart: Heart, checking: Checking, clock: FakeClock, sandbox: httpx2.Client
+) -> None:
+    """Whatever put it there again."""
+    connection = await created(app, "practice-key", {"api_key": ALICE_KEY})
+    await done(app, "PATCH", connection, {"status": "disabled"})
+    await heart.store.execute("ZADD", names.due(connection["id"]), clock(), f"check:{connection['id']}")
+    asked = whoamis(sandbox)
+    assert (await checking.step(), whoamis(sandbox)) == (1, asked)
+    assert await kinds_due(heart, connection) == set()
+
+
+async def test_an_idle_grant_is_not_refreshed_to_be_tested(
+    app: ServiceClient,
+    http: httpx2.AsyncClient,
+    heart: Heart,
+    checking: Checking,
+    clock: FakeClock,
+    sandbox: httpx2.Client,
+) -> None:
+    """Its refreshes are its tests, and how many of them an idle one needs the provider's entry says."""
+    connection = await app.connect(Person(http))
+    at = (await shown(app, connection))["health"]["next_check_at"]
+    await done(app, "POST", connection, path="/refresh")
+    assert (await shown(app, connection))["health"]["next_check_at"] == at
+    counted = sandbox.get("/counters").json()
+    clock.advance(seconds=2 * DAY)
+    assert await checking.step() == 1
+    assert sandbox.get("/counters").json() == counted
+    assert "check" in await kinds_due(heart, connection)
 
 
 async def test_without_a_whoami_nothing_is_due(app: ServiceClient, heart: Heart) -> None:

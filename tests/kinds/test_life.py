@@ -1,10 +1,15 @@
 """A connection's life, whatever its credential is: changed, switched off and on, given a new one, stood in for."""
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import httpx2
 import pytest
 
+from broker.app.heart import Heart
+from broker.models.connection import Status
+from broker.models.event import Event
 from tests.kinds.cases import ALICE_KEY, BOB_KEY, CASES, Case, created, made_by
 from tests.world import ServiceClient
 
@@ -152,3 +157,42 @@ async def test_never_another_account(app: ServiceClient, sandbox: httpx2.Client)
     revoke(sandbox, key["api_key"])
     assert (await app.call("POST", f"/v1/connections/{first['id']}/test")).status_code == 409
     assert (await app.fetch(first["id"])).json()["code"] == "reauth_required"
+
+
+async def test_metadata_stays_within_its_bounds_however_it_grows(app: ServiceClient) -> None:
+    """Each patch is small enough, and all together would not be."""
+    connection = await created(app, "practice-key", {"api_key": ALICE_KEY}, metadata={f"a{n}": n for n in range(40)})
+    refused = await patch(app, connection, metadata={f"b{n}": n for n in range(11)})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (400, "metadata")
+    assert (await app.call("GET", f"/v1/connections/{connection['id']}")).json() == connection
+
+
+async def test_changes_at_the_same_moment_all_happen(app: ServiceClient, heart: Heart) -> None:
+    """Whoever finds that somebody was faster looks again; and nobody overwrites what they did not see."""
+    connection = await created(app, "practice-key", {"api_key": ALICE_KEY}, metadata={})
+    await asyncio.gather(*(patch(app, connection, metadata={f"m{n}": n}) for n in range(4)))
+    now = (await app.call("GET", f"/v1/connections/{connection['id']}")).json()
+    assert now["metadata"] == {f"m{n}": n for n in range(4)}
+    seen = await heart.records.read(connection["id"])
+    assert seen is not None
+    await patch(app, connection, label="faster")
+    event = Event.about("connection.updated", seen, at=heart.clock())
+    assert not await heart.records.amend(seen, replace(seen, label="slower"), event)
+
+
+async def test_what_is_not_renewed_says_so(app: ServiceClient) -> None:
+    """A test is what helps."""
+    connection = await created(app, "practice-key", {"api_key": ALICE_KEY})
+    refused = await app.call("POST", f"/v1/connections/{connection['id']}/refresh")
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert "not renewed" in refused.json()["detail"]
+
+
+async def test_a_test_that_asks_nobody_brings_nothing_back(app: ServiceClient, heart: Heart) -> None:
+    """Without a whoami nobody knows whether it works again."""
+    connection = await created(app, "practice-none", {})
+    seen = await heart.records.read(connection["id"])
+    assert seen is not None
+    assert await heart.records.annotate(seen, status=Status.REAUTH_REQUIRED, updated_at=seen.updated_at)
+    tested = await app.call("POST", f"/v1/connections/{connection['id']}/test")
+    assert (tested.status_code, tested.json()["code"]) == (409, "reauth_required")
