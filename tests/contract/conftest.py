@@ -79,6 +79,7 @@ def _things(http: httpx2.Client, client_id: str) -> dict[str, list[str]]:
         "completion_codes": [visit(approved["connect_url"], "allow").url.params["completion_code"]],
         "subjects": [_ORDER["subject"]],
         "providers": [_ORDER["provider"], "unconfigured"],
+        "api_paths": ["messages"],
     }
 
 

@@ -33,6 +33,7 @@ HEADERS: Final[dict[str, Schema]] = {
 }
 
 
+_PROVIDERS_OWN: Final = "The provider's own answer; it carries `Broker-Connection`."
 _BEFORE_IT_IS_READ: Final = {
     400: "The request can't be read, or can be read in two ways.",
     414: "The address of the request is too long.",
@@ -60,7 +61,7 @@ def responses(operation: Operation, components: Components) -> dict[str, Schema]
         told["303"] = {"description": "The browser is sent on.", "headers": headers}
     if operation.relays:
         told["default"] = {
-            "description": "The provider's own answer; it carries `Broker-Connection`.",
+            "description": _PROVIDERS_OWN,
             "headers": {"X-Request-Id": _REQUEST_ID},
         }
     by_status: dict[int, list[type[BrokerError]]] = {}
@@ -76,6 +77,8 @@ def responses(operation: Operation, components: Components) -> dict[str, Schema]
 def _success(operation: Operation, components: Components) -> Schema:
     models, references = operation.answers, [components.told(model) for model in operation.answers]
     headers = {"X-Request-Id": _REQUEST_ID}
+    if operation.relays:
+        return {"description": _PROVIDERS_OWN, "headers": headers, "content": {operation.face.gives: {}}}
     if operation.creates:
         headers["Idempotent-Replayed"] = {"$ref": "#/components/headers/Idempotent-Replayed"}
     if not references:
@@ -123,7 +126,11 @@ def _refusal(operation: Operation, status: int, errors: list[type[BrokerError]],
         if not face.words:
             narrowed: Schema = {"properties": {"code": {"enum": sorted({error.code for error in errors})}}}
             schema = {"allOf": [schema, narrowed]}
-    return {"description": description, "headers": headers, "content": {face.refuses_with: {"schema": schema}}}
+    content: Schema = {face.refuses_with: {"schema": schema}}
+    if operation.relays:
+        # Somebody else may have said it.
+        content["*/*"] = {}
+    return {"description": description, "headers": headers, "content": content}
 
 
 def _first_sentence(documented: type) -> str:

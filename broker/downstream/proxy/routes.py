@@ -8,7 +8,7 @@ from starlette.responses import Response
 from broker.access.policy import permit_request
 from broker.connections.api_calls import ApiCalls, ApiRequest
 from broker.downstream.api.gate import Call, Gate
-from broker.downstream.operation import DeclaredRoute, Face, Operation, Text
+from broker.downstream.operation import DeclaredRoute, Face, Operation
 from broker.downstream.proxy.hanging_up import CallerGoneError, unless_gone
 from broker.downstream.proxy.headers import asked, told
 from broker.downstream.proxy.relayed import RelayedResponse
@@ -57,7 +57,6 @@ def _operation(method: str) -> Operation:
         tag="Proxy",
         summary=f"Send a {method} request to the provider's API, with the connection's credential on it.",
         scope=_SCOPE,
-        answer=Text,
         relays=True,
         refuses=(NotFound, Forbidden, Conflict, ReauthRequired, ProviderError, ProviderUnavailable),
     )
