@@ -1,6 +1,7 @@
 """Who may do what.
 
 * ``policy`` – the one function that every route and grant asks.
+* ``allow`` – lists of the only requests that a client may make to providers' APIs.
 * ``clients`` – registered clients: making, reading, listing, deleting.
 * ``authentication`` – from a request's credentials to a :class:`~broker.models.access.Caller`.
 * ``limits`` – what is limited, and how much: failures, and the pages that anybody may call.

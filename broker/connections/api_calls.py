@@ -31,6 +31,8 @@ from broker.vault.release import Release
 _LONGEST_PATH: Final = 300
 """Characters of a path that an event holds."""
 
+_BOUND_TO_THE_REQUEST: Final = frozenset({"none", "aws_sigv4"})
+"""Types of providers of which nothing, or nothing but a signature of the request, goes onto it."""
 _SHORTEST_SECRET: Final = 8
 
 log = structlog.get_logger(__name__)
@@ -92,8 +94,10 @@ class ApiCalls:
         """
         base = self.base_of(connection)
         api_address.of_the_api(request.url, base)
+        self._permit_handing_out(connection, reach)
         event = replace(event, data=_about(request.method, request.url))
         release = await self._tokens.use(connection.id, reach=reach, event=event, leaves=True)
+        self._permit_handing_out(_whole(release)[0], reach)
         return self._sign(release, request, base=base), release
 
     async def send(
@@ -133,6 +137,11 @@ class ApiCalls:
         served, _ = _whole(release)
         provider = self.provider_of(served)
         body = request.content if isinstance(request.content, bytes) else None
+        if body is None and covers_body(provider) != "nothing":
+            # One that stands in for another is found out only now, when the body is on its way.
+            raise Conflict(
+                "the connection that serves instead has to sign the body, which can't be sent piece by piece"
+            )
         unsigned = Unsigned(
             request.method,
             request.url,
@@ -167,9 +176,14 @@ class ApiCalls:
             raise Conflict("the connection that serves instead has its API elsewhere")
         return self._upstream.sign(self.provider_of(served), served.parameters, credential, request)
 
-    def binds(self, connection: Connection) -> bool:
-        """Whether what goes onto a request is good for that request alone."""
-        return self.provider_of(connection).type in {"none", "aws_sigv4"}
+    def _permit_handing_out(self, connection: Connection, reach: Reach) -> None:
+        """Return if what goes onto a request may be handed out: it is good for that request alone, or the caller may
+        make every request.
+
+        :raises Forbidden: it could be put on requests that the caller may not make.
+        """
+        if self.provider_of(connection).type not in _BOUND_TO_THE_REQUEST:
+            reach.permit_handing_out()
 
     def signs_bodies(self, connection: Connection) -> bool:
         """Whether a request's body has to be known as a whole before it is sent."""

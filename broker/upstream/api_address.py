@@ -47,6 +47,8 @@ def below(base: str, raw_path: str, raw_query: str) -> str:
     Raises:
         InvalidRequest: it is malformed, or could be read as an address that is not below ``base``.
     """
+    if not raw_path.startswith("/"):
+        raise InvalidRequest("the path begins with a slash")
     _check_path(raw_path)
     _check_characters(raw_query, "query")
     url = base + raw_path + (f"?{raw_query}" if raw_query else "")
@@ -88,13 +90,6 @@ def with_query(url: str, added: Mapping[str, str]) -> str:
     kept = [part for part in query.split("&") if part and not _names(part, added)]
     fresh = [f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in added.items()]
     return f"{address}?{'&'.join([*kept, *fresh])}"
-
-
-def without_query(url: str, names: Collection[str]) -> str:
-    """``url`` without the parameters of the query that are called one of ``names``."""
-    address, mark, query = url.partition("?")
-    kept = [part for part in query.split("&") if not _names(part, names)]
-    return f"{address}?{'&'.join(kept)}" if mark and kept else address
 
 
 def _names(part: str, names: Collection[str]) -> bool:

@@ -9,7 +9,6 @@ from broker.downstream.api.gate import JSON, Call, Gate
 from broker.downstream.api.views import AuthorizationView
 from broker.downstream.operation import DeclaredRoute, Operation
 from broker.errors import Conflict, Forbidden, NotFound, ProviderError, ProviderUnavailable, ReauthRequired
-from broker.models.connection import Connection
 from broker.upstream.schemes.request import EMPTY_SHA256, Unsigned
 
 _SCOPE = "tokens:read"
@@ -49,7 +48,8 @@ class AuthorizationRoutes:
             b"" if body.body_sha256 is None else None,
             (body.body_sha256 or EMPTY_SHA256).lower(),
         )
-        self._permit(call, connection, request)
+        if call.caller.reach.allow is not None:
+            permit_request(call.caller, request.method, self._calls.path_below(connection, request.url))
         signature, release = await self._calls.authorize(
             connection, request, reach=call.caller.reach, event=call.event("authorization.released", connection.id)
         )
@@ -63,11 +63,3 @@ class AuthorizationRoutes:
         )
         # RFC 6749 §5.1: it is cached by nobody, however old its cache.
         return call.answer(view, headers={"Pragma": "no-cache"})
-
-    def _permit(self, call: Call, connection: Connection, request: Unsigned) -> None:
-        """Hold a client with an allow list to it; and where what is answered would be good for other requests, too,
-        such a client is not answered at all."""
-        if call.caller.reach.allow is not None:
-            permit_request(call.caller, request.method, self._calls.path_below(connection, request.url))
-            if not self._calls.binds(connection):
-                call.caller.reach.permit_handing_out()

@@ -1,5 +1,6 @@
 """A provider's answer on its way back to the caller, as it comes in."""
 
+import asyncio
 from collections.abc import Sequence
 
 import structlog
@@ -37,6 +38,9 @@ class RelayedResponse(Response):
         except OutcomeUnknown as error:
             # The server closes a connection whose answer was not ended.
             log.warning("proxy.broken_off", reason=error.detail)
+        except asyncio.CancelledError:
+            # The server ends, and its patience with it. Nobody waits for this task, and it has nothing to add.
+            log.info("proxy.cut_short")
         finally:
             await self._answer.aclose()
 

@@ -27,6 +27,10 @@ _MORE = """
     api: {base_url: "${ROUGH}/base", timeout: 2, max_request_body: 100000, max_response_body: 1000000,
           headers: {X-Version: "7", Accept: "application/json"}}
 
+  bare:
+    display_name: A provider without an API
+    type: none
+
   little:
     display_name: A provider that takes little
     type: none
@@ -49,6 +53,12 @@ async def rough() -> AsyncIterator[PracticeServer]:
     """A provider whose answers a test writes byte by byte."""
     async with practice_server() as server:
         yield server
+
+
+@pytest.fixture
+def rough_port(rough: PracticeServer) -> int:
+    """Where the rough provider listens."""
+    return rough.port
 
 
 @pytest.fixture
