@@ -139,8 +139,10 @@ def check_connects(provider: Provider) -> Literal["redirect", "form"]:
 
     :raises Conflict: they can't.
     """
-    if provider.connects_by is None:
+    if provider.connects_by is None and provider.type == "oauth2":
         raise Conflict("the provider has no authorization code grant to connect with")
+    if provider.connects_by is None:
+        raise Conflict("connections of this provider are made by services, not by a person in a browser")
     return provider.connects_by
 
 

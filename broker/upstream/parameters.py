@@ -65,7 +65,7 @@ def _authority(template: str) -> str:
 
 def choosing_hosts(provider: Provider, names: Iterable[str]) -> list[str]:
     """Those among the parameters ``names`` that stand in the host of an address which is called for ``provider``: with
-    them goes the choice of who is sent the app's secret, and its tokens."""
+    them goes the choice of who is sent the app's secret, its tokens, and what people hand in."""
     addresses = (
         provider.issuer,
         provider.authorization_endpoint,
@@ -73,6 +73,7 @@ def choosing_hosts(provider: Provider, names: Iterable[str]) -> list[str]:
         provider.device_authorization_endpoint,
         provider.identity and provider.identity.url,
         provider.revocation and provider.revocation.endpoint,
+        provider.api and provider.api.base_url,
     )
     chosen = {name for address in addresses if address for name in placeholders(_authority(address))}
     return sorted(chosen & set(names))

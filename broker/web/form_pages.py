@@ -76,6 +76,12 @@ def form_page(
         scopes=[(scope, provider.scopes.get(scope)) for scope in session.scopes],
         reconnect=session.reconnect,
         return_host=return_host,
+        # Whose instance it is that gets what is typed: the person goes nowhere else where they would see it.
+        fixed=[
+            (rule.label, session.parameters[name])
+            for name, rule in provider.parameters.items()
+            if name in session.parameters
+        ],
         inputs=asked,
         any_secret=any(asks.secret for asks in asked),
         help_text=provider.credential_help.text if provider.credential_help else None,

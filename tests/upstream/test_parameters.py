@@ -4,7 +4,7 @@ import pytest
 
 from broker.errors import InvalidRequest
 from broker.providers.schema import Provider
-from broker.upstream.parameters import check_parameters, fill, host_is_fixed
+from broker.upstream.parameters import check_parameters, choosing_hosts, fill, host_is_fixed
 from tests.upstream.conftest import provider_at
 
 
@@ -80,6 +80,28 @@ def test_values_are_put_into_templates() -> None:
     assert fill("https://{a}.test/{b}/{a}?x={b}", {"a": "one", "b": "{a}"}) == (
         "https://one.test/%7Ba%7D/one?x=%7Ba%7D"
     )
+
+
+def test_some_of_them_leave_the_rest_to_the_person() -> None:
+    """What is given is judged; what isn't stays open, also where it has a default."""
+    assert check_parameters(provider(), {"region": "us"}, all_of_them=False) == {"region": "us"}
+    assert check_parameters(provider(), {}, all_of_them=False) == {}
+    with pytest.raises(InvalidRequest) as refused:
+        check_parameters(provider(), {"region": "u s", "colour": "red"}, all_of_them=False)
+    assert [fault.field for fault in refused.value.faults] == ["parameters.colour", "parameters.region"]
+
+
+def test_which_parameters_choose_a_host() -> None:
+    """Any that stands in the host of an address that is called, the API's own among them; a path is no host."""  # K1
+    api = provider_at(
+        "https://provider.test",
+        parameters={name: {"label": name} for name in ("region", "team", "realm")},
+        identity={"url": "https://provider.test/{realm}/whoami", "id": "/id"},
+        api={"base_url": "https://{region}.provider.test/{team}"},
+    )
+    assert choosing_hosts(api, ["realm", "region", "team"]) == ["region"]
+    assert choosing_hosts(api, ["realm"]) == []
+    assert choosing_hosts(provider(), ["subdomain", "region"]) == ["subdomain"]
 
 
 @pytest.mark.parametrize(

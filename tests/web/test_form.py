@@ -143,7 +143,9 @@ async def test_a_parameter_that_the_app_left_open(app: ServiceClient, person: Pe
     assert completed.json()["connection"]["parameters"] == {"region": "practice-2"}
 
     fixed = await app.open_session(provider="practice-aws", parameters={"region": "practice-3"})
-    assert "parameters.region" not in inputs((await person.broker.get(fixed["connect_url"])).text)
+    page = await person.broker.get(fixed["connect_url"])
+    assert "parameters.region" not in inputs(page.text)
+    assert re.search(r"<dt><bdi>Region</bdi></dt>\s*<dd><bdi>practice-3</bdi></dd>", page.text)
     sent = await send(person, fixed["connect_url"], aws.good, parameters={"region": "practice-4"})
     completed = await app.complete(fixed["id"], parameters_of(sent.headers["location"])["completion_code"])
     assert completed.json()["connection"]["parameters"] == {"region": "practice-3"}

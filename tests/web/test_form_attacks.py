@@ -99,6 +99,40 @@ async def test_the_back_button(app: ServiceClient, person: Person, sandbox: http
     assert len((await app.call("GET", "/v1/connections")).json()["items"]) == 1
 
 
+@pytest.mark.parametrize("completion", ["app", "browser"])
+async def test_who_lost_the_answer_sends_again(app: ServiceClient, person: Person, completion: str) -> None:
+    """With the cookie that they still have: they are sent to the same place, before and after it is completed."""  # R3
+    opened = await app.open_session(provider="practice-key", completion=completion)
+    await person.broker.get(opened["connect_url"])
+    cookies = dict(person.broker.cookies)
+    places = []
+    for number in range(3):
+        for name, value in cookies.items():
+            person.broker.cookies.set(name, value)
+        sent = await send(person, opened["connect_url"], {"api_key": ALICE_KEY})
+        places.append(sent.headers["location"])
+        if completion == "app" and number:
+            assert (await app.complete(opened["id"], parameters_of(places[0])["completion_code"])).status_code == 200
+    assert len(set(places)) == 1
+    assert len((await app.call("GET", "/v1/connections")).json()["items"]) == 1
+
+
+async def test_what_was_typed_could_not_be_kept_at_first(
+    app: ServiceClient, person: Person, raw_store: redis.Redis
+) -> None:
+    """The session went on and the rest was lost: the form, sent again by the same browser, makes up for it."""  # R3
+    opened = await app.open_session(provider="practice-key")
+    await person.broker.get(opened["connect_url"])
+    cookies = dict(person.broker.cookies)
+    await send(person, opened["connect_url"], {"api_key": ALICE_KEY})
+    raw_store.delete(names.typed(opened["id"]))
+    for name, value in cookies.items():
+        person.broker.cookies.set(name, value)
+    sent = await send(person, opened["connect_url"], {"api_key": ALICE_KEY})
+    completed = await app.complete(opened["id"], parameters_of(sent.headers["location"])["completion_code"])
+    assert completed.json()["connection"]["account"]["name"] == "alice@practice.example"
+
+
 async def test_an_expired_link(app: ServiceClient, person: Person, clock: FakeClock, sandbox: httpx2.Client) -> None:
     """Neither opens nor takes anything; nor ten minutes after the last try."""
     opened = await app.open_session(provider="practice-key")

@@ -116,6 +116,20 @@ async def test_a_double_click(machine: Machine, person: Person) -> None:
     assert (await machine.fetch()).json()["connection_id"] == login["connection_id"]
 
 
+async def test_who_lost_the_last_page_sends_again(machine: Machine, person: Person) -> None:
+    """The login stands, and the page says where to look; its own page is told once."""
+    form = await to_the_form(person, machine)
+    cookies = dict(person.broker.cookies)
+    assert (await send(person, form, {"api_key": ALICE_KEY})).status_code == 200
+    for name, value in cookies.items():
+        person.broker.cookies.set(name, value)
+    again = await send(person, form, {"api_key": ALICE_KEY})
+    assert again.status_code == 400
+    assert "Look in the app, or on the device" in again.text
+    login = await machine.collect()
+    assert (await machine.fetch()).json()["connection_id"] == login["connection_id"]
+
+
 async def test_a_provider_that_is_down(machine: Machine, person: Person, sandbox: httpx2.Client) -> None:
     """The form says to try again, and the machine goes on waiting."""
     form = await to_the_form(person, machine)
