@@ -14,7 +14,7 @@ from broker.settings import Settings
 from tests.journey import MakeClient
 from tests.web.site import App, served_app
 from tests.web.windows import Opens, chromium_process, windows
-from tests.world import FakeClock, Person, ServiceClient
+from tests.world import PUBLIC_URL, FakeClock, Person, ServiceClient
 
 SECURE_URL = "https://broker.example"
 
@@ -41,6 +41,16 @@ async def secure_http(
     async with httpx2.AsyncClient(transport=transport, base_url=SECURE_URL) as client:
         yield client
     await behind_tls.aclose(work_ends_within=5)
+
+
+@pytest.fixture
+async def replica(settings: Settings, providers: Registry, clock: FakeClock) -> AsyncIterator[httpx2.AsyncClient]:
+    """Another process of the same broker, on the same store."""
+    another = build_heart(settings, providers, clock)
+    transport = httpx2.ASGITransport(app_of(another), client=("203.0.113.7", 40_000))
+    async with httpx2.AsyncClient(transport=transport, base_url=PUBLIC_URL) as client:
+        yield client
+    await another.aclose(work_ends_within=5)
 
 
 @pytest.fixture(scope="module")

@@ -74,6 +74,25 @@ async def test_a_double_click(app: ServiceClient, person: Person, completion: st
     assert [each["id"] for each in listed] == [(await session_of(app, opened["id"]))["connection_id"]]
 
 
+@pytest.mark.parametrize("completion", ["app", "browser"])
+async def test_a_double_click_at_two_processes(
+    app: ServiceClient, person: Person, replica: httpx2.AsyncClient, completion: str
+) -> None:
+    """The clicks reach different replicas: the answers are the same all the same, and one connection is made."""  # B3
+    opened = await app.open_session(provider="practice-key", completion=completion)
+    await person.broker.get(opened["connect_url"])
+    hand = Person(replica)
+    hand.broker.cookies = person.broker.cookies
+    sent = await asyncio.gather(
+        *(send(each, opened["connect_url"], {"api_key": ALICE_KEY}) for each in (person, hand, person, hand))
+    )
+    assert {answer.status_code for answer in sent} == {303}
+    (location,) = {answer.headers["location"] for answer in sent}
+    if completion == "app":
+        assert (await app.complete(opened["id"], parameters_of(location)["completion_code"])).status_code == 200
+    assert len((await app.call("GET", "/v1/connections")).json()["items"]) == 1
+
+
 async def test_two_keys_at_once(app: ServiceClient, person: Person) -> None:
     """Two windows of one browser send different keys: one is taken, and the other is told that it wasn't."""
     opened = await app.open_session(provider="practice-key")

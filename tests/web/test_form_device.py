@@ -116,6 +116,18 @@ async def test_a_double_click(machine: Machine, person: Person) -> None:
     assert (await machine.fetch()).json()["connection_id"] == login["connection_id"]
 
 
+async def test_a_double_click_at_two_processes(machine: Machine, person: Person, replica: httpx2.AsyncClient) -> None:
+    """One of them makes the login; the other one says where to look, and spoils nothing."""  # D3
+    form = await to_the_form(person, machine)
+    hand = Person(replica)
+    hand.broker.cookies = person.broker.cookies
+    ends = await asyncio.gather(*(send(each, form, {"api_key": ALICE_KEY}) for each in (person, hand)))
+    assert sorted(end.status_code for end in ends) == [200, 400]
+    (spent,) = [end for end in ends if end.status_code == 400]
+    assert "Look in the app, or on the device" in spent.text
+    assert (await machine.collect())["connection_id"]
+
+
 async def test_who_lost_the_last_page_sends_again(machine: Machine, person: Person) -> None:
     """The login stands, and the page says where to look; its own page is told once."""
     form = await to_the_form(person, machine)

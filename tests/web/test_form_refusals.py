@@ -60,6 +60,20 @@ async def test_what_the_provider_refuses(app: ServiceClient, person: Person, cas
     assert (await app.complete(opened["id"], code)).status_code == 200
 
 
+async def test_a_key_that_may_do_too_little(app: ServiceClient, person: Person, sandbox: httpx2.Client) -> None:
+    """The page names what is missing, in words; a key that may do more goes through."""
+    sandbox.post("/control", json={"key_scopes": ["profile"]}).raise_for_status()
+    opened = await app.open_session(provider="practice-key")
+    page = await send(person, opened["connect_url"], {"api_key": ALICE_KEY})
+    assert page.status_code == 422
+    alert = page.text.partition('role="alert"')[2].partition("</section>")[0]
+    assert "It works, but it may do too little" in alert
+    assert "Read your messages" in alert
+    assert "See your name" not in alert
+    sandbox.post("/control", json={"key_scopes": None}).raise_for_status()
+    assert (await send(person, opened["connect_url"], {"api_key": ALICE_KEY})).status_code == 303
+
+
 async def test_an_input_that_is_left_empty(app: ServiceClient, person: Person) -> None:
     """The person reads the field's name, not the API's."""
     opened = await app.open_session(provider="practice-basic")
