@@ -12,7 +12,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
-from broker.access.limits import Limits
+from broker.access.limits import Limits, TooManyCredentials
 from broker.connections.authorization import AccountChanged
 from broker.connections.completion import Completions, failure_of
 from broker.connections.submission import Submissions, Submitted
@@ -23,6 +23,7 @@ from broker.errors import (
     InvalidRequest,
     ProviderError,
     ProviderUnavailable,
+    StoreUnavailable,
 )
 from broker.models.ids import new_secret
 from broker.models.session import Completion, ConnectSession, SessionStatus
@@ -42,8 +43,11 @@ _ASKABLE: Final = (
     AddressRefused,
     ProviderError,
     ProviderUnavailable,
+    StoreUnavailable,
 )
 """After these the person may try again, on the same page."""
+_LATER: Final = (TooManyCredentials, StoreUnavailable)
+"""After these they may try again, when their time has come."""
 
 log = structlog.get_logger(__name__)
 
@@ -78,17 +82,20 @@ class CredentialForms:
         """Judge what was typed: the form again, saying what is wrong with it, or onwards.
 
         :raises NotFound, Conflict, Forbidden: as :meth:`Journey.check_open`.
-        :raises TooManyCredentials: too many were refused.
         """
         typed = _typed(session, provider, form)
         session, secret = await self._submissions.bind(session, self._binding.secret(request, session.id))
         try:
             submitted = await self._judged(request, session, provider, typed, secret)
-        except _ASKABLE as error:
+        except (*_ASKABLE, *_LATER) as error:
             request.state.refusal = error.detail
-            response = _page(request, session, provider, typed, _problem(error, provider))
+            if isinstance(error, _LATER):
+                response = error_page(error, str(request.state.request_id))
+            else:
+                response = saying_when(_page(request, session, provider, typed, _problem(error, provider)), error)
+            # Whatever went wrong, the session is bound: without its cookie the browser could never try again.
             self._binding.bind(response, session.id, secret)
-            return saying_when(response, error)
+            return response
         response = await self._onwards(request, submitted, provider)
         if session.completion is Completion.CODE:
             # Whoever carries the code back may look at it again.

@@ -8,6 +8,7 @@ import httpx2
 import pytest
 from playwright.sync_api import expect
 
+from tests.kinds.cases import ALICE_KEY
 from tests.machine import DEVICE_CODE
 from tests.web.site import served_client
 from tests.web.windows import PHONE, SCREENS, Opens
@@ -30,9 +31,9 @@ class Machine:
     client_id: str
     codes: dict[str, Any] = field(default_factory=dict)
 
-    def ask(self, name: str = "build-box", headers: dict[str, str] | None = None) -> None:
+    def ask(self, name: str = "build-box", headers: dict[str, str] | None = None, provider: str = "practice") -> None:
         """Begin a login."""
-        form = {"client_id": self.client_id, "provider": "practice", "device_name": name}
+        form = {"client_id": self.client_id, "provider": provider, "device_name": name}
         answer = self.broker.post("/oauth/device_authorization", data=form, headers=headers)
         self.codes = answer.raise_for_status().json()
 
@@ -65,6 +66,24 @@ def machine(served: tuple[httpx2.Client, str], sandbox: httpx2.Client) -> Machin
     machine = Machine(*served)
     machine.ask()
     return machine
+
+
+@pytest.mark.parametrize("screen", SCREENS)
+def test_a_key_is_typed_for_a_machine(machine: Machine, window: Opens, screen: str) -> None:
+    """Where the provider knows no sign-in: link, question, form, end page; and the machine is logged in."""  # D5
+    machine.ask(provider="practice-key")
+    browser = window(**SCREENS[screen])
+    browser.page.goto(machine.codes["verification_uri_complete"])
+    browser.heading("A device with Acme CLI wants to use your Practice Key account")
+    browser.picture("device-question-form")
+    browser.press("Approve and continue")
+    browser.page.get_by_label("API key").fill(ALICE_KEY)
+    browser.picture("device-form-key")
+    looks = [browser.page.get_by_role("button", name=name).evaluate(_LOOK) for name in ("Connect", "Cancel")]
+    assert looks[0] == looks[1]
+    browser.press("Connect")
+    browser.heading("Approved: go back to your device")
+    assert machine.poll()["access_token"].startswith("bat_")
 
 
 @pytest.mark.parametrize("screen", SCREENS)

@@ -167,10 +167,16 @@ async def test_what_was_typed_is_gone_with_its_time(
 ) -> None:
     """The store forgets it by itself, while the app can still read that the session expired; then nothing completes."""
     opened = await app.open_session(provider="practice-key")
+    await person.broker.get(opened["connect_url"])
+    cookies = dict(person.broker.cookies)
     sent = await send(person, opened["connect_url"], {"api_key": ALICE_KEY})
     assert 0 < raw_store.pttl(names.typed(opened["id"])) <= 300_000
     clock.advance(seconds=301)
     raw_store.delete(names.typed(opened["id"]))
+    for name, value in cookies.items():
+        person.broker.cookies.set(name, value)
+    assert (await send(person, opened["connect_url"], {"api_key": ALICE_KEY})).status_code == 404
+    assert not raw_store.exists(names.typed(opened["id"]))
     assert (await session_of(app, opened["id"]))["status"] == "expired"
     code = parameters_of(sent.headers["location"])["completion_code"]
     assert (await app.complete(opened["id"], code)).status_code == 404

@@ -5,7 +5,10 @@ import re
 import httpx2
 import pytest
 import redis
+from limits.aio.strategies import FixedWindowRateLimiter
 
+from broker.app.heart import Heart
+from broker.errors import StoreUnavailable
 from broker.vault import names
 from tests.journey import session_of
 from tests.kinds.cases import ALICE_KEY, BOB_KEY, CASES, Case
@@ -183,6 +186,22 @@ async def test_what_nobody_was_asked_about_is_not_counted(
         assert (await send(person, opened["connect_url"], {"api_key": "no key"})).status_code == 422
     assert (await send(person, opened["connect_url"], {"api_key": ALICE_KEY})).status_code == 303
     assert {int(raw_store.get(key) or 0) for key in raw_store.keys("broker:count:credentials*")} <= {0}
+
+
+async def test_what_can_not_be_counted_is_not_tried(
+    app: ServiceClient, heart: Heart, person: Person, sandbox: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a store that can't count would let anybody try as many as they like."""  # R2
+
+    async def down(*_: object) -> bool:
+        raise StoreUnavailable("down")
+
+    opened = await app.open_session(provider="practice-key")
+    with monkeypatch.context() as patch:
+        patch.setattr(FixedWindowRateLimiter, "hit", down)
+        assert (await send(person, opened["connect_url"], {"api_key": ALICE_KEY})).status_code == 503
+    assert whoami_calls(sandbox) == 0
+    assert (await send(person, opened["connect_url"], {"api_key": ALICE_KEY})).status_code == 303
 
 
 async def test_what_the_provider_takes_back_before_the_app_completes(
