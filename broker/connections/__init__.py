@@ -3,6 +3,8 @@
 * ``opening``, ``journey``, ``arrival``, ``completion`` – a connect session step by step: opened by an app, taken by a
   browser to the provider, and back, completed by the app; ``short_code`` – the code that a person carries back;
   ``proof`` – who may complete.
+* ``submission`` – a session whose person hands a credential in on our own page, up to the completion; ``handed_in`` –
+  from there to the connection.
 * ``authorization`` – from an authorization code to a stored connection: exchange, identity, account check.
 * ``device_request`` – a machine asks to log in; ``device_approval`` – its person agrees on our page, goes the
   browser's way and comes back; ``device_poll`` – the machine asks again, and so do we at a provider with a device grant

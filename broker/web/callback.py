@@ -9,7 +9,7 @@ from starlette.routing import Route
 
 from broker.access.limits import Limits
 from broker.connections.arrival import Arrival, Arrivals
-from broker.connections.completion import Completions, failure_of
+from broker.connections.completion import Completions
 from broker.errors import BrokerError, InvalidRequest
 from broker.http.reading import single_query
 from broker.models.session import Completion, ConnectSession
@@ -17,9 +17,10 @@ from broker.providers import Provider
 from broker.web import pages
 from broker.web.browser import BrowserBinding
 from broker.web.code import CodePages, to_the_code
+from broker.web.completed import completed_here
 from broker.web.device_endings import device_error_page
 from broker.web.device_return import DeviceReturns
-from broker.web.endings import back_to_app, error_page, page
+from broker.web.endings import back_to_app, page
 from broker.web.orderer import Orderers
 
 _PATH: Final = "/callback/{provider}"
@@ -96,21 +97,9 @@ class CallbackPages:
             request.state.refusal = arrival.error
             return back_to_app(session, error=arrival.error) or _refused(session, provider, arrival.error, request_id)
         if session.completion is Completion.BROWSER:
-            return await self._complete_here(session, provider, request_id)
+            return await completed_here(self._completions, session, provider, request_id)
         # Without a return address the person carries a code back: that is completion "code".
         return back_to_app(session, completion_code=arrival.completion_code or "") or to_the_code(session)
-
-    async def _complete_here(self, session: ConnectSession, provider: Provider, request_id: str) -> Response:
-        try:
-            connection = await self._completions.complete_in_browser(session, request_id=request_id)
-        except BrokerError as error:
-            return back_to_app(session, error=failure_of(error)) or error_page(error, request_id)
-        account = connection.account
-        return back_to_app(session, status="connected") or pages.connected_page(
-            app_name=session.client_name,
-            provider_name=provider.display_name,
-            account_name=account.name if account else None,
-        )
 
 
 def _refused(session: ConnectSession, provider: Provider, error: str, request_id: str) -> Response:

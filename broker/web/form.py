@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from broker.access.limits import Limits, TooManyCredentials
 from broker.connections.authorization import AccountChanged
-from broker.connections.completion import Completions, failure_of
+from broker.connections.completion import Completions
 from broker.connections.submission import Submissions, Submitted
 from broker.errors import (
     AddressRefused,
@@ -29,9 +29,9 @@ from broker.models.ids import new_secret
 from broker.models.session import Completion, ConnectSession, SessionStatus
 from broker.providers import Provider
 from broker.vault.typed import Typed
-from broker.web import pages
 from broker.web.browser import BrowserBinding
 from broker.web.code import to_the_code
+from broker.web.completed import completed_here
 from broker.web.device_return import DeviceReturns
 from broker.web.endings import back_to_app, error_page, return_host, saying_when
 from broker.web.form_pages import CREDENTIALS, PARAMETERS, Problem, form_page
@@ -133,24 +133,9 @@ class CredentialForms:
                 taken = submitted.taken
                 return await self._devices.answer(session, provider, None, request_id, taken=taken, again=taken is None)
             case Completion.BROWSER:
-                return await self._complete_here(submitted, provider, request_id)
+                return await completed_here(self._completions, session, provider, request_id, taken=submitted.taken)
         # Without a return address the person carries a code back: that is completion "code".
         return back_to_app(session, completion_code=submitted.completion_code or "") or to_the_code(session)
-
-    async def _complete_here(self, submitted: Submitted, provider: Provider, request_id: str) -> Response:
-        session = submitted.session
-        try:
-            connection = await self._completions.complete_in_browser(
-                session, request_id=request_id, taken=submitted.taken
-            )
-        except BrokerError as error:
-            return back_to_app(session, error=failure_of(error)) or error_page(error, request_id)
-        account = connection.account
-        return back_to_app(session, status="connected") or pages.connected_page(
-            app_name=session.client_name,
-            provider_name=provider.display_name,
-            account_name=account.name if account else None,
-        )
 
 
 def _page(
