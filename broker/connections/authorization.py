@@ -33,7 +33,8 @@ class Wanted:
     """What a connection is to be made for, or renewed for."""
 
     tenant: str
-    client_id: str
+    client_id: str | None
+    """Whose wish it is; ``None``: the operator's, by a command."""
     subject: str
     """Empty: derived from the account."""
     provider: Provider
@@ -215,13 +216,15 @@ class Authorizations:
             metadata=wanted.metadata,
             access_token_expires_at=tokens.expires_at,
             refresh_token_expires_at=tokens.refresh_token_expires_at,
-            health=Health(last_checked_at=now if account else None, last_refreshed_at=now),
         )
+        # What was handed in, and nobody was asked about, is not known to work.
+        issued = wanted.validate and not connection.static
+        health = Health(last_checked_at=now if account else None, last_refreshed_at=now if issued else None)
         due = schedule.after_success(
             connection, wanted.provider, now=now, has_refresh_token=tokens.refresh_token is not None
         )
         check = schedule.next_check(wanted.provider, now=now)
-        return replace(connection, health=replace(connection.health, next_refresh_at=due, next_check_at=check))
+        return replace(connection, health=replace(health, next_refresh_at=due, next_check_at=check))
 
     def _event(self, event_type: str, connection: Connection, wanted: Wanted) -> Event:
         return Event.about(
