@@ -1,4 +1,4 @@
-"""``broker connections``: what is connected, how it fares, and its end."""
+"""``broker connections``: what is connected, how it fares, and its end. How one is made or changed: ``changing``."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,19 +7,23 @@ from typing import Annotated
 import typer
 
 from broker.app.heart import Heart
+from broker.cli.changing import create, update
+from broker.cli.one_connection import ConnectionId, account_name, existing_connection, print_connection
 from broker.cli.output import Json, Yes, confirm, note, print_fields, print_json, print_table
 from broker.cli.session import with_heart
-from broker.downstream.api.views import AccountView, ConnectionList, ConnectionView, DisconnectedView, TestedView
-from broker.errors import NotFound, ReauthRequired
+from broker.downstream.api.views import ConnectionList, ConnectionView, DisconnectedView, TestedView
+from broker.errors import ReauthRequired
 from broker.models.access import DEFAULT_TENANT
 from broker.models.connection import Connection, Status
-from broker.models.ids import is_id
 
 commands = typer.Typer(
-    name="connections", help="Look at connections, and end them.", no_args_is_help=True, rich_markup_mode=None
+    name="connections",
+    help="Look at connections, make them of credentials you have, change and end them.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
-
-ConnectionId = Annotated[str, typer.Argument(metavar="CONNECTION_ID", help="con_…")]
+commands.command()(create)
+commands.command()(update)
 
 
 @commands.command("list")
@@ -47,7 +51,7 @@ def list_(
     if as_json:
         print_json(page)
         return
-    rows = [(c.id, c.provider, c.subject, _account(c.account), c.status, c.health.status) for c in page.items]
+    rows = [(c.id, c.provider, c.subject, account_name(c.account), c.status, c.health.status) for c in page.items]
     print_table(["CONNECTION", "PROVIDER", "SUBJECT", "ACCOUNT", "STATUS", "HEALTH"], rows)
     if page.next_cursor:
         note(f"There are more: --cursor {page.next_cursor}")
@@ -60,7 +64,7 @@ def show(connection_id: ConnectionId, as_json: Json = False) -> None:
     async def work(heart: Heart) -> ConnectionView:
         return ConnectionView.of(await existing_connection(heart, connection_id))
 
-    _print_connection(with_heart(work), as_json=as_json)
+    print_connection(with_heart(work), as_json=as_json)
 
 
 @commands.command("test")
@@ -81,7 +85,7 @@ def try_out(connection_id: ConnectionId, as_json: Json = False) -> None:
             {
                 "connection": tested.connection_id,
                 "status": tested.status,
-                "account": _account(tested.account),
+                "account": account_name(tested.account),
                 "detail": tested.detail,
             }
         )
@@ -96,7 +100,7 @@ def refresh(connection_id: ConnectionId, as_json: Json = False) -> None:
         with _advising(connection):
             return ConnectionView.of(await heart.lifecycle.refresh(connection, request_id=None))
 
-    _print_connection(with_heart(work, seals=True), as_json=as_json)
+    print_connection(with_heart(work, seals=True), as_json=as_json)
 
 
 @commands.command()
@@ -125,55 +129,17 @@ def delete(connection_id: ConnectionId, yes: Yes = False, as_json: Json = False)
     )
 
 
-async def existing_connection(heart: Heart, connection_id: str) -> Connection:
-    """The connection with this id.
-
-    :raises NotFound: there is none.
-    """
-    connection = await heart.records.read(connection_id) if is_id("con", connection_id) else None
-    if connection is None:
-        raise NotFound("no such connection")
-    return connection
-
-
 @contextmanager
 def _advising(connection: Connection) -> Iterator[None]:
-    """Where only the person can bring the connection back, say with which command they do."""
+    """Where only another credential can bring the connection back, say with which command it gets one."""
     try:
         yield
     except ReauthRequired as error:
-        # A disconnected one can't come back; one without a person is renewed by nobody's consent.
-        if connection.status is Status.REVOKED or connection.credential_type != "oauth2":
+        # A disconnected one can't come back; one of the app's own is renewed by nobody's consent.
+        if connection.status is Status.REVOKED or connection.credential_type == "client_credentials":
             raise
-        command = f"broker connect {connection.provider} --connection {connection.id}"
+        if connection.credential_type == "oauth2":
+            command = f"broker connect {connection.provider} --connection {connection.id}"
+        else:
+            command = f"broker connections update {connection.id} --credential"
         raise ReauthRequired(f"{error.detail}: {command}") from None
-
-
-def _account(account: AccountView | None) -> str | None:
-    return (account.name or account.id) if account else None
-
-
-def _print_connection(connection: ConnectionView, *, as_json: bool) -> None:
-    if as_json:
-        print_json(connection)
-        return
-    error = connection.health.last_error
-    print_fields(
-        {
-            "connection": connection.id,
-            "provider": connection.provider,
-            "account": _account(connection.account),
-            "subject": connection.subject,
-            "tenant": connection.tenant,
-            "label": connection.label,
-            "status": connection.status,
-            "scopes": " ".join(connection.scopes),
-            "generation": str(connection.generation),
-            "access token until": connection.access_token_expires_at,
-            "created at": connection.created_at,
-            "last used at": connection.last_used_at,
-            "health": connection.health.status,
-            "last refreshed at": connection.health.last_refreshed_at,
-            "last error": f"{error.code}: {error.message}" if error else None,
-        }
-    )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from broker.app.heart import Heart
-from broker.cli.connections import existing_connection
+from broker.cli.one_connection import existing_connection
 from broker.cli.output import Json, note, print_json, print_table
 from broker.cli.session import with_heart
 from broker.downstream.api.views import EventList, EventView

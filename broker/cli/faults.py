@@ -19,6 +19,7 @@ from broker.errors import (
     BrokerError,
     BrokerUnreachable,
     ConfigurationError,
+    InvalidCredentials,
     InvalidRequest,
     ProviderUnavailable,
     StoreUnavailable,
@@ -50,7 +51,7 @@ def complain(error: BrokerError) -> int:
     match error:
         case ConfigurationError():
             lines = list(error.faults)
-        case InvalidRequest():
+        case InvalidRequest() | InvalidCredentials():
             lines = [error.detail, *(f"  {fault.field}: {fault.message}" for fault in error.faults)]
         case _:
             lines = [error.detail]

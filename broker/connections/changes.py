@@ -52,11 +52,12 @@ class Changes:
         self._clock = clock
 
     async def apply(
-        self, connection: Connection, change: Change, *, reach: Reach, client_id: str, request_id: str | None
+        self, connection: Connection, change: Change, *, reach: Reach, client_id: str | None, request_id: str | None
     ) -> Connection:
         """Change the connection; answers it as it is then.
 
         :param reach: of the caller; what it names has to lie within.
+        :param client_id: the caller; ``None``: the operator, by a command.
         :raises InvalidRequest: naming the field that is wrong.
         :raises InvalidCredentials: the new credential is of no use; the old one is as it was.
         :raises ReauthRequired: the connection was disconnected.
@@ -87,7 +88,7 @@ class Changes:
             raise InvalidRequest(f"the fallback can't serve: {why}", [FieldFault("fallback", why)])
 
     async def _amend(
-        self, before: Connection, change: Change, *, client_id: str, request_id: str | None
+        self, before: Connection, change: Change, *, client_id: str | None, request_id: str | None
     ) -> Connection | None:
         """The changed connection; ``None``: somebody else changed it at the same moment."""
         after = amended(before, change, now=self._clock())
@@ -109,7 +110,7 @@ class Changes:
         return after if done else None
 
     async def _renew(
-        self, connection: Connection, change: Change, *, client_id: str, request_id: str | None
+        self, connection: Connection, change: Change, *, client_id: str | None, request_id: str | None
     ) -> Connection:
         if connection.provider not in self._providers:
             raise Conflict("the connection's provider is no longer in the providers file")
