@@ -223,7 +223,8 @@ class Commits:
             health=Health(
                 last_checked_at=before.health.last_checked_at,
                 last_refreshed_at=now,
-                next_check_at=before.health.next_check_at,
+                # A record of a version that tested nothing has none.
+                next_check_at=before.health.next_check_at or schedule.next_check(provider, now=now),
                 last_error=fault_of(scopes_lost(lost), at=now) if lost else None,
             ),
         )

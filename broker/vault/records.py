@@ -136,7 +136,16 @@ class Records:
         renewal = after.grant_id if after.grant_id != before.grant_id else ""
         owner = renewal if lease is None else lease.owner
         renewed: _Renewed = "authorized" if lease is None else "refreshed"
-        command = self._writing(before, fields, event, owner, drop=("i",), renewed=renewed, health=after.health)
+        command = self._writing(
+            before,
+            fields,
+            event,
+            owner,
+            drop=("i",),
+            renewed=renewed,
+            health=after.health,
+            check=after.health.next_check_at,
+        )
         written = await self._store.commit(scripts.WRITE, *command)
         return Written(bool(written.reply), written.reply == _GIVEN_UP, written.confirmed)
 
@@ -182,6 +191,7 @@ class Records:
             expected_health=expected,
             expected_parked=parked,
             health=health if moves else None,
+            check=health.next_check_at if health is not None else None,
         )
         return bool(await self._store.run(scripts.WRITE, *command))
 
@@ -220,8 +230,12 @@ class Records:
         expected_parked: int | None = None,
         renewed: _Renewed = "",
         health: Health | None = None,
+        check: int | None = None,
     ) -> tuple[list[str], list[Argument]]:
-        """Keys and arguments of the script; whoever writes health says with it when the connection is due next."""
+        """Keys and arguments of the script; whoever writes health says with it when the connection is due next.
+
+        :param check: when it is tested first, if nothing says so: an earlier version wrote the record, say.
+        """
         arguments: list[Argument] = [
             before.id,
             before.generation,
@@ -230,6 +244,7 @@ class Records:
             owner,
             renewed,
             "" if health is None else health.next_refresh_at or "-",
+            "" if check is None else check,
             event.encode() if event else "",
             len(drop),
             *drop,

@@ -3,8 +3,8 @@
 -- KEYS: record, outbox, lease, due, parked
 -- ARGV: connection id, expected generation, expected health ("" = any), expected number of parked ("" = any),
 --       who writes ("" = nobody in particular), what kind of new credential this puts in ("refreshed", "authorized", "" =
---       none), when it is refreshed next (ms, "-" = never by itself, "" = as it is), event ("" = none), number of fields
---       to drop, those fields, then field, value, …
+--       none), when it is refreshed next (ms, "-" = never by itself, "" = as it is), when it is tested next if nothing
+--       says so yet (ms, "" = never), event ("" = none), number of fields to drop, those fields, then field, value, …
 -- Answers 1, or 2 if the connection was given up meanwhile, or 0 if the record is gone, at another generation, or health
 -- or number of parked are not the expected ones (nothing changed). A repeat by who wrote last, and has let go of the lease
 -- with it, answers 1 again: its first answer was lost, or its copies on replicas. The lease is dropped if it is the
@@ -13,8 +13,9 @@
 -- A new credential comes in whoever holds the lease: it is what the provider issued last. Where the connection was given
 -- up meanwhile, status and health stay as they are until the writer has asked whether the grant lives. What was parked
 -- beside the old credential has served its time, for the one that replaced it worked.
+-- A note doesn't switch on what was switched off meanwhile.
 -- allow-oom: a rotated refresh token must reach the store even when its memory is full.
-local id, generation, health, parked, owner, renewed, due, event = unpack(ARGV, 1, 8)
+local id, generation, health, parked, owner, renewed, due, check, event = unpack(ARGV, 1, 9)
 local current, noted, status, committer = unpack(redis.call('HMGET', KEYS[1], 'g', 'h', 'st', 'o'))
 local holds = owner ~= '' and redis.call('GET', KEYS[3]) == owner
 local fits = current == generation and (health == '' or noted == health) and (renewed ~= '' or owner == '' or holds)
@@ -23,12 +24,15 @@ local repeated = owner ~= '' and committer == owner and not holds
 local answer = 0
 if fits then
     answer = 1
-    local drops = tonumber(ARGV[9])
-    for i = 10, 9 + drops do
+    local drops = tonumber(ARGV[10])
+    for i = 11, 10 + drops do
         redis.call('HDEL', KEYS[1], ARGV[i])
     end
-    if #ARGV > 9 + drops then
-        redis.call('HSET', KEYS[1], unpack(ARGV, 10 + drops))
+    if #ARGV > 10 + drops then
+        redis.call('HSET', KEYS[1], unpack(ARGV, 11 + drops))
+    end
+    if renewed == '' and status == 'disabled' then
+        redis.call('HSET', KEYS[1], 'st', status)
     end
     if renewed ~= '' then
         redis.call('DEL', KEYS[5])
@@ -45,6 +49,9 @@ if fits then
         redis.call('ZREM', KEYS[4], 'refresh:' .. id)
     elseif due ~= '' then
         redis.call('ZADD', KEYS[4], due, 'refresh:' .. id)
+    end
+    if check ~= '' and redis.call('HGET', KEYS[1], 'st') ~= 'disabled' then
+        redis.call('ZADD', KEYS[4], 'NX', check, 'check:' .. id)
     end
     if event ~= '' then
         redis.call('XADD', KEYS[2], '*', 'e', event)
