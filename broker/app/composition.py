@@ -104,7 +104,7 @@ def app_of(heart: Heart) -> Starlette:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-            await ahead.aclose()
+            await asyncio.gather(ahead.aclose(), checking.aclose())
             await repeats.drain(_WORK_ENDS_WITHIN)
             await _resign(leadership)
             await heart.aclose(work_ends_within=_WORK_ENDS_WITHIN)

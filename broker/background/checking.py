@@ -3,7 +3,8 @@
     look where something is due → claim some of it → read the connection → test it, or say when it is due instead
 
 A refresh proves that a grant lives, and so does any test that somebody asked for; a fetch proves nothing, so it puts no
-test off. A provider that is down is noticed at the first few connections, and the others are not asked about.
+test off. A provider that is down is noticed at the first few connections; the others are not asked about, and nothing is
+noted. What is noted as failed is tested again sooner.
 """
 
 import asyncio
@@ -15,7 +16,8 @@ from broker.background.lanes import Lane, Lanes
 from broker.clock import Clock
 from broker.connections import schedule
 from broker.connections.lifecycle import Lifecycle
-from broker.errors import BrokerError, ProviderUnavailable, StoreUnavailable
+from broker.connections.whoami import tells_nothing
+from broker.errors import BrokerError, StoreUnavailable
 from broker.models.connection import Connection, Status
 from broker.observe import metrics
 from broker.providers import Provider, Registry
@@ -23,20 +25,15 @@ from broker.vault.due import DueWork, Entry, Kind
 from broker.vault.records import Records
 
 _AT_ONCE: Final = 64
-"""Connections in work, in one step."""
-_HIDDEN_FOR: Final = 300_000
-"""Milliseconds that claimed work is nobody else's: longer than a test, a refresh before it, and a line take."""
+"""Connections in work, or in line for their provider, in this process."""
 _NOT_USABLE_FOR: Final = 3_600_000
-_PAUSE: Final = 60.0
-"""Seconds that a provider is left alone that could not be asked and names no time."""
-_BACK_OFF_FROM: Final = 900_000
-_BACK_OFF_TO: Final = 86_400_000
+_A_DAY: Final = 86_400_000
 
 log = structlog.get_logger(__name__)
 
 
 class Checking:
-    """Does what is due of tests."""
+    """Does what is due of tests. :meth:`step` begins work; it goes on after the step."""
 
     def __init__(self, due: DueWork, records: Records, lifecycle: Lifecycle, providers: Registry, clock: Clock) -> None:
         self._due = due
@@ -45,20 +42,41 @@ class Checking:
         self._providers = providers
         self._clock = clock
         self._lanes = Lanes()
+        self._working: set[asyncio.Task[None]] = set()
+        slowest = max((provider.timeout for provider in providers), default=0.0)
+        self._hidden_for = int((8 * slowest + 60) * 1000)
+        """Milliseconds that claimed work is nobody else's: longer than one in line and the test itself take, with a
+        refresh before each call."""
 
     async def step(self) -> int:
-        """Do some of what is due; answers how much."""
+        """Begin some of what is due; answers how much."""
         now = self._clock()
-        entries: list[Entry] = []
-        for bucket, count in (await self._due.waiting(now=now)).items():
-            most = min(count, _AT_ONCE - len(entries))
-            if most:
-                entries += await self._due.claim(
-                    bucket, now=now, hidden_for=_HIDDEN_FOR, count=most, kinds=[Kind.CHECK]
-                )
         self._lanes.forget_idle()
-        await asyncio.gather(*(self._carry_out(entry) for entry in entries))
-        return len(entries)
+        begun = 0
+        for bucket, count in (await self._due.waiting(now=now)).items():
+            most = min(count, _AT_ONCE - len(self._working))
+            if most <= 0:
+                break
+            claimed = await self._due.claim(
+                bucket, now=now, hidden_for=self._hidden_for, count=most, kinds=[Kind.CHECK]
+            )
+            begun += len(claimed)
+            for entry in claimed:
+                task = asyncio.create_task(self._carry_out(entry), name=f"test {entry.connection_id}")
+                self._working.add(task)
+                task.add_done_callback(self._working.discard)
+        return begun
+
+    async def finish(self) -> None:
+        """Return when everything that was begun is done."""
+        while self._working:
+            await asyncio.wait(self._working)
+
+    async def aclose(self) -> None:
+        """Begin nothing more, and forget what was begun: it is due again when its claim has run out."""
+        for task in self._working:
+            task.cancel()
+        await asyncio.gather(*self._working, return_exceptions=True)
 
     async def _carry_out(self, entry: Entry) -> None:
         try:
@@ -80,36 +98,38 @@ class Checking:
             return now + _NOT_USABLE_FOR
         provider = self._providers.get(connection.provider)
         again = schedule.next_check(provider, now=now)
-        if again is None:
-            return now + _BACK_OFF_TO
+        if provider.identity is None or again is None:
+            return now + _A_DAY
         due = schedule.check_is_due(connection, provider, now=now)
         if due > now:
             return due
         if not _can_be_tested(connection, now):
             return again
-        lane = self._lanes.of(provider, connection.parameters)
+        lane = self._lanes.of(provider, connection.parameters, address=provider.identity.url)
         if lane.full:
             return now + int(lane.call_again() * 1000)
         async with lane.place() as may:
             if not may:
                 return now + int(lane.call_again() * 1000)
-            return await self._test(connection, provider, lane, again=again)
+            return await self._test(connection, provider, lane)
 
-    async def _test(self, connection: Connection, provider: Provider, lane: Lane, *, again: int) -> int:
+    async def _test(self, connection: Connection, provider: Provider, lane: Lane) -> int | None:
+        outcome, failures = "ok", 0
         try:
-            await self._lifecycle.test(connection, request_id=None)
+            await self._lifecycle.test(connection, request_id=None, unasked=True)
         except StoreUnavailable:
             raise
         except BrokerError as error:
-            metrics.checks.labels(provider.name, error.code).inc()
+            outcome, failures = error.code, connection.health.consecutive_failures + 1
             log.info("check.failed", connection_id=connection.id, provider=provider.name, reason=error.detail)
-            if isinstance(error, ProviderUnavailable):
-                lane.close(error.retry_after or _PAUSE)
-                return self._clock() + int(lane.call_again() * 1000)
-            delay = _BACK_OFF_FROM << min(connection.health.consecutive_failures, 7)
-            return min(self._clock() + min(delay, _BACK_OFF_TO), again)
-        metrics.checks.labels(provider.name, "ok").inc()
-        return again
+            if tells_nothing(error):
+                lane.unanswered(error.retry_after)
+                metrics.checks.labels(provider.name, outcome).inc()
+                soon = schedule.next_check(provider, now=self._clock(), failures=1) or 0
+                return max(soon, self._clock() + int(lane.call_again() * 1000))
+        lane.answered()
+        metrics.checks.labels(provider.name, outcome).inc()
+        return schedule.next_check(provider, now=self._clock(), failures=failures)
 
 
 def _can_be_tested(connection: Connection, now: int) -> bool:

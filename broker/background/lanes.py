@@ -1,4 +1,5 @@
-"""One provider's share of the refreshes ahead: a few at once, a few in line, and the rest told when to come again.
+"""One provider's share of refreshes or tests in the background: a few at once, a few in line, the others told when to
+come again.
 
 A provider that is slow or left alone fills its own lane; the others' are as free as before. Requests of people and
 services go first: they find a quarter of the provider's slots untouched.
@@ -18,6 +19,11 @@ _AT_MOST: Final = 64
 _SOONEST: Final = 1.0
 _LATEST: Final = 600.0
 """Seconds after which what found no place comes again."""
+_IN_A_ROW: Final = 3
+"""So many that went unanswered mean that the provider is down: one or two may have a cause of their own."""
+_PAUSE: Final = 60.0
+_LONGEST_PAUSE: Final = 900.0
+"""Seconds that a provider is left alone then, unless it names a time: twice as long each time."""
 _GUESS: Final = 0.5
 """Seconds that a refresh takes, until some were seen."""
 _WEIGHT: Final = 0.1
@@ -34,11 +40,12 @@ class Lane:
         self._mean = _GUESS
         self._last_called = 0.0
         self._closed_until = 0.0
+        self._unanswered = 0
 
     @property
     def idle(self) -> bool:
         """Whether nothing is known of it that is worth remembering."""
-        return not self._held and max(self._last_called, self._closed_until) <= _now()
+        return not self._held and not self._unanswered and max(self._last_called, self._closed_until) <= _now()
 
     @property
     def full(self) -> bool:
@@ -48,6 +55,25 @@ class Lane:
     def close(self, seconds: float) -> None:
         """Nothing goes for some time: the provider wants that, or is down."""
         self._closed_until = max(self._closed_until, _now() + seconds)
+
+    def unanswered(self, wait: float | None) -> None:
+        """One went without an answer. ``wait``: seconds, where the provider has said for how long to leave it alone.
+
+        Several in a row, and nothing goes for some time. A single one may be at fault itself, by the address that
+        is filled in for it: it must not keep all others from going.
+        """
+        if wait is not None:
+            self.close(wait)
+        if self._closed_until > _now():
+            # Was under way when the pause began.
+            return
+        self._unanswered += 1
+        if self._unanswered >= _IN_A_ROW:
+            self.close(min(_PAUSE * 2 ** min(self._unanswered - _IN_A_ROW, 10), _LONGEST_PAUSE))
+
+    def answered(self) -> None:
+        """One went with an answer, whatever it said."""
+        self._unanswered = 0
 
     def call_again(self) -> float:
         """In how many seconds somebody who found no place should come again.
@@ -85,9 +111,12 @@ class Lanes:
     def __init__(self) -> None:
         self._lanes: dict[tuple[str, ...], Lane] = {}
 
-    def of(self, provider: Provider, parameters: Mapping[str, str]) -> Lane:
-        """The lane of a connection with ``parameters``: each token endpoint of an entry has its own."""
-        template = provider.token_endpoint or provider.issuer or ""
+    def of(self, provider: Provider, parameters: Mapping[str, str], *, address: str | None = None) -> Lane:
+        """The lane of a connection with ``parameters``: each ``address`` of an entry has its own.
+
+        :param address: what is asked, with its placeholders; ``None``: the token endpoint.
+        """
+        template = address or provider.token_endpoint or provider.issuer or ""
         key = (provider.name, *(parameters.get(name, "") for name in sorted(placeholders(template))))
         if key not in self._lanes:
             self._lanes[key] = Lane(provider)

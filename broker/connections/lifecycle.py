@@ -9,7 +9,7 @@ from broker.connections import schedule
 from broker.connections.giving_back import GivingBack
 from broker.connections.refresh import Refresher
 from broker.connections.verdict import fault_of
-from broker.connections.whoami import refuses_token, whose
+from broker.connections.whoami import refuses_token, tells_nothing, whose
 from broker.errors import (
     BrokerError,
     Conflict,
@@ -77,12 +77,13 @@ class Lifecycle:
         await self._refresher.refresh(connection.id, connection.generation, request_id=request_id)
         return await self._reread(connection)
 
-    async def test(self, connection: Connection, *, request_id: str | None) -> Account | None:
+    async def test(self, connection: Connection, *, request_id: str | None, unasked: bool = False) -> Account | None:
         """Ask the provider whose account it is, with a fresh token; ``None`` where the provider can't be asked that.
 
         What it says is noted in the connection's health. A credential that was handed in and was refused is asked about
         again: it is active again if it works again.
 
+        :param unasked: nobody waits for the answer. Then what tells nothing about the credential is not noted.
         :raises Conflict: the connection is switched off, or its provider is no longer configured.
         :raises ReauthRequired, ProviderError, ProviderUnavailable: the credential does not work, or nobody knows.
         """
@@ -94,7 +95,7 @@ class Lifecycle:
         if not connection.outlives(self._clock()):
             connection = await self.refresh(connection, request_id=request_id)
         try:
-            return await self._checked(connection)
+            return await self._checked(connection, unasked=unasked)
         except ProviderRefused as error:
             if not refuses_token(error):
                 raise
@@ -102,14 +103,15 @@ class Lifecycle:
                 raise unusable(connection.status) from None
         # Dead before its time; a refresh tells whether the grant is, too.
         await self._refresher.refresh(connection.id, connection.generation, refused=True, request_id=request_id)
-        return await self._checked(await self._reread(connection))
+        return await self._checked(await self._reread(connection), unasked=unasked)
 
-    async def _checked(self, connection: Connection) -> Account | None:
+    async def _checked(self, connection: Connection, *, unasked: bool) -> Account | None:
         """Ask the provider, and note how that went."""
         try:
             account = await self._identify(connection)
         except (ProviderError, ProviderUnavailable) as error:
-            await self._note_check(connection, error)
+            if not (unasked and tells_nothing(error)):
+                await self._note_check(connection, error)
             raise
         if account is not None:
             # Otherwise nothing was asked, so nothing is known: what the last failure said still stands.
@@ -128,7 +130,7 @@ class Lifecycle:
             last_checked_at=now,
             consecutive_failures=failures,
             last_error=fault,
-            next_check_at=schedule.next_check(self._providers.get(connection.provider), now=now),
+            next_check_at=schedule.next_check(self._providers.get(connection.provider), now=now, failures=failures),
         )
         works_again = error is None and connection.status is Status.REAUTH_REQUIRED
         event = Event.about("connection.recovered", connection, at=now) if works_again else None

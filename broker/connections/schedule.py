@@ -22,6 +22,7 @@ _SOONEST: Final = 5_000
 _BACK_OFF_FROM: Final = 5_000
 _BACK_OFF_TO: Final = 900_000
 _DOUBLINGS: Final = 8
+_CHECK_AGAIN: Final = 900_000
 _KEEPALIVE_MARGIN: Final = 86_400_000
 """Milliseconds before a refresh token's known end by which it is used."""
 
@@ -120,16 +121,25 @@ def after_failure(
     return due
 
 
-def next_check(provider: Provider, *, now: int, chance: Chance = random.random) -> int | None:
-    """When a connection that was just made or tested (``now``, ms) is tested by itself, or ``None``: never."""
+def next_check(provider: Provider, *, now: int, failures: int = 0, chance: Chance = random.random) -> int | None:
+    """When a connection that was just made or tested (``now``, ms) is tested by itself, or ``None``: never.
+
+    :param failures: that there were in a row. After one, in a quarter of an hour; after each further one, in twice the
+        time, until it is the usual one.
+    """
     if provider.identity is None or not provider.identity.check_every:
         return None
-    return _before(now + provider.identity.check_every * 1000, since=now, ahead=0, chance=chance)
+    usual = provider.identity.check_every * 1000
+    wait = min(_CHECK_AGAIN << min(failures - 1, _DOUBLINGS), usual) if failures else usual
+    return _before(now + wait, since=now, ahead=0, chance=chance)
 
 
 def check_is_due(connection: Connection, provider: Provider, *, now: int) -> int:
-    """When it is time to test ``connection``: so long after it was last known to work, by its earliest spread (ms)."""
+    """When it is time to test ``connection``, whose turn has come (``now``, ms): so long after it last worked, by its
+    earliest spread. If something went wrong since, it is time now."""
     health = connection.health
+    if health.consecutive_failures:
+        return now
     known = max(health.last_checked_at or 0, health.last_refreshed_at or 0)
     return next_check(provider, now=min(known, now), chance=lambda: 1.0) or now
 

@@ -94,3 +94,35 @@ async def test_lanes_are_told_apart_by_what_decides_the_address() -> None:
     north.close(60)
     lanes.forget_idle()
     assert lanes.of(provider, {"region": "north"}) is north
+
+
+async def test_the_lane_is_closed_when_several_in_a_row_went_unanswered() -> None:
+    """One or two may have a cause of their own; whatever is under way when the pause begins doesn't prolong it."""
+    lane = Lane(a_provider())
+    for _ in range(2):
+        lane.unanswered(None)
+        lane.unanswered(None)
+        assert not lane.full
+        assert not lane.idle
+        lane.answered()
+    assert lane.idle
+    for _ in range(12):
+        lane.unanswered(None)
+    assert lane.full
+    assert 59 < lane.call_again() < 62
+
+
+async def test_a_provider_that_names_a_time_is_left_alone_at_once() -> None:
+    """The first who hears it closes the lane."""
+    lane = Lane(a_provider())
+    lane.unanswered(300)
+    assert lane.full
+    assert 299 < lane.call_again() < 301
+
+
+async def test_an_address_that_is_not_the_token_endpoint_has_lanes_of_its_own() -> None:
+    """One of its placeholders tells them apart."""
+    lanes, provider = Lanes(), a_provider()
+    north = lanes.of(provider, {"region": "north"}, address="https://{region}.example/whoami")
+    assert lanes.of(provider, {"region": "south"}, address="https://{region}.example/whoami") is not north
+    assert lanes.of(provider, {"region": "north"}) is not north
