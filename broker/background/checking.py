@@ -3,8 +3,8 @@
     look where something is due → claim some of it → read the connection → test it, or say when it is due instead
 
 A refresh proves that a grant lives, and so does any test that somebody asked for; a fetch proves nothing, so it puts no
-test off. A provider that is down is noticed at the first few connections; the others are not asked about, and nothing is
-noted. What is noted as failed is tested again sooner.
+test off. A provider that is down is noticed at the first few connections; the others are not asked about, and nothing
+is noted. What is noted as failed is tested again sooner.
 """
 
 import asyncio

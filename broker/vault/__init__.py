@@ -14,8 +14,8 @@
   ``siblings`` – who may share a grant; ``directory``, ``listing`` – what there is.
 * ``device_authorizations`` – machines that wait to be logged in; ``device_sessions`` – machines that are.
 * ``stepping`` – hashes that pass through statuses, each step taken once.
-* ``sessions`` – connect sessions; ``typed`` – what a person typed into one; ``documents`` – clients and broker tokens; ``references`` – capabilities;
-  ``repeats`` – requests that may come again, and what was answered;
+* ``sessions`` – connect sessions; ``typed`` – what a person typed into one; ``documents`` – clients and broker tokens;
+  ``references`` – capabilities; ``repeats`` – requests that may come again, and what was answered;
   ``counters`` – what rate limits count with; ``spent`` – identifiers that work once.
 * ``admission`` – how many requests a provider sees at once from all replicas, and until when it is left alone.
 * ``stored`` – reading what another version may have written.

@@ -23,7 +23,7 @@ async def http(heart: Heart) -> AsyncIterator[httpx2.AsyncClient]:
         yield client
 
 
-@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/", "/proxy/con_x/y", "/.well-known/nothing"])
+@pytest.mark.parametrize("path", ["/v1/nothing", "/v1/", "/proxy/con_x", "/.well-known/nothing"])
 async def test_an_unknown_address_of_the_json_face_is_a_problem(http: httpx2.AsyncClient, path: str) -> None:
     """RFC 9457; what was asked for does not come back."""
     answer = await http.get(path)
@@ -61,7 +61,7 @@ async def test_an_unknown_address_of_people_is_a_page(http: httpx2.AsyncClient) 
         ("/oauth/token", "POST"),
         ("/v1/providers", "GET, HEAD"),
         ("/v1/connections", "GET, HEAD, POST"),
-        ("/v1/connections/con_x", "DELETE, GET, HEAD"),
+        ("/v1/connections/con_x", "DELETE, GET, HEAD, PATCH"),
         ("/v1/clients", "GET, HEAD, POST"),
         ("/connect/x", "GET, HEAD, POST"),
         ("/livez", "GET, HEAD"),

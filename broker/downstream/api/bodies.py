@@ -1,7 +1,7 @@
 """What requests of the JSON face may say. Unknown fields are faults, ``null`` is absent, lengths are bounded."""
 
 from collections.abc import Set
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -168,15 +168,8 @@ class PatchConnection(Body):
             return given
         return {name: value for name, value in given.items() if value is not None or name not in _ABSENT_IF_NULL}
 
-    @model_validator(mode="after")
-    def _has_what_it_names(self) -> Self:
-        for name in ("status", "credentials"):
-            if name in self.model_fields_set and getattr(self, name) is None:
-                raise PydanticCustomError("null", f"{name} can't be taken away")
-        return self
 
-
-_ABSENT_IF_NULL: Final = frozenset({"scopes", "validate", "allow_account_change"})
+_ABSENT_IF_NULL: Final = frozenset({"status", "credentials", "scopes", "validate", "allow_account_change"})
 
 
 class FetchToken(Body):
