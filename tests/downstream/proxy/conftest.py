@@ -31,6 +31,12 @@ _MORE = """
     display_name: A provider without an API
     type: none
 
+  hosted:
+    display_name: A provider that each connection has elsewhere
+    type: none
+    parameters: {host: {label: Host, pattern: ".+"}}
+    api: {base_url: "https://{host}/api"}
+
   little:
     display_name: A provider that takes little
     type: none

@@ -83,6 +83,15 @@ async def test_an_odd_request_line_reaches_no_provider(
         assert answered == status, said
 
 
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "10.0.0.1", "169.254.169.254", "0x7f.1", "2130706433"])
+async def test_a_host_that_a_connection_names_may_not_be_ours(caller: ProxyCaller, host: str) -> None:
+    """Who hands a credential in chooses it: the guard watches where it leads."""  # E1
+    body = {"provider": "hosted", "subject": "ann", "credentials": {}, "parameters": {"host": host}, "validate": False}
+    made = await caller.app.call("POST", "/v1/connections", body)
+    answer = await caller.http.get(f"/proxy/{made.json()['id']}/a")
+    assert (answer.status_code, code_of(answer)) == (400, "invalid_request")
+
+
 async def test_what_is_refused_is_told(caller: ProxyCaller) -> None:
     """A problem document like any other."""
     answer = await caller.http.get(f"/proxy/{await caller.connect()}/a%5Cb")
