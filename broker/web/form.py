@@ -43,7 +43,6 @@ _ASKABLE: Final = (
     AddressRefused,
     ProviderError,
     ProviderUnavailable,
-    StoreUnavailable,
 )
 """After these the person may try again, on the same page."""
 _LATER: Final = (TooManyCredentials, StoreUnavailable)
