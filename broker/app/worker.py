@@ -124,17 +124,18 @@ def _make_app(path: str, settings: Settings) -> ASGIApp:
 
 
 def room_for_connections() -> int:
-    """How many connections this process can take: 4,000, or fewer if it may not open that many files.
+    """How many connections this process can take: 4,000, or fewer if it may not open twice as many files: what the proxy
+    passes on takes another connection, to the provider.
 
     Raises the process's own limit as far as it may; many systems start with 1,024.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = _CONNECTIONS + _OTHER_FILES
+    needed = 2 * _CONNECTIONS + _OTHER_FILES
     if soft == resource.RLIM_INFINITY or soft >= needed:
         return _CONNECTIONS
     raised = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (raised, hard))
-    return max(1, raised - _OTHER_FILES)
+    return max(1, (raised - _OTHER_FILES) // 2)
 
 
 def serving(app: ASGIApp) -> uvicorn.Config:

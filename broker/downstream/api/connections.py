@@ -78,7 +78,7 @@ _PATCH = Operation(
     body=PatchConnection,
     also_takes=("application/merge-patch+json",),
     answer=ConnectionView,
-    refuses=(NotFound, Conflict, InvalidCredentials, ProviderError, ProviderUnavailable),
+    refuses=(NotFound, Conflict, ReauthRequired, InvalidCredentials, ProviderError, ProviderUnavailable),
 )
 _DISCONNECT = Operation(
     face=JSON,
