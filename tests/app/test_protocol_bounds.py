@@ -200,9 +200,9 @@ async def test_a_worker_takes_so_many_connections_and_no_more() -> None:
 @pytest.mark.parametrize(
     ("may_open", "at_most", "raised", "room"),
     [
-        (1024, 65_536, 4_256, 4_000),
-        (1024, resource.RLIM_INFINITY, 4_256, 4_000),
-        (1024, 1024, 1024, 768),
+        (1024, 65_536, 8_256, 4_000),
+        (1024, resource.RLIM_INFINITY, 8_256, 4_000),
+        (1024, 1024, 1024, 384),
         (100, 100, 100, 1),
         (65_536, 65_536, None, 4_000),
         (resource.RLIM_INFINITY, resource.RLIM_INFINITY, None, 4_000),
