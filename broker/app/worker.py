@@ -124,8 +124,9 @@ def _make_app(path: str, settings: Settings) -> ASGIApp:
 
 
 def room_for_connections() -> int:
-    """How many connections this process can take: 4,000, or fewer if it may not open twice as many files: what the proxy
-    passes on takes another connection, to the provider.
+    """How many connections this process can take: 4,000, or fewer if it may not open twice as many files.
+
+    What the proxy passes on takes another connection each, to the provider.
 
     Raises the process's own limit as far as it may; many systems start with 1,024.
     """
