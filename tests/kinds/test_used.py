@@ -5,7 +5,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.kinds.cases import ALICE_KEY, CASES, Case, created
+from tests.kinds.cases import ALICE_KEY, CASES, Case, created, made_by
 from tests.world import ServiceClient
 
 by_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -53,6 +53,56 @@ async def test_the_proxy_makes_a_request_the_connections(app: ServiceClient, cas
     answer = await app.call("GET", f"/proxy/{connection['id']}/whoami")
     assert (answer.status_code, answer.json()["email"]) == (200, "alice@practice.example")
     assert answer.headers["broker-connection"] == connection["id"]
+
+
+OBTAINED = ("practice", "practice-graceful", "practice-app", "practice-own-app", "practice-service-account")
+
+
+def handed_in(sandbox: httpx2.Client, provider: str) -> dict[str, Any]:
+    """What tokens are obtained with; for ``practice`` nothing, and for ``practice-graceful`` tokens from elsewhere."""
+    match provider:
+        case "practice":
+            return {}
+        case "practice-graceful":
+            minted = sandbox.post("/control/grants", json={"count": 1}).raise_for_status().json()[0]
+            return {"access_token": minted["access_token"], "refresh_token": minted["refresh_token"]}
+        case "practice-app":
+            return {"installation_id": "1001"}
+        case _:
+            return made_by(sandbox, "github_app" if provider == "practice-own-app" else "google_service_account")
+
+
+@pytest.mark.parametrize("provider", OBTAINED)
+async def test_whatever_tokens_were_obtained_with_is_used_alike(
+    app: ServiceClient, sandbox: httpx2.Client, provider: str
+) -> None:
+    """Token, authorization and proxy; then another credential takes its place, and it ends like any other."""
+    credentials = handed_in(sandbox, provider)
+    connection = await created(app, provider, credentials)
+    path = f"/v1/connections/{connection['id']}"
+    url = f"{str(sandbox.base_url).rstrip('/')}/api/messages"
+    token = (await app.fetch(connection["id"])).json()["access_token"]
+    told = (await authorize(app, connection, method="GET", url=url)).json()
+    assert told["headers"] == {"authorization": f"Bearer {token}"}
+    assert sandbox.get(url, headers=told["headers"]).status_code == 200
+    assert (await app.call("GET", f"/proxy/{connection['id']}/messages")).status_code == 200
+    assert (await app.call("POST", f"{path}/test")).status_code == 200
+    renewed = await app.call("PATCH", path, {"credentials": credentials or {}})
+    assert (renewed.status_code, renewed.json()["generation"]) == (200, 2), renewed.text
+    assert (await app.call("GET", f"/proxy/{connection['id']}/messages")).status_code == 200
+    assert (await app.call("DELETE", path)).status_code == 200
+    assert (await app.call("GET", f"/proxy/{connection['id']}/messages")).json()["code"] == "reauth_required"
+
+
+async def test_a_token_that_the_api_refuses_is_renewed_and_the_request_sent_again(
+    app: ServiceClient, sandbox: httpx2.Client
+) -> None:
+    """The caller sees only what came in the end."""
+    connection = await created(app, "practice-app", {"installation_id": "1001"})
+    sandbox.post("/control", json={"expire_access_tokens": True}).raise_for_status()
+    answer = await app.call("GET", f"/proxy/{connection['id']}/messages")
+    assert answer.status_code == 200
+    assert (await app.call("GET", f"/v1/connections/{connection['id']}")).json()["generation"] == 2
 
 
 async def test_an_open_api_is_called_without_anything(app: ServiceClient, sandbox: httpx2.Client) -> None:
