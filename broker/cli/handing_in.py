@@ -44,13 +44,26 @@ def _ask(field: CredentialField) -> str:
     """One field. What has several lines no prompt can take, so a file with it is named."""
     words = [part for part in (field.help, "optional" if field.optional else None) if part]
     question = printable(field.label + (f" ({'; '.join(words)})" if words else ""))
+    if field.multiline:
+        note(question)
+        path = _line("  Path of a file that holds it", optional=field.optional)
+        return _read_file(path, field) if path else ""
+    if not field.secret:
+        return _line(question, optional=field.optional)
     empty = "" if field.optional else None
-    if not field.multiline:
-        hidden = field.secret
-        answer: str = typer.prompt(question, default=empty, show_default=False, hide_input=hidden, err=True)
-        return answer
-    path: str = typer.prompt(f"{question}\n  Path of a file that holds it", default=empty, show_default=False, err=True)
-    return _read_file(path, field) if path else ""
+    answer: str = typer.prompt(question, default=empty, show_default=False, hide_input=True, err=True)
+    return answer
+
+
+def _line(question: str, *, optional: bool) -> str:
+    """What is typed; asked for again where something is needed. Unlike typer's prompt it leaves stdout alone."""
+    while True:
+        print(f"{question}: ", end="", file=sys.stderr, flush=True)
+        line = sys.stdin.readline()
+        if not line:
+            raise typer.Abort
+        if line.strip() or optional:
+            return line.strip()
 
 
 def _read_file(path: str, field: CredentialField) -> str:

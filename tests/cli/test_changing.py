@@ -56,7 +56,7 @@ def test_a_credential_that_is_no_good_is_not_stored(cli: Cli, hand_in: HandIn, c
     credential = case.wrong if flaw == "wrong" else case.malformed
     result = hand_in(credential, "connections", "create", case.provider, "--subject", "ann")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert (case.fault if flaw == "malformed" else "Check the credential") in result.stderr
+    assert (f"\n  {case.fault}: " if flaw == "malformed" else "Check the credential") in result.stderr
     assert not [value for value in credential.values() if value in result.stderr and len(value) > 8]
     assert cli("connections", "list", "--json").json["items"] == []
 
