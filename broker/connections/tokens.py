@@ -1,7 +1,7 @@
 """Fetching an access token: released in one step while it is fresh, refreshed first when it is not."""
 
 from collections.abc import Collection
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 
 from broker.clock import Clock
@@ -31,6 +31,25 @@ _WHATEVER_ITS_AGE: Final = 0
 
 class ReferenceUnknown(InvalidRequest):
     """The reference is unknown, expired, spent, revoked, or made for another client: all answer the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What is wanted of a connection."""
+
+    reach: Reach
+    withheld: frozenset[str]
+    """Providers of which nothing is released."""
+    min_ttl: int = 0
+    refused_generation: int | None = None
+    reference_digest: str | None = None
+    whole: bool = False
+
+    @property
+    def of_one_connection(self) -> bool:
+        """Whether no other can do: a reference is for the one it was issued for, a bound token for the one it is bound
+        to."""
+        return self.reference_digest is not None or self.reach.connection_id is not None
 
 
 class Tokens:
@@ -71,27 +90,24 @@ class Tokens:
         :param min_ttl: seconds the token must outlive; one just refreshed is served even if it lives shorter.
         :param refused_generation: the provider refused this generation: refresh if it is still the current one.
         :param reference_digest: the reference that entitles the caller; spent only if a token is released.
-        :raises Forbidden: the caller may only make certain requests, so that no token is handed out.
         :raises NotFound: no such connection within ``reach``.
         :raises ReferenceUnknown: the reference entitles nobody, or somebody else.
         :raises ReauthRequired: the grant is gone.
-        :raises Conflict: the connection is switched off.
         :raises MissingProviderScopes: the reference needs provider scopes that the connection lacks.
-        :raises Forbidden: the provider's credentials never leave the broker.
+        :raises Forbidden: the provider's credentials never leave the broker, or the caller is held to certain requests.
         :raises Conflict: the connection is switched off, or has no token.
         :raises ProviderError, ProviderUnavailable: a refresh was needed and failed.
         :raises StoreUnavailable: the store can't be asked.
         """
         reach.permit_handing_out()
-        return await self._or_fallback(
-            connection_id,
-            reach=reach,
-            event=event,
+        wanted = _Wanted(
+            reach,
             withheld=self._withheld | self._tokenless,
             min_ttl=min_ttl,
             refused_generation=refused_generation,
             reference_digest=reference_digest,
         )
+        return await self._or_fallback(connection_id, wanted, event)
 
     async def use(
         self,
@@ -108,57 +124,32 @@ class Tokens:
         :param refused_generation: as with :meth:`fetch`.
         :raises BrokerError: as :meth:`fetch`.
         """
-        return await self._or_fallback(
-            connection_id,
-            reach=reach,
-            event=event,
+        wanted = _Wanted(
+            reach,
             withheld=self._withheld if leaves else frozenset(),
             refused_generation=refused_generation,
             whole=True,
         )
+        return await self._or_fallback(connection_id, wanted, event)
 
-    async def _or_fallback(
-        self,
-        connection_id: str,
-        *,
-        reach: Reach,
-        event: Event,
-        withheld: frozenset[str],
-        min_ttl: int = 0,
-        refused_generation: int | None = None,
-        reference_digest: str | None = None,
-        whole: bool = False,
-    ) -> Release:
-        """What is fetched, from the connection itself or from the one that it names to serve in its place.
-
-        A reference is for the one connection it was issued for, and so is a token that is bound to one.
-        """
+    async def _or_fallback(self, connection_id: str, wanted: _Wanted, event: Event) -> Release:
+        """What is fetched, from the connection itself or from the one that it names to serve in its place."""
         try:
-            return await self._fetch(
-                connection_id,
-                reach=reach,
-                event=event,
-                withheld=withheld,
-                min_ttl=min_ttl,
-                refused_generation=refused_generation,
-                reference_digest=reference_digest,
-                whole=whole,
-            )
+            return await self._fetch(connection_id, wanted, event)
         except ReauthRequired:
-            bound = reference_digest is not None or reach.connection_id is not None
-            other = None if bound else await self._standing_in_for(connection_id, reach)
+            other = None if wanted.of_one_connection else await self._standing_in_for(connection_id, wanted.reach)
             if other is None:
                 raise
-        event = replace(
-            event, id=new_id("evt"), connection_id=other.id, data={**event.data, "fallback_for": connection_id}
-        )
+        named = {**event.data, "fallback_for": connection_id}
+        event = replace(event, id=new_id("evt"), connection_id=other.id, data=named)
         try:
-            release = await self._fetch(
-                other.id, reach=reach, event=event, withheld=withheld, min_ttl=min_ttl, whole=whole
-            )
+            # The generation that was refused is one of the connection that was named.
+            release = await self._fetch(other.id, replace(wanted, refused_generation=None), event)
         except (Conflict, Forbidden, NotFound):
-            # What is asked for is the one that was named.
             raise unusable(Status.REAUTH_REQUIRED) from None
+        if release.generation != other.generation and not await self._standing_in_for(connection_id, wanted.reach):
+            # Given another account's credential in this very moment.
+            raise unusable(Status.REAUTH_REQUIRED)
         return replace(release, fallback_for=connection_id)
 
     async def _standing_in_for(self, connection_id: str, reach: Reach) -> Connection | None:
@@ -171,31 +162,22 @@ class Tokens:
             return None
         return None if may_stand_in(asked, other, self._providers) else other
 
-    async def _fetch(
-        self,
-        connection_id: str,
-        *,
-        reach: Reach,
-        event: Event,
-        withheld: frozenset[str],
-        min_ttl: int = 0,
-        refused_generation: int | None = None,
-        reference_digest: str | None = None,
-        whole: bool = False,
-    ) -> Release:
+    async def _fetch(self, connection_id: str, wanted: _Wanted, event: Event) -> Release:
+        refused_generation, min_ttl = wanted.refused_generation, wanted.min_ttl
+
         async def release(event: Event, outlive: int, *, refused: int | None = refused_generation) -> Release | Kept:
             return await self._releases.release(
                 connection_id,
-                reach=reach,
-                withheld=withheld,
+                reach=wanted.reach,
+                withheld=wanted.withheld,
                 event=event,
                 outlive=outlive,
                 refused_generation=refused,
-                reference_digest=reference_digest,
-                whole=whole,
+                reference_digest=wanted.reference_digest,
+                whole=wanted.whole,
             )
 
-        if not reach.leads_to(connection_id):
+        if not wanted.reach.leads_to(connection_id):
             raise NotFound("no such connection")
         outcome = await release(event, event.at + min_ttl * 1000)
         if isinstance(outcome, Release):
