@@ -53,6 +53,9 @@ class Wanted:
     """Of the connection to make, where its id was drawn before."""
     needed_scopes: Sequence[str] | None = None
     """What a credential that is handed in has to be good for; ``None``: for ``requested_scopes``."""
+    handed_in: bool = False
+    """What is stored is what was handed in, and not what the provider has just issued: nobody knows yet that it works,
+    unless the provider was asked."""
     amend: Callable[[Connection, Connection], Connection] | None = None
     """Called with the renewed connection as it was and as it will be: what else changes in the same step."""
 
@@ -217,9 +220,8 @@ class Authorizations:
             access_token_expires_at=tokens.expires_at,
             refresh_token_expires_at=tokens.refresh_token_expires_at,
         )
-        # What was handed in, and nobody was asked about, is not known to work.
-        issued = wanted.validate and not connection.static
-        health = Health(last_checked_at=now if account else None, last_refreshed_at=now if issued else None)
+        refreshed = None if wanted.handed_in else now
+        health = Health(last_checked_at=now if account else None, last_refreshed_at=refreshed)
         due = schedule.after_success(
             connection, wanted.provider, now=now, has_refresh_token=tokens.refresh_token is not None
         )

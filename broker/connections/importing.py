@@ -93,7 +93,7 @@ def read_tokens(wanted: Wanted, credentials: Mapping[str, Any], *, now: int) -> 
     if "expires_at" in fields:
         end = _moment(fields["expires_at"])
         if end is None:
-            raise _fault("expires_at", "must be a time (RFC 3339, or seconds since 1970)")
+            raise _fault("expires_at", "must be a time (RFC 3339, or seconds or milliseconds since 1970)")
         # Rounded down: rather over too early than too late.
         expires_in = min((end - now) // 1000, _LONGEST)
     separators = fields.get("scope", "").replace(wanted.provider.scope_separator, " ").replace(",", " ")

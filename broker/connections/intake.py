@@ -5,7 +5,7 @@
 Each step has its own refusal, and nothing is stored that failed one, unless the caller wants it unasked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -82,17 +82,25 @@ class Intake:
         if provider.type == "oauth2":
             return await self._taken_over(wanted, credentials)
         fields = read_fields(provider, credentials, patterns=wanted.validate)
+        wanted = replace(wanted, handed_in=not provider.kind.issues)
         tokens = await self._tokens(wanted, fields)
         return self._permitted(wanted, tokens, fields, await self._whoami(wanted, tokens, fields))
 
     async def _for_the_app(self, wanted: Wanted) -> Taken:
         """By the provider's client credentials grant (RFC 6749 §4.4)."""
         if "client_credentials" not in wanted.provider.grant_types:
-            raise Conflict("the provider has no client credentials grant")
+            raise Conflict("the entry doesn't list client_credentials among its grant_types")
         wanted = replace(wanted, credential_type="client_credentials")
-        tokens = await self._upstream.issue(
-            wanted.provider, wanted.parameters, credential=Credential(""), scopes=tuple(wanted.requested_scopes)
-        )
+        scopes = tuple(wanted.requested_scopes)
+        try:
+            tokens = await self._upstream.issue(
+                wanted.provider, wanted.parameters, credential=Credential(""), scopes=scopes
+            )
+        except ProviderRefused as error:
+            # All else that a provider has against an app is the operator's to mend.
+            if error.error != "invalid_scope":
+                raise
+            raise _not_granted(error, scopes) from None
         found = await self._whoami(wanted, tokens, {})
         return Taken(wanted, tokens, {}, found.account if found else None)
 
@@ -100,6 +108,7 @@ class Intake:
         """OAuth tokens that somebody else obtained."""
         imported = await self._importing.take(wanted, credentials)
         if not imported.spent:
+            wanted = replace(wanted, handed_in=True)
             return self._permitted(wanted, imported.tokens, {}, await self._whoami(wanted, imported.tokens, {}))
         # Refused now, they would be lost, and with them the grant: what was handed in is used up.
         kept = replace(wanted, validate=False)
@@ -120,6 +129,8 @@ class Intake:
                 provider, wanted.parameters, credential=Credential("", fields=fields), scopes=scopes
             )
         except ProviderRefused as error:
+            if error.error == "invalid_scope":
+                raise _not_granted(error, scopes) from None
             raise _failed_live(provider, error) from None
 
     async def _whoami(self, wanted: Wanted, tokens: TokenSet, fields: Mapping[str, str]) -> Whoami | None:
@@ -160,6 +171,11 @@ def _advice(provider: Provider) -> str:
     """Where to find a credential, in the provider's own words."""
     told = provider.credential_help
     return "" if told is None else f" {told.text}" + (f" ({told.url})" if told.url else "")
+
+
+def _not_granted(error: ProviderRefused, scopes: Sequence[str]) -> InvalidCredentials:
+    detail = f"{error.detail}. Not all of these scopes can be granted: {' '.join(scopes)}"
+    return InvalidCredentials("permissions", detail, provider_status=error.http_status, missing=scopes)
 
 
 def _failed_live(provider: Provider, error: ProviderError) -> InvalidCredentials:

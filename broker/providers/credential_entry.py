@@ -130,6 +130,15 @@ class CredentialEntry(Entry):
         return {document.field: document.rule, **beside}
 
     @property
+    def every_field(self) -> dict[str, CredentialField]:
+        """What a credential may consist of: its fields, and the file that holds some of them."""
+        document = self.kind.document
+        if document is None:
+            return self.credential_fields
+        rule = document.rule.model_copy(update={"optional": True})
+        return {**self.credential_fields, document.field: rule}
+
+    @property
     def token_field(self) -> str | None:
         """The field of a credential that is handed out as its access token; ``None``: none is, or one is issued.
 

@@ -50,9 +50,12 @@ def _field(
     secret: bool = True,
     optional: bool = False,
     multiline: bool = False,
+    pattern: str | None = None,
     help: str | None = None,  # noqa: A002 - the key of the file
 ) -> CredentialField:
-    return CredentialField(label=label, format=form, secret=secret, optional=optional, multiline=multiline, help=help)
+    return CredentialField(
+        label=label, format=form, secret=secret, optional=optional, multiline=multiline, pattern=pattern, help=help
+    )
 
 
 def _private_key(label: str) -> CredentialField:
@@ -93,7 +96,8 @@ KINDS: Final[Mapping[ProviderType, Kind]] = {
     "api_key": Kind({"api_key": _field("API key", "token")}, token="api_key"),  # noqa: S106 - the name of a field
     "basic": Kind(
         {
-            "username": _field("User name", secret=False),
+            # RFC 7617 §2: the colon ends it.
+            "username": _field("User name", secret=False, pattern="[^:]*", help="without a colon"),
             "password": _field("Password"),
             "domain": _field("Domain", secret=False, optional=True),
         },

@@ -118,8 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m broker.sandbox",
         description="A practice provider: a small OAuth 2.0 authorization server on loopback.",
-        epilog="Besides OAuth it takes keys, passwords, signatures and service accounts: docs/credentials.md has entries for "
-        "providers.yaml, and what to hand in.",
+        epilog="Besides OAuth it takes keys, passwords, signatures and service accounts: docs/credentials.md has "
+        "entries for providers.yaml, and what to hand in.",
         formatter_class=_Help,
         allow_abbrev=False,
     )

@@ -92,10 +92,12 @@ def parse_account(rule: IdentityEndpoint, answer: InboundResponse, *, secrets: C
     Raises: as :func:`identify`.
     """
     raise_if_unavailable(answer, now=now)
-    if answer.status == 401:
-        raise ProviderRefused("invalid_token", "the provider does not accept the credential", http_status=401)
     document = read_object(answer)
     refusal = refusal_in(document or {}, secrets=secrets)
+    if answer.status == 401:
+        # Whatever it calls it; why, helps whoever describes a scheme.
+        why = f": {refusal.description}" if refusal and refusal.description else ""
+        raise ProviderRefused("invalid_token", f"the provider does not accept the credential{why}", http_status=401)
     if refusal is not None:
         raise ProviderRefused(refusal.code, f"the provider refused: {refusal}", http_status=answer.status)
     if answer.status >= 300 or document is None:

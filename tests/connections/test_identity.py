@@ -98,3 +98,12 @@ async def test_a_test_that_asked_nobody_heals_nothing(app: ServiceClient, heart:
     shown = await heart.records.read(made.id)
     assert shown is not None
     assert shown.health == failed
+
+
+async def test_what_was_handed_in_unasked_is_not_known_to_work(app: ServiceClient, sandbox: httpx2.Client) -> None:
+    """Nobody refreshed it, and nobody could be asked about it."""
+    credentials = {"access_token": "of-whom-nobody-knows"}
+    body = {"provider": "practice", "subject": "ann", "credentials": credentials, "scopes": ["profile"]}
+    made = (await app.call("POST", "/v1/connections", body)).raise_for_status().json()
+    assert (made["health"]["status"], made["health"]["last_refreshed_at"]) == ("unknown", None)
+    assert whoamis(sandbox) == 0

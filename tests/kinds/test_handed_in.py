@@ -106,3 +106,30 @@ async def test_a_connection_without_a_credential_has_no_token_and_no_account(app
     assert (connection["credential_type"], connection["account"]) == ("none", None)
     assert (await app.fetch(connection["id"])).status_code == 409
     assert (await create(app, "practice-none", {"api_key": "pk_practice_alice_0001"})).json()["step"] == "format"
+
+
+async def test_what_the_provider_has_against_it_is_told(app: ServiceClient) -> None:
+    """In its own words: somebody who describes a scheme has nothing else to go by."""
+    wrong = {"key_id": "sk_alice", "secret": "practice-signing-secret-bob"}
+    refused = await create(app, "practice-custom", wrong)
+    assert "signature" in refused.json()["detail"]
+
+
+async def test_a_user_name_has_no_colon(app: ServiceClient) -> None:
+    """It would be read as where the password begins (RFC 7617 §2)."""
+    refused = await create(app, "practice-basic", {"username": "alice:x", "password": "practice-password-alice"})
+    assert (refused.json()["step"], refused.json()["errors"][0]["field"]) == ("format", "credentials.username")
+
+
+async def test_scopes_that_an_app_is_not_granted_are_a_matter_of_permissions(app: ServiceClient) -> None:
+    """The caller asked for them, so the caller can mend it; trying again would not."""
+    refused = await create(app, "practice", {}, scopes=["profile", "nobody.has.this"])
+    assert (refused.status_code, refused.json()["step"]) == (422, "permissions")
+    assert refused.json()["missing"] == ["profile", "nobody.has.this"]
+
+
+async def test_every_field_that_can_be_handed_in_is_shown(app: ServiceClient) -> None:
+    """A program needs to know no kind."""
+    shown = (await app.call("GET", "/v1/providers/practice-service-account")).json()["credential_fields"]
+    assert list(shown) == ["client_email", "private_key", "private_key_id", "subject", "key_file"]
+    assert (shown["key_file"]["optional"], shown["private_key"]["format"]) == (True, "private_key")

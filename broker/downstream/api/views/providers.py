@@ -91,7 +91,7 @@ class ProviderView(Described):
             connects_by=provider.connects_by,
             credential_fields={
                 name: CredentialFieldView.model_validate(field, from_attributes=True)
-                for name, field in provider.credential_fields.items()
+                for name, field in provider.every_field.items()
             },
             credential_help=CredentialHelpView.model_validate(provider.credential_help, from_attributes=True)
             if provider.credential_help
