@@ -5,7 +5,6 @@ goes out at the other, no faster than either of them takes it. Relayed requests 
 slow ones hold up no refresh.
 """
 
-import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -18,9 +17,7 @@ from broker.upstream.egress import Egress, Progress, check_headers
 
 _MAX_CONNECTIONS: Final = 2048
 """Per worker. Who comes when all are taken is told so at once: a line of them would only be more to hold."""
-_IDLE_SECONDS: Final = 5.0
 _ANSWERS: Final = range(200, 600)
-_SAFE: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 
 Header = tuple[str, str]
 
@@ -78,15 +75,9 @@ class Relay:
 
     def __init__(self, egress: Egress) -> None:
         self._egress = egress
-        self._fresh = egress.client(httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0))
-        # Kept are only connections to hosts that the operator wrote, and only for requests that have no body and may be
-        # repeated: one that died while idle is noticed too late, and a body that two servers frame differently would
-        # be somebody else's next request.
-        self._kept = egress.client(
-            httpx2.Limits(
-                max_connections=_MAX_CONNECTIONS, max_keepalive_connections=128, keepalive_expiry=_IDLE_SECONDS
-            )
-        )
+        # No connection is kept. What a provider says behind the end of an answer (a body to HEAD, a length that was too
+        # short) would be taken for the answer to the next request on that connection, whoever's that is.
+        self._client = egress.client(httpx2.Limits(max_connections=_MAX_CONNECTIONS, max_keepalive_connections=0))
 
     async def open(self, request: StreamedRequest, *, patience: float, trusted: bool) -> StreamedAnswer:
         """Send ``request``; returns when the head of the answer is there.
@@ -100,30 +91,21 @@ class Relay:
         """
         url = parse_address(request.url)
         check_headers(request.headers)
-        safe = request.content == b"" and request.method in _SAFE
-        client = self._kept if trusted and safe else self._fresh
-        for attempts_left in (safe, False):
-            progress = Progress(url.host, lambda: True)
-            try:
-                targets = [url] if trusted else await self._egress.pinned(url)
-                return await self._first_reached(client, request, url, targets, patience, progress)
-            except httpx2.RemoteProtocolError as error:
-                # Closed while it was idle, most likely; asking again changes nothing at the provider.
-                if not attempts_left:
-                    raise progress.failure(error) from None
-            except httpx2.PoolTimeout:
-                raise NotSent("too many requests are being relayed", retry_after=1) from None
-            except (TimeoutError, httpx2.HTTPError, OSError) as error:
-                raise progress.failure(error) from None
-        raise OutcomeUnknown(f"{url.host} closes connections without an answer")
+        progress = Progress(url.host, lambda: True)
+        try:
+            targets = [url] if trusted else await self._egress.pinned(url)
+            return await self._first_reached(request, url, targets, patience, progress)
+        except httpx2.PoolTimeout:
+            raise NotSent("too many requests are being relayed", retry_after=1) from None
+        except (TimeoutError, httpx2.HTTPError, OSError) as error:
+            raise progress.failure(error) from None
 
     async def aclose(self) -> None:
         """Close whatever is open."""
-        await asyncio.gather(self._fresh.aclose(), self._kept.aclose())
+        await self._client.aclose()
 
     async def _first_reached(
         self,
-        client: httpx2.AsyncClient,
         request: StreamedRequest,
         url: httpx2.URL,
         targets: Sequence[httpx2.URL],
@@ -132,32 +114,31 @@ class Relay:
     ) -> StreamedAnswer:
         for target in targets[:-1]:
             try:
-                return await self._exchange(client, request, url, target, patience, progress)
+                return await self._exchange(request, url, target, patience, progress)
             except (httpx2.HTTPError, OSError):
                 if progress.sent:
                     raise
-        return await self._exchange(client, request, url, targets[-1], patience, progress)
+        return await self._exchange(request, url, targets[-1], patience, progress)
 
     async def _exchange(
         self,
-        client: httpx2.AsyncClient,
         request: StreamedRequest,
         url: httpx2.URL,
         target: httpx2.URL,
         patience: float,
         progress: Progress,
     ) -> StreamedAnswer:
-        outbound = client.build_request(
+        outbound = self._client.build_request(
             request.method,
             target,
             # Not that the connection is to be closed, although it will be: who refuses a body half-way and then closes
             # would tear the refusal away with it.
             headers=[("host", url.netloc.decode("ascii")), *request.headers],
             content=request.content,
-            timeout=httpx2.Timeout(patience, pool=0.0 if client is self._fresh else 1.0),
+            timeout=httpx2.Timeout(patience, pool=0.0),
             extensions={"trace": progress.trace, "sni_hostname": url.raw_host.decode("ascii")},
         )
-        response = await client.send(outbound, stream=True)
+        response = await self._client.send(outbound, stream=True)
         if response.status_code not in _ANSWERS:
             # Another protocol, which nobody asked for, or a number without a meaning.
             await response.aclose()
