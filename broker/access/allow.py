@@ -26,10 +26,10 @@ ENTRIES_AT_MOST: Final = 100
 ENTRY_LENGTH: Final = 500
 """Characters of an entry."""
 
-_METHOD: Final = re.compile(r"\*|[A-Z]{1,20}")
 _PATH: Final = re.compile(r"(?:/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})*)+")
 """RFC 3986 §3.3, ``path-absolute`` with empty segments."""
-_NEVER_PROXIED: Final = frozenset({"CONNECT", "TRACE"})
+_METHODS: Final = frozenset({"*", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""What the proxy passes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ def parse_entry(text: str) -> Entry:
     method, space, path = text.partition(" ")
     if len(text) > ENTRY_LENGTH or not space:
         raise ValueError(f"a method, a space and a path are needed, at most {ENTRY_LENGTH} characters")
-    if not _METHOD.fullmatch(method) or method in _NEVER_PROXIED:
-        raise ValueError("the method must be one in capitals that the proxy passes on, or *")
+    if method not in _METHODS:
+        raise ValueError(f"the method must be one of {', '.join(sorted(_METHODS))}, in capitals")
     if not _PATH.fullmatch(path):
         raise ValueError("the path must begin with / and be written as it is sent, without a query")
     *segments, last = path[1:].split("/")

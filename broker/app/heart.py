@@ -121,6 +121,7 @@ class Heart:
         unfinished = await asyncio.gather(
             *(work.drain(work_ends_within) for work in (self.refresher, self.completions, self.devices))
         )
+        await self.api_calls.drain(max(0.0, until - asyncio.get_running_loop().time()))
         # After them: what they commit in the end has to be confirmed, too.
         left = max(0.0, until - asyncio.get_running_loop().time())
         unfinished.append(await self.durability.drain(left))
@@ -233,7 +234,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         completions=completions,
         devices=devices,
         tokens=tokens,
-        api_calls=ApiCalls(tokens, upstream, providers),
+        api_calls=ApiCalls(tokens, lifecycle, upstream, providers, clock),
         turns=turns,
         refresher=refresher,
         durability=durability,

@@ -13,6 +13,9 @@ from urllib.parse import quote, quote_plus
 
 import structlog
 
+from broker.clock import Clock
+from broker.connections.detached import Detached
+from broker.connections.lifecycle import Lifecycle
 from broker.connections.tokens import Tokens
 from broker.errors import BrokerError, Conflict
 from broker.models.access import Reach
@@ -28,6 +31,8 @@ from broker.upstream.schemes.request import Signature, Unsigned
 from broker.upstream.schemes.signing import covers_body
 from broker.vault.release import Release
 
+_TESTED_LATELY: Final = 60_000
+"""Milliseconds for which a test speaks: however often an API refuses, the provider is asked no more often."""
 _LONGEST_PATH: Final = 300
 """Characters of a path that an event holds."""
 
@@ -55,10 +60,15 @@ class ApiRequest:
 class ApiCalls:
     """Puts credentials on requests."""
 
-    def __init__(self, tokens: Tokens, upstream: Upstream, providers: Registry) -> None:
+    def __init__(
+        self, tokens: Tokens, lifecycle: Lifecycle, upstream: Upstream, providers: Registry, clock: Clock
+    ) -> None:
         self._tokens = tokens
+        self._lifecycle = lifecycle
         self._upstream = upstream
         self._providers = providers
+        self._clock = clock
+        self._tests: Detached[None] = Detached()
 
     def provider_of(self, connection: Connection) -> Provider:
         """The provider whose API the connection's is.
@@ -122,6 +132,7 @@ class ApiCalls:
         """
         served, credential = _whole(refused)
         if credential.refresh_token is None and not served.issued:
+            self._doubt(served)
             return None
         event = replace(event, id=new_id("evt"), data={**_about(request.method, request.url), "again": True})
         try:
@@ -132,6 +143,22 @@ class ApiCalls:
             log.info("proxy.not_renewed", connection_id=served.id, reason=error.detail)
             return None
         return await self._send(release, request, base=self.base_of(connection)), release
+
+    def _doubt(self, connection: Connection) -> None:
+        """The API refused a credential that can't be renewed. A test tells whether that is why; nobody waits for it."""
+        last = connection.health.last_checked_at or 0
+        if self._clock() - last >= _TESTED_LATELY:
+            self._tests.start(connection.id, lambda: self._test(connection))
+
+    async def _test(self, connection: Connection) -> None:
+        try:
+            await self._lifecycle.test(connection, request_id=None, unasked=True)
+        except BrokerError as error:
+            log.info("proxy.tested", connection_id=connection.id, outcome=error.code)
+
+    async def drain(self, seconds: float) -> int:
+        """Let tests that were begun finish; answers how many did not within ``seconds``."""
+        return await self._tests.drain(seconds)
 
     async def _send(self, release: Release, request: ApiRequest, *, base: str) -> StreamedAnswer:
         served, _ = _whole(release)

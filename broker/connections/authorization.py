@@ -61,13 +61,12 @@ class Wanted:
 
 
 class AccountChanged(Conflict):
-    """The person signed in with another account than the connection stands for. ``advice``: what would allow it."""
+    """It is another account than the one that the connection stands for. ``advice``: what would allow it."""
 
     reason: Final = "account_mismatch"
     """How a session, and the app's return address, name it."""
     advice: Final = (
-        "the person signed in with another account than the one this connection stands for; "
-        "a session with allow_account_change would take it"
+        "it is another account than the one that this connection stands for; allow_account_change would take it"
     )
 
     def __init__(self) -> None:

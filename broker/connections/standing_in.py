@@ -22,7 +22,9 @@ def may_stand_in(asked: Connection, other: Connection, providers: Registry) -> s
     here, there = _whoami(asked, providers), _whoami(other, providers)
     if here is None or there is None:
         return "their providers' entries don't say how to ask whose accounts they are (identity)"
-    if here != there or asked.account.id != other.account.id:
+    if here != there:
+        return "nobody can tell that it is the same account: they are asked about at different addresses (identity.url)"
+    if asked.account.id != other.account.id:
         return "it is another account"
     return None
 

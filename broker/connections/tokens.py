@@ -107,7 +107,10 @@ class Tokens:
             refused_generation=refused_generation,
             reference_digest=reference_digest,
         )
-        return await self._or_fallback(connection_id, wanted, event)
+        release = await self._or_fallback(connection_id, wanted, event)
+        if self._providers.get(release.provider).takes_bearer:
+            return release
+        return replace(release, token_type="N_A")  # noqa: S106 - the name of a type
 
     async def use(
         self,

@@ -63,7 +63,7 @@ class Health:
 
     def status_for(self, connection_status: Status) -> Wellbeing:
         """``healthy``, ``degraded``, ``unhealthy`` or ``unknown`` (never checked nor refreshed)."""
-        if connection_status is not Status.ACTIVE:
+        if connection_status in {Status.REAUTH_REQUIRED, Status.REVOKED}:
             return "unhealthy"
         if self.consecutive_failures or self.last_error is not None:
             return "degraded"

@@ -151,6 +151,15 @@ class CredentialEntry(Entry):
         return secret[0] if len(secret) == 1 and secret[0] in sent else None
 
     @property
+    def takes_bearer(self) -> bool:
+        """Whether its API takes the access token as a bearer token (RFC 6750 §2.1)."""
+        if self.type == "api_key" and self.api_key is not None:
+            rule = self.api_key
+            spelt = (rule.place, rule.name.lower(), rule.prefix.strip().lower())
+            return spelt == ("header", "authorization", "bearer")
+        return self.type != "custom"
+
+    @property
     def releases_tokens(self) -> bool:
         """Whether its connections have an access token that could be handed out."""
         return self.type == "oauth2" or self.kind.issues or self.token_field is not None

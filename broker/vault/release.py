@@ -29,6 +29,8 @@ class Release:
     expires_at: int | None
     scopes: tuple[str, ...]
     released_at: int
+    token_type: str = "Bearer"  # noqa: S105 - the name of a type
+    """``N_A`` (RFC 8693 §2.2.1): the provider wants it otherwise than as a bearer token."""
     fallback_for: str | None = None
     """The connection that was asked for, where this one serves in its place."""
     whole: tuple[Connection, Credential] | None = field(default=None, repr=False)

@@ -16,7 +16,7 @@ COMMANDS = {
     "doctor": [],
     "clients": ["create", "list", "show", "rotate", "delete"],
     "providers": ["list", "check"],
-    "connections": ["list", "show", "test", "refresh", "delete"],
+    "connections": ["create", "update", "list", "show", "test", "refresh", "delete"],
     "keys": ["generate", "status", "rotate"],
     "events": [],
     "config": ["schema"],

@@ -8,10 +8,12 @@ import httpx2
 import pytest
 
 from broker.app.heart import Heart
+from broker.connections.api_calls import ApiRequest
+from broker.models.access import Reach
 from broker.models.connection import Status
 from broker.models.event import Event
 from tests.kinds.cases import ALICE_KEY, BOB_KEY, CASES, Case, created, made_by
-from tests.world import ServiceClient
+from tests.world import FakeClock, ServiceClient
 
 by_case = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -195,3 +197,61 @@ async def test_a_test_that_asks_nobody_brings_nothing_back(app: ServiceClient, h
     assert await heart.records.annotate(seen, status=Status.REAUTH_REQUIRED, updated_at=seen.updated_at)
     tested = await app.call("POST", f"/v1/connections/{connection['id']}/test")
     assert (tested.status_code, tested.json()["code"]) == (409, "reauth_required")
+
+
+async def test_a_refusal_by_the_api_is_looked_into_and_the_fallback_comes_in(
+    app: ServiceClient, sandbox: httpx2.Client, heart: Heart, clock: FakeClock
+) -> None:
+    """The caller is told what the API said; whether it is the key a test tells, once a minute at most."""
+    key = made_by(sandbox, "api_key")["api_key"]
+    first = await created(app, "practice-key", {"api_key": key})
+    second = await created(app, "practice-key", {"api_key": ALICE_KEY})
+    await patch(app, first, fallback=second["id"])
+    clock.advance(seconds=61)
+    revoke(sandbox, key)
+    refused = await app.call("GET", f"/proxy/{first['id']}/messages")
+    assert (refused.status_code, refused.headers["broker-connection"]) == (401, first["id"])
+    assert await heart.api_calls.drain(5) == 0
+    assert (await app.call("GET", f"/v1/connections/{first['id']}")).json()["status"] == "reauth_required"
+    served = await app.call("GET", f"/proxy/{first['id']}/messages")
+    assert (served.status_code, served.headers["broker-connection"]) == (200, second["id"])
+
+
+async def test_an_api_that_refuses_again_and_again_costs_one_test(
+    app: ServiceClient, sandbox: httpx2.Client, heart: Heart, clock: FakeClock
+) -> None:
+    """What is refused may be the request and not the key."""
+    connection = await created(app, "practice-key", {"api_key": ALICE_KEY})
+    clock.advance(seconds=61)
+    asked = sandbox.get("/counters").json()["whoami"]
+    for _ in range(3):
+        release = await heart.tokens.use(
+            connection["id"],
+            reach=Reach(connection["tenant"], None),
+            event=Event(type="proxy.requested", tenant=connection["tenant"], at=heart.clock()),
+            leaves=False,
+        )
+        request = ApiRequest("GET", "http://127.0.0.1/", [])
+        seen, _ = release.whole or pytest.fail("nothing was released")
+        again = heart.api_calls.send_again(
+            seen, request, release, reach=Reach(connection["tenant"], None), event=Event("x", connection["tenant"], 0)
+        )
+        assert await again is None
+        await heart.api_calls.drain(5)
+    assert sandbox.get("/counters").json()["whoami"] == asked + 1
+
+
+async def test_a_change_says_what_it_is_about(app: ServiceClient) -> None:
+    """What only goes with a credential is not passed over in silence; and who is switched off is not ill."""
+    connection = await created(app, "practice-key", {"api_key": ALICE_KEY})
+    assert (await patch(app, connection, scopes=["profile"])).status_code == 400
+    refused = await patch(app, connection, credentials={"api_key": BOB_KEY})
+    assert "allow_account_change" in refused.json()["detail"]
+    assert (await patch(app, connection, status="disabled")).json()["health"]["status"] == "healthy"
+
+
+async def test_a_token_says_whether_it_is_a_bearer_token(app: ServiceClient) -> None:
+    """RFC 8693 §2.2.1 has a word for what goes onto a request otherwise."""
+    for provider, kind in (("practice-key", "N_A"), ("practice-key-query", "N_A"), ("practice-bearer", "Bearer")):
+        connection = await created(app, provider, {"api_key": ALICE_KEY})
+        assert (await app.fetch(connection["id"])).json()["token_type"] == kind

@@ -37,7 +37,10 @@ async def test_the_same_id_at_another_whoami_is_another_account(app: ServiceClie
     second = await created(app, "practice-bearer", {"api_key": ALICE_KEY})
     assert first["account"] == second["account"]
     refused = await change(app, first["id"], fallback=second["id"])
-    assert (refused.status_code, refused.json()["errors"][0]["message"]) == (400, "it is another account")
+    assert (refused.status_code, refused.json()["errors"][0]["message"]) == (
+        400,
+        "nobody can tell that it is the same account: they are asked about at different addresses (identity.url)",
+    )
 
 
 async def test_a_client_is_served_by_nothing_beyond_its_reach(

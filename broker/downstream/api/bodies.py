@@ -1,7 +1,7 @@
 """What requests of the JSON face may say. Unknown fields are faults, ``null`` is absent, lengths are bounded."""
 
 from collections.abc import Set
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -167,6 +167,13 @@ class PatchConnection(Body):
         if not isinstance(given, dict):
             return given
         return {name: value for name, value in given.items() if value is not None or name not in _ABSENT_IF_NULL}
+
+    @model_validator(mode="after")
+    def _goes_with_credentials(self) -> Self:
+        idle = {"scopes", "validate_", "allow_account_change"} & self.model_fields_set
+        if idle and "credentials" not in self.model_fields_set:
+            raise PydanticCustomError("alone", "scopes, validate and allow_account_change only go with credentials")
+        return self
 
 
 _ABSENT_IF_NULL: Final = frozenset({"status", "credentials", "scopes", "validate", "allow_account_change"})

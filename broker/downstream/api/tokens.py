@@ -72,7 +72,7 @@ def token_view(release: Release) -> TokenView:
     """The answer that carries ``release``; ``expires_in`` is left out where the token has no end."""
     return TokenView(
         access_token=release.access_token,
-        token_type="Bearer",  # noqa: S106 - the name of a type
+        token_type=release.token_type,
         expires_in=release.expires_in,
         scope=" ".join(release.scopes),
         connection_id=release.connection_id,

@@ -138,7 +138,7 @@ def _answer(release: Release) -> ExchangedAnswer:
     return ExchangedAnswer(
         access_token=release.access_token,
         issued_token_type=ACCESS_TOKEN,
-        token_type="Bearer",  # noqa: S106 - the name of a type
+        token_type=release.token_type,
         scope=" ".join(release.scopes),
         connection_id=release.connection_id,
         expires_in=release.expires_in,

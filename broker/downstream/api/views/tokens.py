@@ -13,6 +13,7 @@ class TokenView(Described):
 
     access_token: str
     token_type: str
+    """``Bearer``; ``N_A`` (RFC 8693 §2.2.1) where the provider wants it otherwise: in a header of its own, say."""
     expires_in: int | Absent = Field(default=None, exclude_if=is_absent)
     """Seconds; absent where the token has no end."""
     scope: str
