@@ -37,6 +37,12 @@ All of them: broker connections list
 Its token, for a service (broker clients create my-service --scope tokens:read):
   curl -u "$CLIENT_ID:$CLIENT_SECRET" -d grant_type=client_credentials {url}/oauth/token
   curl -X POST -H "Authorization: Bearer $BROKER_TOKEN" {url}/v1/connections/{id}/token"""
+_NEXT_BY_PROXY: Final = """
+All of them: broker connections list
+Its API, for a service (broker clients create my-service --scope proxy):
+  curl -u "$CLIENT_ID:$CLIENT_SECRET" -d grant_type=client_credentials {url}/oauth/token
+  curl -H "Authorization: Bearer $BROKER_TOKEN" {url}/proxy/{id}/…"""
+_WITHOUT_TOKEN: Final = frozenset({"basic", "custom", "none", "aws_sigv4"})
 
 
 @commands.command()
@@ -202,4 +208,5 @@ def _print(connection: Mapping[str, Any], url: str) -> None:
             "scopes": " ".join(connection["scopes"]),
         }
     )
-    print(_NEXT.format(url=url, id=connection["id"]))
+    told = _NEXT_BY_PROXY if connection["credential_type"] in _WITHOUT_TOKEN else _NEXT
+    print(told.format(url=url, id=connection["id"]))

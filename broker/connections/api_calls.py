@@ -25,6 +25,7 @@ from broker.models.ids import new_id
 from broker.observe import metrics
 from broker.providers import Provider, Registry
 from broker.upstream import api_address
+from broker.upstream.answers import Unspeakable
 from broker.upstream.facade import Upstream
 from broker.upstream.relay import Header, StreamedAnswer, StreamedRequest
 from broker.upstream.schemes.request import Signature, Unsigned
@@ -38,7 +39,6 @@ _LONGEST_PATH: Final = 300
 
 _BOUND_TO_THE_REQUEST: Final = frozenset({"none", "aws_sigv4"})
 """Types of providers of which nothing, or nothing but a signature of the request, goes onto it."""
-_SHORTEST_SECRET: Final = 8
 
 log = structlog.get_logger(__name__)
 
@@ -161,7 +161,7 @@ class ApiCalls:
         return await self._tests.drain(seconds)
 
     async def _send(self, release: Release, request: ApiRequest, *, base: str) -> StreamedAnswer:
-        served, _ = _whole(release)
+        served, credential = _whole(release)
         provider = self.provider_of(served)
         body = request.content if isinstance(request.content, bytes) else None
         if body is None and covers_body(provider) != "nothing":
@@ -192,8 +192,9 @@ class ApiCalls:
         trusted = self._upstream.api(provider, served.parameters).trusted
         answer = await self._upstream.relay(provider, outbound, trusted=trusted)
         metrics.proxied.labels(provider.name, f"{answer.status // 100}xx").inc()
-        # Providers repeat the query in addresses of other pages, and with it the credential.
-        answer.headers = [(name, _without(value, signature.query.values())) for name, value in answer.headers]
+        # Providers repeat what they were sent, in addresses of other pages above all.
+        shown = [credential.fields[name] for name in provider.public_fields if name in credential.fields]
+        answer.headers = _without(answer.headers, signature, shown)
         return answer
 
     def _sign(self, release: Release, request: Unsigned, *, base: str) -> Signature:
@@ -223,13 +224,21 @@ def _whole(release: Release) -> tuple[Connection, Credential]:
     return release.whole
 
 
-def _without(value: bytes, secrets: Iterable[str]) -> bytes:
-    for secret in secrets:
-        # Shorter ones are none, and may be part of anything.
-        if len(secret) >= _SHORTEST_SECRET:
-            for spelt in (quote(secret, safe=""), quote_plus(secret), secret):
-                value = value.replace(spelt.encode(), b"")
-    return value
+def _without(
+    headers: Iterable[tuple[bytes, bytes]], signature: Signature, shown: Iterable[str]
+) -> list[tuple[bytes, bytes]]:
+    """``headers`` without what was put on the request: cut out of addresses, and else left out with their header."""
+    unspeakable, kept = Unspeakable(signature.secrets_without(shown)), []
+    for name, value in headers:
+        text = value.decode("latin-1")
+        if unspeakable.repeated_in(text):
+            for secret in signature.query.values():
+                for spelt in (quote(secret, safe=""), quote_plus(secret), secret):
+                    text = text.replace(spelt, "")
+            if unspeakable.repeated_in(text):
+                continue
+        kept.append((name, text.encode("latin-1")))
+    return kept
 
 
 def _about(method: str, url: str) -> dict[str, str]:

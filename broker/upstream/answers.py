@@ -3,11 +3,12 @@
 import json
 import math
 import re
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 from broker.errors import OutcomeUnknown, ProviderBusy, ProviderError
 from broker.upstream.egress import InboundResponse
@@ -20,6 +21,7 @@ _MAX_RETRY_AFTER = 3600
 _FORM = re.compile(r"[A-Za-z0-9_.~*!'()%+:/,;@$?=&-]+")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _RUN = 16
+_JUDGED = 8192
 _LONGEST_NUMBER = 4000
 _SHORTEST_SECRET = 8
 
@@ -130,24 +132,37 @@ def safe_text(value: object, *, limit: int, secrets: Collection[str] = ()) -> st
     """What of ``value`` may be shown: printable ASCII, cut to ``limit``; nothing if it repeats one of ``secrets``."""
     if not isinstance(value, str):
         return ""
-    text = _UNPRINTABLE.sub("", value)[:limit].strip()
-    return "" if Unspeakable(secrets).repeated_in(text) else text
+    # Judged before it is cut, or pieces too short to be known could be left of what was spelt at length.
+    text = _UNPRINTABLE.sub("", value[:_JUDGED])
+    return "" if Unspeakable(secrets).repeated_in(text) else text[:limit].strip()
 
 
 class Unspeakable:
-    """What no text of a provider may repeat: any piece of a secret that is long enough to matter.
+    """What no text of a provider may repeat: any piece of a secret that is long enough to matter, however it is spelt.
 
-    Shorter secrets are no secrets: looking for them would only garble the codes that decisions hang on. Looking takes
-    time in proportion to the text, whatever a provider writes into it.
+    Providers repeat what they were sent: percent-encoded in an address, in base64 in a header, in hex in a log line, in
+    whatever case. Shorter secrets are no secrets: looking for them would only garble the codes that decisions hang on.
+    Looking takes time in proportion to the text, whatever a provider writes into it.
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        known = list(secrets)
+        known = [spelt.lower() for secret in secrets for spelt in _spellings(secret)]
         self._short = [secret for secret in known if _SHORTEST_SECRET <= len(secret) < _RUN]
         self._runs = {secret[start : start + _RUN] for secret in known for start in range(len(secret) - _RUN + 1)}
 
     def repeated_in(self, text: str) -> bool:
         """Whether ``text`` holds such a piece."""
+        lowered = text.lower()
+        return self._stands_in(lowered) or (("%" in text or "+" in text) and self._stands_in(unquote_plus(lowered)))
+
+    def _stands_in(self, text: str) -> bool:
         if any(secret in text for secret in self._short):
             return True
         return any(text[start : start + _RUN] in self._runs for start in range(len(text) - _RUN + 1))
+
+
+def _spellings(secret: str) -> tuple[str, ...]:
+    if len(secret) < _SHORTEST_SECRET:
+        return ()
+    raw = secret.encode(errors="surrogatepass")
+    return secret, b64encode(raw).decode().rstrip("="), urlsafe_b64encode(raw).decode().rstrip("="), raw.hex()

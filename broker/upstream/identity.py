@@ -11,7 +11,7 @@ from broker.upstream.answers import Unspeakable, raise_if_unavailable, read_obje
 from broker.upstream.egress import Egress, InboundResponse, OutboundRequest
 from broker.upstream.endpoints import Endpoints, IdentityEndpoint
 from broker.upstream.json_pointer import lookup
-from broker.upstream.schemes.request import Unsigned
+from broker.upstream.schemes.request import Signature, Unsigned
 from broker.upstream.schemes.signing import sign
 from broker.upstream.token_response import read_scopes
 
@@ -43,9 +43,11 @@ async def identify(
     rule = endpoints.identity
     if rule is None or (rule.userinfo and not _is_openid(credential_type, scopes)):
         return None
-    request = build_request(rule, provider, values, credential, now=clock())
+    request, signature = build_request(rule, provider, values, credential, now=clock())
     answer = await egress.send(request, deadline=provider.timeout, trusted=rule.trusted)
-    unspeakable = [*credential.secrets_without(provider.public_fields)]
+    shown = [credential.fields[name] for name in provider.public_fields if name in credential.fields]
+    # Also as it was sent, for that is what providers repeat.
+    unspeakable = [*credential.secrets_without(provider.public_fields), *signature.secrets_without(shown)]
     if provider.client_secret is not None:
         unspeakable.append(provider.client_secret.get_secret_value())
     account = parse_account(rule, answer, secrets=unspeakable, now=clock())
@@ -74,8 +76,8 @@ def _is_openid(credential_type: str, scopes: Sequence[str]) -> bool:
 
 def build_request(
     rule: IdentityEndpoint, provider: Provider, values: Mapping[str, str], credential: Credential, *, now: int
-) -> OutboundRequest:
-    """The call, with what the entry adds and what makes it the connection's."""
+) -> tuple[OutboundRequest, Signature]:
+    """The call, with what the entry adds and what makes it the connection's; and the latter by itself."""
     headers = {"accept": "application/json", **{name.lower(): value for name, value in rule.headers.items()}}
     if provider.identity is not None and provider.identity.aws is not None:
         provider = provider.model_copy(update={"aws": provider.identity.aws})
@@ -83,7 +85,7 @@ def build_request(
     url = rule.url
     if signature.query:
         url += ("&" if "?" in url else "?") + urlencode(signature.query)
-    return OutboundRequest(rule.method, url, {**headers, **signature.headers})
+    return OutboundRequest(rule.method, url, {**headers, **signature.headers}), signature
 
 
 def parse_account(rule: IdentityEndpoint, answer: InboundResponse, *, secrets: Collection[str], now: int) -> Account:

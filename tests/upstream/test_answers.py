@@ -1,6 +1,7 @@
 """Reading answers: bodies in the wild, refusals that repeat no secret, and requests for patience."""
 
 import math
+from base64 import b64encode
 
 import pytest
 
@@ -95,7 +96,16 @@ SECRET = "a-refresh-token-0123456789"
 
 @pytest.mark.parametrize(
     "text",
-    [f"unknown token {SECRET}", f"unknown token {SECRET[:16]}...", f"unknown token ...{SECRET[-16:]}", SECRET],
+    [
+        f"unknown token {SECRET}",
+        f"unknown token {SECRET[:16]}...",
+        f"unknown token ...{SECRET[-16:]}",
+        SECRET,
+        f"unknown token {SECRET.upper()}",
+        "unknown token " + SECRET.encode().hex(),
+        "unknown token " + b64encode(SECRET.encode()).decode(),
+        "GET /whoami?token=" + "".join(f"%{ord(character):02x}" for character in SECRET),
+    ],
 )
 @pytest.mark.parametrize("field", ["error", "error_description"])
 def test_a_refusal_never_repeats_a_secret(text: str, field: str) -> None:

@@ -1,5 +1,6 @@
 """Which headers pass the proxy: everything but what belongs to one of its two sides (RFC 9110 §7.6.1)."""
 
+import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 from urllib.parse import urljoin, urlsplit
@@ -67,6 +68,9 @@ _NOT_TOLD: Final = _HOP_BY_HOP | {
     b"origin-agent-cluster",
     b"x-content-type-options",
     b"x-frame-options",
+    # They tell what stands in front of the broker what to do.
+    b"x-sendfile",
+    b"x-lighttpd-send-file",
     # Of the broker's credential, which is none of the caller's business.
     b"www-authenticate",
     b"authentication-info",
@@ -77,6 +81,13 @@ _NOT_TOLD: Final = _HOP_BY_HOP | {
     b"server",
 }
 
+_TO_WHAT_STANDS_IN_FRONT: Final = (b"x-accel-", b"x-reproxy-", b"surrogate-", b"access-control-")
+_CACHES_FOR_ALL: Final = re.compile(rb"\b(public|s-maxage\s*=\s*[^,]*)\s*(,|$)", re.IGNORECASE)
+"""Directives by which a shared cache may answer others, although the request was authenticated (RFC 9111 §3.5)."""
+_PLAIN_HOST: Final = re.compile(
+    r"([a-z0-9_-]+\.)*[a-z][a-z0-9-]*\.?|(0|[1-9]\d{0,2})(\.(0|[1-9]\d{0,2})){3}|[0-9a-f]*:[0-9a-f:.]+", re.IGNORECASE
+)
+"""A name, IPv4 in four decimal parts, or IPv6."""
 _WITHOUT_BODY: Final = frozenset({204, 205, 304})
 _PORTS: Final = {"http": 80, "https": 443}
 
@@ -112,8 +123,11 @@ def told(headers: Sequence[Raw], status: int, *, connection_id: str, url: str, o
     passed = [
         (name, _absolute(value, url) if name == b"location" else value)
         for name, value in given
-        if name not in dropped and not name.startswith(b"access-control-")
+        if name not in dropped
+        and not name.startswith(_TO_WHAT_STANDS_IN_FRONT)
+        and not name.endswith(b"cdn-cache-control")
     ]
+    passed = [(name, _private(value) if name == b"cache-control" else value) for name, value in passed]
     # A caller that follows redirects takes its broker token along to the host it came from: the provider must not be
     # the one who chooses what is asked there.
     safe = [(name, value) for name, value in passed if name != b"location" or not _leads_to(value, own_hosts)]
@@ -132,6 +146,11 @@ def _absolute(location: bytes, url: str) -> bytes:
         return location
 
 
+def _private(cache_control: bytes) -> bytes:
+    """``cache_control`` for the caller alone: what one client may see, no shared cache answers another with."""
+    return b"private, " + _CACHES_FOR_ALL.sub(b"", cache_control).strip(b", ")
+
+
 def _leads_to(location: bytes, hosts: Collection[str]) -> bool:
     try:
         # As browsers read it, to whom a backslash is a slash.
@@ -140,7 +159,8 @@ def _leads_to(location: bytes, hosts: Collection[str]) -> bool:
     except ValueError:
         return True
     known = [urlsplit(f"//{host}") for host in hosts]
-    return not parts.hostname or any(
+    # What isn't spelt plainly (%6cocalhost, 127.1) may be read as the broker's by a caller who knows better.
+    return not _PLAIN_HOST.fullmatch(parts.hostname or "") or any(
         wanted == (own.hostname, own.port) or (own.port is None and wanted[0] == own.hostname) for own in known
     )
 

@@ -1,7 +1,7 @@
 """The request that is to be authorized, and what a scheme adds to it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -38,3 +38,14 @@ class Signature:
     """Names in lower case."""
     query: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Not yet percent-encoded."""
+
+    def secrets_without(self, public: Iterable[str]) -> tuple[str, ...]:
+        """What no answer to the request may repeat: each value, without the name of a scheme before it.
+
+        :param public: what is no secret of the credential; a value that shows it is none either, and what else stands
+            in it is known by itself.
+        """
+        shown = [text for text in public if text]
+        values = (*self.headers.values(), *self.query.values())
+        hidden = (value for value in values if not any(text in value for text in shown))
+        return tuple(part for value in hidden for part in {value, value.rpartition(" ")[2]})

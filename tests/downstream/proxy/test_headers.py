@@ -136,6 +136,9 @@ async def test_hostile_headers_are_not_passed_back(caller: ProxyCaller, connecti
         ("http://LOCALHOST:8400/v1/clients", None),
         ("http://user@localhost:8400/v1/clients", None),
         ("http://[/", None),
+        ("http://%6cocalhost:{port}/v1/clients", None),
+        ("http://127.1:{port}/v1/clients", None),
+        ("http://0x7f000001:{port}/v1/clients", None),
     ],
 )
 async def test_a_redirect_is_returned_and_not_followed(
@@ -161,3 +164,25 @@ async def test_the_key_is_not_told_in_addresses(caller: ProxyCaller, rough: Prac
     answer = await caller.http.get(f"/proxy/{connection}/a?x=1", follow_redirects=False)
     assert answer.headers["location"] == f"{rough.origin}/base/a/?Key=&x=1"
     assert answer.headers["link"] == '<https://x.example/?x=1&Key=>; rel="next"'
+
+
+async def test_the_key_is_not_told_in_headers(caller: ProxyCaller, rough: PracticeServer) -> None:
+    """However it is spelt: a header that repeats it is left out."""  # K1
+    connection = await caller.connect("rough-query", api_key="secret key/1")
+    headers = {"x-saw": "secret%20key%2f1", "x-seen": "SECRET KEY/1", "x-kept": "1"}
+    rough.answers["/base/a"] = raw_answer(200, headers=headers)
+    answer = await caller.http.get(f"/proxy/{connection}/a")
+    assert {"x-saw", "x-seen"}.isdisjoint(answer.headers)
+    assert answer.headers["x-kept"] == "1"
+
+
+async def test_nothing_is_told_to_what_stands_in_front(caller: ProxyCaller, rough: PracticeServer) -> None:
+    """A reverse proxy takes no orders from a provider, and a shared cache answers nobody else with the answer."""  # G2
+    headers = {
+        "x-accel-redirect": "/internal", "x-sendfile": "/etc/passwd", "surrogate-control": "max-age=9",
+        "cdn-cache-control": "public", "cache-control": "public, s-maxage=60, max-age=5",
+    }  # fmt: skip
+    rough.answers["/base/a"] = raw_answer(200, headers=headers)
+    answer = await caller.http.get(f"/proxy/{await caller.connect()}/a")
+    assert headers.keys() & answer.headers.keys() == {"cache-control"}
+    assert answer.headers["cache-control"] == "private, max-age=5"
