@@ -95,7 +95,7 @@ class Lifecycle:
         if not connection.outlives(self._clock()):
             connection = await self.refresh(connection, request_id=request_id)
         try:
-            return await self._checked(connection, unasked=unasked)
+            return await self._checked(connection, unasked=unasked, goes_on=not refused_before)
         except ProviderRefused as error:
             if not refuses_token(error):
                 raise
@@ -105,12 +105,15 @@ class Lifecycle:
         await self._refresher.refresh(connection.id, connection.generation, refused=True, request_id=request_id)
         return await self._checked(await self._reread(connection), unasked=unasked)
 
-    async def _checked(self, connection: Connection, *, unasked: bool) -> Account | None:
-        """Ask the provider, and note how that went."""
+    async def _checked(self, connection: Connection, *, unasked: bool, goes_on: bool = False) -> Account | None:
+        """Ask the provider, and note how that went.
+
+        :param goes_on: a refusal isn't the end: what comes of it is noted by who goes on.
+        """
         try:
             account = await self._identify(connection)
         except (ProviderError, ProviderUnavailable) as error:
-            if not (unasked and tells_nothing(error)):
+            if not (unasked and tells_nothing(error)) and not (goes_on and refuses_token(error)):
                 await self._note_check(connection, error)
             raise
         if account is not None:

@@ -238,7 +238,7 @@ class Obtaining:
         except ProviderRefused as error:
             if not refuses_token(error):
                 raise
-            return access_token_refused()
+            return access_token_refused(error)
         if account is None:
             return ReauthRequired("there is no refresh token, and the provider can't be asked about the access token")
         return ProviderError("the provider gave no refresh token, and it still accepts the access token")

@@ -66,9 +66,9 @@ def scopes_gone(before: Sequence[str], after: Sequence[str]) -> bool:
     return bool(before) and not set(before) & set(after)
 
 
-def access_token_refused() -> GrantOver:
-    """The provider refuses the access token before its time, and nothing can renew it."""
-    return GrantOver("revoked_at_provider", "the provider no longer accepts the access token")
+def access_token_refused(refusal: BrokerError) -> GrantOver:
+    """The provider refuses what it was asked about, with ``refusal``, and nothing can renew it."""
+    return GrantOver("revoked_at_provider", refusal.detail)
 
 
 def credential_refused() -> GrantOver:

@@ -56,6 +56,8 @@ class ApiKey(Entry):
 
     @model_validator(mode="after")
     def _can_be_sent(self) -> Self:
+        if self.place == "query" and "name" not in self.model_fields_set:
+            raise ValueError("name missing: of the query parameter")
         if self.place == "header":
             header_name(self.name)
             header_value(self.prefix)

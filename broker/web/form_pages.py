@@ -83,6 +83,7 @@ def form_page(
             if name in session.parameters
         ],
         inputs=asked,
+        is_checked=provider.identity is not None or provider.kind.issues,
         any_secret=any(asks.secret for asks in asked),
         help_text=provider.credential_help.text if provider.credential_help else None,
         help_url=_help_url(provider, session),

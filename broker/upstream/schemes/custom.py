@@ -91,7 +91,7 @@ def _filled(template: str, known: Mapping[str, bytes]) -> bytes:
     pieces = _NAMES.split(template)
     for position in range(1, len(pieces), 2):
         if pieces[position] not in known:
-            raise UnsignableError("the request's body is signed, and it is not at hand")
+            raise UnsignableError("its signature covers the body, which is not at hand here: send it through the proxy")
     return b"".join(known[piece] if position % 2 else piece.encode() for position, piece in enumerate(pieces))
 
 
