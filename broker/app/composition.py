@@ -143,7 +143,7 @@ def _services_routes(heart: Heart, repeats: Repeats) -> list[BaseRoute]:
         *TokenEndpoint(endpoint, grants).routes(),
         *AuthorizationRoutes(gate, heart.api_calls).routes(),
         *ProxyRoutes(gate, heart.api_calls, heart.settings.public_url).routes(),
-        *ReferenceRoutes(gate, heart.references).routes(),
+        *ReferenceRoutes(gate, heart.references, heart.tokens).routes(),
         *ConnectSessionRoutes(
             gate,
             heart.opening,

@@ -75,6 +75,16 @@ class Tokens:
         self._tokenless = frozenset(tokenless) - self._withheld
         self._clock = clock
 
+    def permit_handing_out(self, connection: Connection) -> None:
+        """Return if the connection's provider has tokens that may leave.
+
+        :raises Forbidden: its credentials never leave the broker.
+        :raises Conflict: they are no tokens.
+        """
+        kept = Kept("withheld", provider=connection.provider)
+        if connection.provider in self._withheld | self._tokenless:
+            raise self._refusal(kept)
+
     async def fetch(
         self,
         connection_id: str,

@@ -156,7 +156,9 @@ class ConnectSessionRoutes:
         proof = CompletionRequest(body.completion_code, body.subject)
         connection = await self._completions.complete(session, proof, request_id=call.request_id)
         view = CompletedConnectSession(connection=ConnectionView.of(connection))
-        if "references:redeem" in call.caller.scopes and call.caller.reach.allow is None:
+        provider = self._providers.get(connection.provider)
+        redeemable = provider.releases_tokens and provider.release == "token"
+        if "references:redeem" in call.caller.scopes and call.caller.reach.allow is None and redeemable:
             view.reference = await self._references.issue(
                 call.caller,
                 connection,

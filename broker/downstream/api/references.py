@@ -3,6 +3,7 @@
 from starlette.responses import Response
 
 from broker.access.references import References
+from broker.connections.tokens import Tokens
 from broker.downstream.api.bodies import IssueReference
 from broker.downstream.api.gate import JSON, Call, Gate
 from broker.downstream.api.views import ReferenceView
@@ -29,8 +30,9 @@ _ISSUE = Operation(
 class ReferenceRoutes:
     """References."""
 
-    def __init__(self, gate: Gate, references: References) -> None:
+    def __init__(self, gate: Gate, references: References, tokens: Tokens) -> None:
         self._gate = gate
+        self._tokens = tokens
         self._references = references
 
     def routes(self) -> list[DeclaredRoute]:
@@ -40,6 +42,7 @@ class ReferenceRoutes:
     async def _issue(self, call: Call) -> Response:
         connection = await self._gate.connection(call, _SCOPE)
         body = call.body(IssueReference)
+        self._tokens.permit_handing_out(connection)
         reference = await self._references.issue(
             call.caller,
             connection,

@@ -5,6 +5,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from broker.app.heart import Heart
+from broker.models.access import Caller, Reach
 from tests.downstream.answers import oauth_error_of
 from tests.downstream.oauth.calls import introspect, reference_for
 from tests.journey import MakeClient
@@ -121,11 +123,26 @@ async def test_a_dead_connection_is_invalid_request_with_its_code(
     assert answer.json()["code"] == "reauth_required"
 
 
-async def test_a_provider_whose_credentials_never_leave_gives_none_by_reference(app: ServiceClient) -> None:
+async def test_a_provider_whose_credentials_never_leave_gives_none_by_reference(
+    app: ServiceClient, heart: Heart
+) -> None:
     """``release: proxy_only`` holds for this grant, too."""
     order = {"provider": "practice-sealed", "subject": "ann", "credentials": {}}
     sealed = (await app.call("POST", "/v1/connections", order)).json()
-    answer = await app.redeem(await reference_for(app, sealed, app))
+    issued = await app.call("POST", f"/v1/connections/{sealed['id']}/references", {"audience": app.client_id})
+    assert (issued.status_code, issued.json()["code"]) == (403, "forbidden")
+    # Issued before the entry said so.
+    connection = await heart.records.read(sealed["id"])
+    assert connection is not None
+    reference = await heart.references.issue(
+        Caller(app.client_id, frozenset(), Reach("default", None)),
+        connection,
+        audience=app.client_id,
+        expires_in=300,
+        max_uses=1,
+        request_id=None,
+    )
+    answer = await app.redeem(reference)
     assert (answer.status_code, oauth_error_of(answer)) == (400, "invalid_request")
     assert answer.json()["code"] == "forbidden"
     assert "pat_" not in answer.text
