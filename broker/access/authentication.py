@@ -109,6 +109,21 @@ class Authenticator:
         known.used = True
         return known.caller
 
+    def ends_at(self, token: str) -> int:
+        """When a token that was just accepted ends (ms)."""
+        known = self._known.get(digest(token))
+        return self._clock() if known is None else known.expires_at
+
+    async def still(self, caller: Caller, token: str, ends_at: int) -> bool:
+        """Whether nobody has taken back what ``caller`` came with; that the token has ended meanwhile is no such thing.
+
+        :raises StoreUnavailable: the store can't be asked.
+        """
+        if self._clock() < ends_at:
+            return await self._look_up(digest(token)) is not None
+        client = await self._clients.read(caller.client_id)
+        return client is not None and client.tenant == caller.tenant
+
     def forget(self, token: str) -> None:
         """Stop remembering a token that was just revoked here."""
         self._known.pop(digest(token), None)

@@ -46,6 +46,8 @@ class LimitedProtocol(HttpToolsProtocol):
         # uvicorn would refuse the requests of those who are connected; here the ones who come too late are refused.
         self.limit_concurrency = None
         self._seen = Measure()
+        self._answering: RequestResponseCycle | None = None
+        """The request that is being answered, while later ones wait in line behind it."""
         self._deaf = False
         self._due: asyncio.TimerHandle | None = None
         self._write_due: asyncio.TimerHandle | None = None
@@ -66,6 +68,11 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, and its timers with it."""
         self._expect_nothing()
+        # uvicorn tells the latest request, which may be one that still waits in line. Nobody waits for any of them now.
+        self.pipeline.clear()
+        if self._answering is not None and not self._answering.response_complete:
+            self._answering.disconnected = True
+            self._answering.message_event.set()
         self.resume_writing()
         self._unset_keepalive_if_required()
         super().connection_lost(exc)
@@ -127,6 +134,8 @@ class LimitedProtocol(HttpToolsProtocol):
         """The head is there: the app gets the request, or it queues up behind one that is being answered."""
         self._seen.check_head(self.parser.get_http_version(), ahead=len(self.pipeline) >= _AHEAD_AT_MOST)
         super().on_headers_complete()
+        if self._answering is None or self._answering.response_complete:
+            self._answering = self.cycle
         self._seen.head_ends()
         self._expect_nothing()
 
@@ -146,6 +155,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         """An answer is on its way; the next request may be due, or the rest of this one."""
+        self._answering = self.pipeline[-1][0] if self.pipeline else None
         super().on_response_complete()
         if self.transport.is_closing():
             if self.transport.get_write_buffer_size():

@@ -32,6 +32,10 @@ from broker.upstream.schemes.request import Signature, Unsigned
 from broker.upstream.schemes.signing import covers_body
 from broker.vault.release import Release
 
+_NOT_AGAIN_FOR: Final = 30_000
+"""Milliseconds."""
+_REMEMBERED: Final = 4096
+"""Connections, after which those are forgotten whose time is over."""
 _TESTED_LATELY: Final = 60_000
 """Milliseconds for which a test speaks: however often an API refuses, the provider is asked no more often."""
 _LONGEST_PATH: Final = 300
@@ -68,6 +72,8 @@ class ApiCalls:
         self._upstream = upstream
         self._providers = providers
         self._clock = clock
+        self._in_vain: dict[str, int] = {}
+        """Connections whose renewed credential was refused, too, and until when none is renewed for that (ms)."""
         self._tests: Detached[None] = Detached()
 
     def provider_of(self, connection: Connection) -> Provider:
@@ -134,15 +140,32 @@ class ApiCalls:
         if credential.refresh_token is None and not served.issued:
             self._doubt(served)
             return None
+        if self._in_vain.get(served.id, 0) > self._clock():
+            return None
         event = replace(event, id=new_id("evt"), data={**_about(request.method, request.url), "again": True})
         try:
             release = await self._tokens.use(
-                served.id, reach=reach, event=event, leaves=False, refused_generation=refused.generation
+                served.id,
+                reach=reach,
+                event=event,
+                leaves=False,
+                refused_generation=refused.generation,
+                alone=refused.fallback_for is not None,
             )
         except BrokerError as error:
             log.info("proxy.not_renewed", connection_id=served.id, reason=error.detail)
             return None
-        return await self._send(release, request, base=self.base_of(connection)), release
+        answer = await self._send(release, request, base=self.base_of(connection))
+        if answer.status == 401:
+            # What was just issued is refused like what was there before: it is the request, and no refresh will help.
+            self._note_in_vain(served.id)
+        return answer, release
+
+    def _note_in_vain(self, connection_id: str) -> None:
+        now = self._clock()
+        if len(self._in_vain) >= _REMEMBERED:
+            self._in_vain = {known: until for known, until in self._in_vain.items() if until > now}
+        self._in_vain[connection_id] = now + _NOT_AGAIN_FOR
 
     def _doubt(self, connection: Connection) -> None:
         """The API refused a credential that can't be renewed. A test tells whether that is why; nobody waits for it."""

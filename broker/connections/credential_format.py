@@ -26,7 +26,10 @@ def read_fields(provider: Provider, credentials: Mapping[str, Any], *, patterns:
     :raises InvalidCredentials: naming each field that is missing, unknown or malformed.
     """
     rules, credentials = provider.credential_fields, unfolded(provider.kind.document, credentials)
-    faults = [FieldFault(f"credentials.{name}", "unknown") for name in credentials if name not in rules]
+    faults = []
+    if not credentials.keys() <= rules.keys():
+        # Not by its name: somebody may have put the secret in the place of it.
+        faults.append(FieldFault("credentials", f"an unknown member; there are: {', '.join(rules) or 'none'}"))
     fields: dict[str, str] = {}
     for name, rule in rules.items():
         value = credentials.get(name)

@@ -44,12 +44,14 @@ class _Wanted:
     refused_generation: int | None = None
     reference_digest: str | None = None
     whole: bool = False
+    alone: bool = False
+    """No other will do."""
 
     @property
     def of_one_connection(self) -> bool:
         """Whether no other can do: a reference is for the one it was issued for, a bound token for the one it is bound
         to."""
-        return self.reference_digest is not None or self.reach.connection_id is not None
+        return self.alone or self.reference_digest is not None or self.reach.connection_id is not None
 
 
 class Tokens:
@@ -130,11 +132,13 @@ class Tokens:
         event: Event,
         leaves: bool,
         refused_generation: int | None = None,
+        alone: bool = False,
     ) -> Release:
         """The connection with its whole credential, for a request that it is put on, with ``event`` stored before.
 
         :param leaves: whether what is put on the request leaves the broker other than on its way to the provider.
         :param refused_generation: as with :meth:`fetch`.
+        :param alone: the connection itself, and none that it names to serve in its place.
         :raises BrokerError: as :meth:`fetch`.
         """
         wanted = _Wanted(
@@ -142,6 +146,7 @@ class Tokens:
             withheld=self._withheld if leaves else frozenset(),
             refused_generation=refused_generation,
             whole=True,
+            alone=alone,
         )
         return await self._or_fallback(connection_id, wanted, event)
 

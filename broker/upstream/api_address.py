@@ -7,6 +7,7 @@ the same to the provider. It is judged as it came, and sent as it came.
 import re
 from collections.abc import Collection, Mapping
 from typing import Final
+from unicodedata import normalize
 from urllib.parse import quote, unquote, unquote_plus
 
 import httpx2
@@ -21,10 +22,9 @@ _VISIBLE: Final = re.compile(r"[\x21-\x7e]*")
 _BENT: Final = re.compile(r"[\\#\"<>^`{|}]")
 """What no path and no query holds in the clear (RFC 3986 §2), and what some servers read as a slash or an end."""
 _BROKEN: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_DOTS: Final = re.compile(r"\.{1,2} *(;.*)?")
-"""A segment that leads elsewhere; some servers take what follows a semicolon for a parameter of it, or drop spaces."""
-_OVERLONG: Final = re.compile(r"[\xc0\xc1][\x80-\xbf]")
-"""An ASCII character in two bytes, which is no UTF-8, and which some decoders take all the same (RFC 3629 §10)."""
+_DOTS: Final = re.compile(r"\.{1,2} *([;?#].*)?")
+"""A segment that leads elsewhere; some servers take what follows a semicolon for a parameter of it, drop spaces, or
+read an encoded question mark like a plain one."""
 _LAYERS: Final = 6
 """Of percent-encoding that are looked through. Deeper ones no server takes off."""
 
@@ -69,6 +69,9 @@ def of_the_api(url: str, base: str) -> str:
         asked = parse_address(url)
     except AddressRefused as error:
         raise InvalidRequest(error.detail) from None
+    if "@" in url.partition("://")[2].partition("/")[0] or "#" in url:
+        # Also with nothing before or behind it.
+        raise InvalidRequest("the address has user info or a fragment")
     if _origin(asked) != _origin(httpx2.URL(base)):
         raise Forbidden("the credential is only put on requests to the host of the provider's API")
     _check_path(_path_of(url))
@@ -124,9 +127,13 @@ def _check_path(path: str) -> None:
     for _ in range(_LAYERS):
         if any(character < " " or character == "\x7f" for character in decoded):
             raise InvalidRequest("the path holds an encoded control character")
-        if _OVERLONG.search(decoded):
-            raise InvalidRequest("the path holds bytes that are no UTF-8")
-        if "\\" in decoded or any(_DOTS.fullmatch(segment) for segment in decoded.split("/")):
+        try:
+            # Some servers fold characters that look alike.
+            read = normalize("NFKC", decoded.encode("latin-1").decode())
+        except UnicodeDecodeError:
+            # Some decoders take it all the same, and find dots and slashes in it (RFC 3629 §10).
+            raise InvalidRequest("the path holds bytes that are no UTF-8") from None
+        if "\\" in read or any(_DOTS.fullmatch(segment) for segment in read.split("/")):
             raise InvalidRequest("the path holds a segment that leads out of its place")
         inner = unquote(decoded, encoding="latin-1")
         if inner == decoded:

@@ -3,7 +3,7 @@
 import httpx2
 import pytest
 
-from tests.kinds.cases import ALICE, CASES, Case, create, created, made_by
+from tests.kinds.cases import ALICE, ALICE_KEY, BOB_KEY, CASES, Case, create, created, made_by
 from tests.world import ServiceClient
 
 by_case = pytest.mark.parametrize("case", CASES, ids=str)
@@ -133,3 +133,11 @@ async def test_every_field_that_can_be_handed_in_is_shown(app: ServiceClient) ->
     shown = (await app.call("GET", "/v1/providers/practice-service-account")).json()["credential_fields"]
     assert list(shown) == ["client_email", "private_key", "private_key_id", "subject", "key_file"]
     assert (shown["key_file"]["optional"], shown["private_key"]["format"]) == (True, "private_key")
+
+
+async def test_a_member_that_nobody_knows_is_not_repeated(app: ServiceClient) -> None:
+    """It may be the secret itself, in the place of its name; what there is to hand in is told."""  # K1
+    refused = await create(app, "practice-key", {"api_key": ALICE_KEY, BOB_KEY: ""})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "credentials")
+    assert "api_key" in refused.json()["errors"][0]["message"]
+    assert BOB_KEY not in refused.text

@@ -153,7 +153,6 @@ async def test_an_end_beyond_all_reason_is_ten_years_from_now(
         ({"access_token": "pat_x", "scope": [1]}, "scope"),
         ({"access_token": "pat_x", "scope": {"a": 1}}, "scope"),
         ({"scope": "profile"}, "access_token"),
-        ({"access_token": "pat_x", "id_token": "x"}, "id_token"),
     ],
 )
 async def test_what_is_malformed_is_named_and_nobody_is_asked(

@@ -124,6 +124,8 @@ async def test_an_open_api_is_called_without_anything(app: ServiceClient, sandbo
         ("http://elsewhere.example\\@{host}/", 400),
         ("http://user:secret@{host}/keys/header/whoami", 400),
         ("http://{host}/keys/header/whoami#x", 400),
+        ("http://{host}/keys/header/whoami#", 400),
+        ("http://@{host}/keys/header/whoami", 400),
         ("http://{host}/keys/header/../../control", 400),
         ("http://{host}/keys/header/%2e%2e/%2e%2e/control", 400),
         ("http://{host}/keys/header/a b", 400),

@@ -197,6 +197,25 @@ class Gate:
 
         return once
 
+    def standing(self, call: Call, connection_id: str) -> Callable[[], Awaitable[bool]]:
+        """Asks whether the caller may still use the connection: who streams for long asks now and then.
+
+        A store that can't be asked takes nothing away.
+        """
+        token = bearer_token(call.request)
+        ends_at = self._authenticator.ends_at(token)
+
+        async def stands() -> bool:
+            try:
+                if not await self._authenticator.still(call.caller, token, ends_at):
+                    return False
+                connection = await self._records.read(connection_id)
+            except StoreUnavailable:
+                return True
+            return connection is not None and connection.status is Status.ACTIVE
+
+        return stands
+
     async def connection(self, call: Call, scope: str | None) -> Connection:
         """The connection that the path names.
 

@@ -46,9 +46,11 @@ _NOT_ASKED: Final = _HOP_BY_HOP | {
     b"x-http-method",
     b"x-http-method-override",
     b"x-method-override",
-    b"x-original-url",
     b"x-rewrite-url",
+    b"x-host",
+    b"x-forwarded",
 }
+_OF_OTHER_HOPS: Final = (b"proxy-", b"x-forwarded-", b"x-original-", b"x-envoy-")
 
 _NOT_TOLD: Final = _HOP_BY_HOP | {
     # They would hold for the broker's origin, whoever's answer they stand on.
@@ -104,7 +106,7 @@ def asked(headers: Iterable[Raw]) -> list[tuple[str, str]]:
     return [
         (name.decode("latin-1"), value.decode("latin-1"))
         for name, value in given
-        if _hyphened(name) not in dropped and not _hyphened(name).startswith((b"proxy-", b"x-forwarded-"))
+        if _hyphened(name) not in dropped and not _hyphened(name).startswith(_OF_OTHER_HOPS)
     ]
 
 

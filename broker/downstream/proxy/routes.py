@@ -1,5 +1,6 @@
 """The proxy's routes: one per method, all alike."""
 
+from contextlib import ExitStack
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -12,7 +13,7 @@ from broker.downstream.operation import DeclaredRoute, Face, Operation
 from broker.downstream.proxy.hanging_up import CallerGoneError, unless_gone
 from broker.downstream.proxy.headers import asked, told
 from broker.downstream.proxy.relayed import RelayedResponse
-from broker.downstream.proxy.uploads import SIGNED_AT_MOST, Upload
+from broker.downstream.proxy.uploads import SIGNED_AT_MOST, Room, Upload
 from broker.errors import (
     Conflict,
     Forbidden,
@@ -34,6 +35,8 @@ from broker.upstream.relay import StreamedAnswer
 from broker.vault.release import Release
 
 _SCOPE: Final = "proxy"
+_HELD_AT_MOST: Final = 8 * SIGNED_AT_MOST
+"""Bytes of bodies that are signed, in this process."""
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 """HEAD goes with GET."""
 
@@ -70,6 +73,7 @@ class ProxyRoutes:
         self._gate = gate
         self._calls = calls
         self._own_host = urlsplit(public_url).netloc
+        self._room = Room(_HELD_AT_MOST)
 
     def routes(self) -> list[DeclaredRoute]:
         """The routes of the proxy."""
@@ -86,19 +90,22 @@ class ProxyRoutes:
         upload = Upload(call.request, at_most=api.max_request_body, patience=api.timeout)
         headers = asked(call.request.headers.raw)
         request = ApiRequest(scope["method"], url, headers)
-        if self._calls.signs_bodies(connection):
-            if upload.length is not None and upload.length > SIGNED_AT_MOST:
-                raise PayloadTooLarge(f"a body that is signed may have {SIGNED_AT_MOST} bytes")
-            request = request.again(await upload.whole())
-        elif not upload.is_empty:
-            if upload.length is not None:
-                headers.append(("content-length", str(upload.length)))
-            request = request.again(upload.pieces())
-        sending = self._send(call, connection, request, upload)
-        try:
-            answer, release = await unless_gone(sending, call.request.receive, listen_from=upload.ended)
-        except CallerGoneError:
-            raise InvalidRequest("the caller hung up") from None
+        with ExitStack() as held:
+            if self._calls.signs_bodies(connection) and not upload.is_empty:
+                size = SIGNED_AT_MOST if upload.length is None else upload.length
+                if size > SIGNED_AT_MOST:
+                    raise PayloadTooLarge(f"a body that is signed may have {SIGNED_AT_MOST} bytes")
+                held.enter_context(self._room.taken(size))
+                request = request.again(await upload.whole())
+            elif not upload.is_empty:
+                if upload.length is not None:
+                    headers.append(("content-length", str(upload.length)))
+                request = request.again(upload.pieces())
+            sending = self._send(call, connection, request, upload)
+            try:
+                answer, release = await unless_gone(sending, call.request.receive, listen_from=upload.ended)
+            except CallerGoneError:
+                raise InvalidRequest("the caller hung up") from None
         announced = answer.announced if scope["method"] != "HEAD" else None
         if api.max_response_body is not None and announced is not None and announced > api.max_response_body:
             await answer.aclose()
@@ -110,7 +117,8 @@ class ProxyRoutes:
             url=url,
             own_hosts={self._own_host, call.request.headers.get("host", "")},
         )
-        return RelayedResponse(answer, passed, at_most=api.max_response_body)
+        stands = self._gate.standing(call, release.connection_id)
+        return RelayedResponse(answer, passed, at_most=api.max_response_body, stands=stands)
 
     async def _send(
         self, call: Call, connection: Connection, request: ApiRequest, upload: Upload

@@ -1,17 +1,40 @@
 """A request's body on its way through: passed on while it comes in, and kept while it is small."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
-from broker.errors import InvalidRequest, PayloadTooLarge
+from broker.errors import InvalidRequest, PayloadTooLarge, ProviderPaused
 
 KEPT_AT_MOST: Final = 64 * 1024
 """Bytes of a body that can be sent again."""
 SIGNED_AT_MOST: Final = 10 * 1024 * 1024
 """Bytes of a body that a signature covers, so that it has to be there before anything is sent."""
+
+
+class Room:
+    """Memory for bodies that have to be held whole: so much in this process, and no more."""
+
+    def __init__(self, size: int) -> None:
+        """:param size: bytes."""
+        self._left = size
+
+    @contextmanager
+    def taken(self, size: int) -> Iterator[None]:
+        """Hold ``size`` bytes for as long as the block lasts.
+
+        :raises ProviderPaused: others hold as much as there is.
+        """
+        if size > self._left:
+            raise ProviderPaused("this worker holds as many bodies to be signed as it may", retry_after=1)
+        self._left -= size
+        try:
+            yield
+        finally:
+            self._left += size
 
 
 class Upload:
@@ -67,13 +90,17 @@ class Upload:
         self.ended.set()
 
     async def whole(self) -> bytes:
-        """All of it at once.
+        """All of it at once, within the time that a part may take.
 
         :raises BrokerError: as :meth:`pieces`.
         """
         body = bytearray()
-        async for piece in self.pieces():
-            body += piece
+        try:
+            async with asyncio.timeout(self._patience):
+                async for piece in self.pieces():
+                    body += piece
+        except TimeoutError:
+            raise InvalidRequest("the body did not arrive in time") from None
         self._kept = body
         return bytes(body)
 

@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
+from broker.app.heart import Heart
+from broker.downstream.proxy.relayed import RelayedResponse
 from tests.app.wire import eventually
 from tests.downstream.proxy.caller import ProxyCaller
 from tests.upstream.practice_server import Asked, PracticeServer
@@ -100,4 +102,52 @@ async def test_many_streams_hold_up_nobody(
         assert (await caller.http.get(f"/proxy/{connection['id']}/messages")).status_code == 200
         assert (await caller.app.fetch(connection["id"], stale_generation=1)).json()["generation"] == 2
         await asyncio.gather(*(answer.aclose() for answer in answers))
+    await eventually(lambda: under_way(sandbox) == 0)
+
+
+async def test_who_hangs_up_with_a_request_in_line_is_noticed(caller: ProxyCaller, rough: PracticeServer) -> None:
+    """The one that is being answered is given up, and the one behind it is never looked at."""
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def wait(_asked: Asked, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        reader = writer.transport.get_protocol()._stream_reader  # type: ignore[attr-defined]
+        assert await reader.read() == b""
+        left.set()
+
+    rough.answers["/base/a"] = wait
+    connection = await caller.connect()
+    head = f"Host: 127.0.0.1\r\nAuthorization: {caller.authorization}\r\n\r\n"
+    _, writer = await asyncio.open_connection("127.0.0.1", caller.port)
+    writer.write(f"GET /proxy/{connection}/a HTTP/1.1\r\n{head}POST /proxy/{connection}/b HTTP/1.1\r\n{head}".encode())
+    await asked.wait()
+    writer.transport.abort()
+    await left.wait()
+    assert [each.target for each in rough.asked] == ["/base/a"]
+
+
+@pytest.mark.parametrize("ended", ["connection", "client", "switched off"])
+async def test_a_stream_ends_with_what_it_was_for(
+    caller: ProxyCaller,
+    connection: dict[str, str],
+    sandbox: httpx2.Client,
+    monkeypatch: pytest.MonkeyPatch,
+    heart: Heart,
+    ended: str,
+) -> None:
+    """Within seconds, though the provider has nothing to say, and the caller listens on."""  # S13
+    monkeypatch.setattr(RelayedResponse.__init__, "__kwdefaults__", {"looks_every": 0.05})
+    path = f"/proxy/{connection['id']}"
+    async with caller.http.stream("GET", f"{path}/streams/events?channel=quiet") as answer:
+        parts = answer.aiter_raw()
+        assert await anext(parts) == b": open\n\n"
+        match ended:
+            case "connection":
+                await caller.app.call("DELETE", f"/v1/connections/{connection['id']}")
+            case "client":
+                await heart.clients.delete(caller.app.client_id)
+            case _:
+                await caller.app.call("PATCH", f"/v1/connections/{connection['id']}", {"status": "disabled"})
+        with pytest.raises(httpx2.RemoteProtocolError):
+            await anext(parts)
     await eventually(lambda: under_way(sandbox) == 0)

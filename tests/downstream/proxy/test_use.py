@@ -73,6 +73,10 @@ async def test_a_provider_that_refuses_everything_is_asked_twice(
     assert answer.headers["broker-connection"] == persons["id"]
     counted = sandbox.get("/counters").json()
     assert (counted["api"], counted["token"]["refresh_token"]) == (2, {"ok": 1, "error": 0})
+    # It is the request: nothing is renewed for the next one of its kind.
+    assert (await caller.http.get(f"/proxy/{persons['id']}/streams/status?code=401")).status_code == 401
+    counted = sandbox.get("/counters").json()
+    assert (counted["api"], counted["token"]["refresh_token"]) == (3, {"ok": 1, "error": 0})
 
 
 async def test_what_cant_be_renewed_is_not_repeated(caller: ProxyCaller, rough: PracticeServer) -> None:
