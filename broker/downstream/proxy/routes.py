@@ -85,31 +85,41 @@ class ProxyRoutes:
         permit_request(call.caller, call.request.method, path)
         base = self._calls.base_of(connection)
         api = self._calls.provider_of(connection).api or Api(base_url=base)
-        scope = call.request.scope
-        url = api_address.below(base, path, scope["query_string"].decode("latin-1"))
+        url = api_address.below(base, path, call.request.scope["query_string"].decode("latin-1"))
         upload = Upload(call.request, at_most=api.max_request_body, patience=api.timeout)
-        headers = asked(call.request.headers.raw)
-        request = ApiRequest(scope["method"], url, headers)
         with ExitStack() as held:
-            if self._calls.signs_bodies(connection) and not upload.is_empty:
-                size = SIGNED_AT_MOST if upload.length is None else upload.length
-                if size > SIGNED_AT_MOST:
-                    raise PayloadTooLarge(f"a body that is signed may have {SIGNED_AT_MOST} bytes")
-                held.enter_context(self._room.taken(size))
-                request = request.again(await upload.whole())
-            elif not upload.is_empty:
-                if upload.length is not None:
-                    headers.append(("content-length", str(upload.length)))
-                request = request.again(upload.pieces())
+            request = ApiRequest(call.request.scope["method"], url, asked(call.request.headers.raw))
+            if not upload.is_empty:
+                request = await self._with_body(request, connection, upload, held)
             sending = self._send(call, connection, request, upload)
             try:
                 answer, release = await unless_gone(sending, call.request.receive, listen_from=upload.ended)
             except CallerGoneError:
                 raise InvalidRequest("the caller hung up") from None
-        announced = answer.announced if scope["method"] != "HEAD" else None
-        if api.max_response_body is not None and announced is not None and announced > api.max_response_body:
+        return await self._passed_back(call, answer, release, url=url, at_most=api.max_response_body)
+
+    async def _with_body(
+        self, request: ApiRequest, connection: Connection, upload: Upload, held: ExitStack
+    ) -> ApiRequest:
+        """The request with its body: as it comes in; or all of it, with room ``held``, where a signature needs that."""
+        if self._calls.signs_bodies(connection):
+            size = SIGNED_AT_MOST if upload.length is None else upload.length
+            if size > SIGNED_AT_MOST:
+                raise PayloadTooLarge(f"a body that is signed may have {SIGNED_AT_MOST} bytes")
+            held.enter_context(self._room.taken(size))
+            return request.again(await upload.whole())
+        if upload.length is not None:
+            announced = ("content-length", str(upload.length))
+            request = ApiRequest(request.method, request.url, [*request.headers, announced])
+        return request.again(upload.pieces())
+
+    async def _passed_back(
+        self, call: Call, answer: StreamedAnswer, release: Release, *, url: str, at_most: int | None
+    ) -> Response:
+        announced = answer.announced if call.request.method != "HEAD" else None
+        if at_most is not None and announced is not None and announced > at_most:
             await answer.aclose()
-            raise ProviderError(f"an answer of this provider may have {api.max_response_body} bytes")
+            raise ProviderError(f"an answer of this provider may have {at_most} bytes")
         passed = told(
             answer.headers,
             answer.status,
@@ -118,7 +128,7 @@ class ProxyRoutes:
             own_hosts={self._own_host, call.request.headers.get("host", "")},
         )
         stands = self._gate.standing(call, release.connection_id)
-        return RelayedResponse(answer, passed, at_most=api.max_response_body, stands=stands)
+        return RelayedResponse(answer, passed, at_most=at_most, stands=stands)
 
     async def _send(
         self, call: Call, connection: Connection, request: ApiRequest, upload: Upload
