@@ -35,6 +35,8 @@ const exchange = {
 const exchanged = await oauth.processGenericTokenEndpointResponse(server, client,
   await oauth.genericTokenEndpointRequest(
     server, client, authentication, 'urn:ietf:params:oauth:grant-type:token-exchange', exchange, options))
+// Before the logout: with it the broker takes the token back at the provider.
+const opened = await fetch(process.env.API, { headers: { authorization: `Bearer ${exchanged.access_token}` } })
 await oauth.processRevocationResponse(
   await oauth.revocationRequest(server, client, authentication, second.refresh_token, options))
 let after
@@ -45,4 +47,4 @@ try {
   after = error.error
 }
 
-console.log(JSON.stringify({ states, first, second, accessToken: exchanged.access_token, after }))
+console.log(JSON.stringify({ states, first, second, opened: opened.status, after }))

@@ -96,7 +96,13 @@ def test_a_javascript_library_logs_a_machine_in(live: Live, machine: Service, pr
     """oauth4webapi, which is strict about every answer: the codes, each state, both grants, and the logout."""
     program = node()
     assert program, "no Node on this machine"
-    environ = {"ISSUER": machine.issuer, "CLIENT_ID": machine.client_id, "METHOD": "none", "PROVIDER": provider}
+    environ = {
+        "ISSUER": machine.issuer,
+        "CLIENT_ID": machine.client_id,
+        "METHOD": "none",
+        "PROVIDER": provider,
+        "API": f"{live.provider}/api/messages",
+    }
     command = [program, str(FOLDER / "log_in.mjs")]
     with subprocess.Popen(command, env=environ, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as script:
         assert script.stdout
@@ -110,5 +116,5 @@ def test_a_javascript_library_logs_a_machine_in(live: Live, machine: Service, pr
     assert set(result["states"]) <= {"authorization_pending"}
     assert result["first"]["connection_id"] == result["second"]["connection_id"]
     assert result["first"]["refresh_token"] != result["second"]["refresh_token"]
-    assert opens(live, result["accessToken"])
+    assert result["opened"] == 200
     assert result["after"] == "invalid_grant"
