@@ -61,8 +61,7 @@ class Changes:
         :raises InvalidRequest: naming the field that is wrong.
         :raises InvalidCredentials: the new credential is of no use; the old one is as it was.
         :raises ReauthRequired: the connection was disconnected.
-        :raises Conflict: it is another account's with the new credential, or is being
-            changed by somebody else.
+        :raises Conflict: it is another account's with the new credential, or is being changed by somebody else.
         """
         await self._check_fallback(connection, change, reach)
         for _ in range(_ATTEMPTS):

@@ -91,6 +91,12 @@ class PracticeServer:
             writer.close()
 
 
+async def closed(writer: asyncio.StreamWriter) -> None:
+    """Return when the client has closed its connection, and said nothing more before."""
+    reader = writer.transport.get_protocol()._stream_reader  # type: ignore[attr-defined]
+    assert await reader.read() == b""
+
+
 async def _read_request(reader: asyncio.StreamReader) -> Asked:
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
     method, target, _ = head[0].split(" ")

@@ -10,7 +10,7 @@ from broker.app.heart import Heart
 from broker.downstream.proxy.relayed import RelayedResponse
 from tests.app.wire import eventually
 from tests.downstream.proxy.caller import ProxyCaller
-from tests.upstream.practice_server import Asked, PracticeServer
+from tests.upstream.practice_server import Asked, PracticeServer, closed
 
 
 def publish(sandbox: httpx2.Client, data: str | None, channel: str = "x") -> None:
@@ -56,8 +56,7 @@ async def test_who_hangs_up_before_there_is_an_answer_is_noticed(caller: ProxyCa
 
     async def wait(_asked: Asked, writer: asyncio.StreamWriter) -> None:
         asked.set()
-        reader = writer.transport.get_protocol()._stream_reader  # type: ignore[attr-defined]
-        assert await reader.read() == b""
+        await closed(writer)
         left.set()
 
     rough.answers["/base/a"] = wait
@@ -111,8 +110,7 @@ async def test_who_hangs_up_with_a_request_in_line_is_noticed(caller: ProxyCalle
 
     async def wait(_asked: Asked, writer: asyncio.StreamWriter) -> None:
         asked.set()
-        reader = writer.transport.get_protocol()._stream_reader  # type: ignore[attr-defined]
-        assert await reader.read() == b""
+        await closed(writer)
         left.set()
 
     rough.answers["/base/a"] = wait
