@@ -225,6 +225,11 @@ class Provider(CredentialEntry):
         return f"{public_url}/callback/{self.name}"
 
     @property
+    def hands_out_tokens(self) -> bool:
+        """Whether an access token of its connections may leave the broker."""
+        return self.releases_tokens and self.release == "token"
+
+    @property
     def connects_by(self) -> Literal["redirect", "form"] | None:
         """How a person connects: at the provider, or by handing a credential in on our page; ``None``: they can't."""
         if self.type == "oauth2":

@@ -156,9 +156,9 @@ class ConnectSessionRoutes:
         proof = CompletionRequest(body.completion_code, body.subject)
         connection = await self._completions.complete(session, proof, request_id=call.request_id)
         view = CompletedConnectSession(connection=ConnectionView.of(connection))
-        provider = self._providers.get(connection.provider)
-        redeemable = provider.releases_tokens and provider.release == "token"
-        if "references:redeem" in call.caller.scopes and call.caller.reach.allow is None and redeemable:
+        caller = call.caller
+        redeems = "references:redeem" in caller.scopes and caller.reach.allow is None
+        if redeems and self._providers.get(connection.provider).hands_out_tokens:
             view.reference = await self._references.issue(
                 call.caller,
                 connection,
