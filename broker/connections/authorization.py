@@ -11,7 +11,9 @@ from broker.connections import schedule
 from broker.connections.durability import Durability
 from broker.connections.persistence import until_stored
 from broker.errors import Conflict, NotFound
-from broker.models.connection import Account, Connection, Credential, Health, Minted, Status, Whoami
+from broker.models.account import Account
+from broker.models.connection import Connection, Credential, Health, Minted, Status, Whoami
+from broker.models.consent import KEPT, Consent, Means
 from broker.models.event import Event
 from broker.models.ids import new_id
 from broker.models.session import ConnectSession
@@ -45,6 +47,10 @@ class Wanted:
     metadata: Mapping[str, Any]
     renews: str | None = None
     """The connection to renew, if one is."""
+    means: Means = "api"
+    """How it came to be consented to."""
+    session: str | None = None
+    """The connect session, device authorization or batch that it comes through."""
     allow_account_change: bool = False
     validate: bool = True
     """Whether to ask the provider whose account it is; unasked, the account is unknown."""
@@ -177,6 +183,7 @@ class Authorizations:
             label=before.label if wanted.label is None else wanted.label,
             metadata=wanted.metadata or before.metadata,
             fallback=before.fallback,
+            consents=(*before.consents, *fresh.consents)[-KEPT:],
         )
         if wanted.amend is not None:
             after = wanted.amend(before, after)
@@ -196,6 +203,15 @@ class Authorizations:
         self, wanted: Wanted, tokens: TokenSet, account: Account | None, endpoints: Endpoints
     ) -> Connection:
         now, connection_id = self._clock(), wanted.connection_id or new_id("con")
+        consent = Consent(
+            at=now,
+            means=wanted.means,
+            requested=tuple(wanted.requested_scopes),
+            granted=tokens.scopes,
+            account=account,
+            session=wanted.session,
+            client_id=wanted.client_id,
+        )
         connection = Connection(
             id=connection_id,
             tenant=wanted.tenant,
@@ -207,7 +223,7 @@ class Authorizations:
             generation=1,
             grant_id=new_id("grant"),
             scopes=tokens.scopes,
-            requested_scopes=tuple(wanted.requested_scopes),
+            requested_scopes=consent.requested,
             minted=minted_by(wanted.provider, endpoints),
             created_at=now,
             updated_at=now,
@@ -218,6 +234,7 @@ class Authorizations:
             metadata=wanted.metadata,
             access_token_expires_at=tokens.expires_at,
             refresh_token_expires_at=tokens.refresh_token_expires_at,
+            consents=(consent,),
         )
         refreshed = None if wanted.handed_in else now
         health = Health(last_checked_at=now if account else None, last_refreshed_at=refreshed)
@@ -236,6 +253,9 @@ class Authorizations:
             request_id=wanted.request_id,
             subject=connection.subject,
             scopes=list(connection.scopes),
+            requested_scopes=list(connection.requested_scopes),
+            means=wanted.means,
+            session=wanted.session,
         )
 
 
@@ -273,6 +293,8 @@ def wanted_by(
         label=session.label,
         metadata=session.metadata,
         renews=session.connection_id if session.reconnect else None,
+        means="device" if session.device_authorization else "form" if provider.connects_by == "form" else "browser",
+        session=session.id,
         allow_account_change=session.allow_account_change,
         request_id=request_id,
         connection_id=None if session.reconnect else session.connection_id,

@@ -139,6 +139,8 @@ class DevicePolls:
             parameters=authorization.parameters,
             label=authorization.device_name,
             metadata={},
+            means="device",
+            session=authorization.id,
             request_id=request_id,
             connection_id=authorization.connection_id,
         )

@@ -16,7 +16,8 @@ from broker.connections.authorization import Authorizations, Wanted
 from broker.connections.credential_format import read_fields
 from broker.connections.importing import Importing
 from broker.errors import Conflict, InvalidCredentials, ProviderError, ProviderRefused, ProviderUnavailable
-from broker.models.connection import Account, Connection, Credential, Whoami
+from broker.models.account import Account
+from broker.models.connection import Connection, Credential, Whoami
 from broker.providers import Provider
 from broker.upstream.facade import Upstream
 from broker.upstream.parameters import check_parameters, check_scopes

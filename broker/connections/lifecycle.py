@@ -20,7 +20,8 @@ from broker.errors import (
     ReauthRequired,
     StoreUnavailable,
 )
-from broker.models.connection import Account, Connection, Credential, Ending, Status, unusable
+from broker.models.account import Account
+from broker.models.connection import Connection, Credential, Ending, Status, unusable
 from broker.models.event import Event
 from broker.observe import metrics
 from broker.providers import Registry

@@ -1,7 +1,8 @@
 """Asking a provider about an access token: whose account it is for, and with that whether it is accepted."""
 
 from broker.errors import BrokerError, ProviderError, ProviderRefused, ProviderUnavailable
-from broker.models.connection import Account, Connection, Credential
+from broker.models.account import Account
+from broker.models.connection import Connection, Credential
 from broker.providers import Provider
 from broker.upstream.facade import Upstream
 

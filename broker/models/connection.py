@@ -6,6 +6,8 @@ from enum import StrEnum
 from typing import Any, Final, Literal
 
 from broker.errors import Conflict, ReauthRequired
+from broker.models.account import Account
+from broker.models.consent import Consent
 
 Wellbeing = Literal["healthy", "degraded", "unhealthy", "unknown"]
 
@@ -21,14 +23,6 @@ class Status(StrEnum):
     REAUTH_REQUIRED = "reauth_required"
     DISABLED = "disabled"
     REVOKED = "revoked"
-
-
-@dataclass(frozen=True, slots=True)
-class Account:
-    """Whose account it is, as the provider's whoami says. ``id`` is stable, ``name`` is for people."""
-
-    id: str
-    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,6 +141,8 @@ class Connection:
     refresh_token_expires_at: int | None = None
     last_used_at: int | None = None
     health: Health = Health()
+    consents: tuple[Consent, ...] = ()
+    """One per authorization, the latest last, at most :data:`~broker.models.consent.KEPT`."""
 
     @property
     def static(self) -> bool:

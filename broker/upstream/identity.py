@@ -5,7 +5,8 @@ from urllib.parse import urlencode
 
 from broker.clock import Clock
 from broker.errors import ProviderError, ProviderRefused
-from broker.models.connection import Account, Credential, Whoami
+from broker.models.account import Account
+from broker.models.connection import Credential, Whoami
 from broker.providers.schema import Provider
 from broker.upstream.answers import Unspeakable, raise_if_unavailable, read_object, refusal_in
 from broker.upstream.egress import Egress, InboundResponse, OutboundRequest

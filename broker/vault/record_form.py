@@ -5,21 +5,24 @@ tenant, ``p`` provider, ``st`` status, ``g`` generation, ``gr`` grant id, ``x`` 
 token expiry, ``sc`` scopes, ``a`` sealed access token, ``s`` sealed other secrets, ``d`` what an authorization fixed,
 ``l`` what the app says of it (label, metadata, fallback), ``h`` health, ``u`` last used, ``up`` updated, ``i`` refresh
 intent, ``o`` who committed last, ``w`` whose commit waits for the status to be decided,
-``e`` how a disconnect ended at the provider.
+``e`` how a disconnect ended at the provider, ``c`` what was consented to, authorization by authorization.
 """
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from broker.errors import SealBroken
-from broker.models.connection import Account, Connection, Credential, Fault, Health, Minted, Status
+from broker.models.account import Account
+from broker.models.connection import Connection, Credential, Fault, Health, Minted, Status
+from broker.models.consent import Consent
 from broker.vault.keyring import Keyring, Place
 from broker.vault.redis.store import Argument
 from broker.vault.stored import made_from
 
-SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", "up")
+SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", "up", "c")
 """The fields that :func:`connection_of` reads."""
 SECRET: Final = ("a", "s")
 """The fields that :func:`credential_of` reads."""
@@ -50,6 +53,7 @@ def fields_of(keyring: Keyring, connection: Connection, credential: Credential) 
         "l": notes_json(connection),
         "h": health_json(connection.health),
         "up": connection.updated_at,
+        "c": consents_json(connection.consents),
     }
 
 
@@ -141,6 +145,34 @@ def health_json(health: Health) -> str:
     return json.dumps({key: value for key, value in asdict(health).items() if value})
 
 
+def consents_json(consents: Sequence[Consent]) -> str:
+    """The field ``c``, as short as it can be: what was granted is left out where it is what was asked for."""
+    told = [
+        {
+            "at": consent.at,
+            "means": consent.means,
+            "requested": consent.requested,
+            "granted": None if consent.granted == consent.requested else consent.granted,
+            "account": asdict(consent.account) if consent.account else None,
+            "session": consent.session,
+            "client_id": consent.client_id,
+        }
+        for consent in consents
+    ]
+    return json.dumps([{name: value for name, value in one.items() if value is not None} for one in told])
+
+
+def _consent(told: dict[str, Any]) -> Consent:
+    requested, account = tuple(told["requested"]), told.get("account")
+    return made_from(
+        Consent,
+        told,
+        requested=requested,
+        granted=tuple(told.get("granted", requested)),
+        account=made_from(Account, account) if account else None,
+    )
+
+
 def _health(text: bytes) -> Health:
     body = json.loads(text)
     error = body.pop("last_error", None)
@@ -176,4 +208,6 @@ def _parsed(connection_id: str, reply: list[bytes | None]) -> Connection:
         refresh_token_expires_at=int(text["rx"]) if text["rx"] else None,
         last_used_at=int(text["u"]) if text["u"] else None,
         health=_health(text["h"].encode()),
+        # What an earlier version wrote says nothing of it.
+        consents=tuple(_consent(told) for told in json.loads(text["c"] or "[]")),
     )

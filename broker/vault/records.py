@@ -20,7 +20,7 @@ from broker.vault.redis.store import Argument, Confirmation, Store
 from broker.vault.siblings import account_index
 from broker.vault.stored import made_from
 
-_NOT_REFRESHED: Final = frozenset({"st", "l"})
+_NOT_REFRESHED: Final = frozenset({"st", "l", "c"})
 _GIVEN_UP: Final = 2
 _Renewed = Literal["", "refreshed", "authorized"]
 """What kind of new credential a write puts in."""

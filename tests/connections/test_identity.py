@@ -7,7 +7,8 @@ import pytest
 
 from broker.app.heart import Heart
 from broker.connections.authorization import Authorizations, Wanted
-from broker.models.connection import Account, Fault, Health
+from broker.models.account import Account
+from broker.models.connection import Fault, Health
 from broker.providers import Registry
 from broker.upstream.token_response import TokenSet
 from tests.journey import MakeClient

@@ -8,7 +8,8 @@ import pytest
 
 from broker.app.heart import Heart
 from broker.errors import BrokerError, OutcomeUnknown, ProviderError
-from broker.models.connection import Account, Whoami
+from broker.models.account import Account
+from broker.models.connection import Whoami
 from tests.connections.practice import behave, refreshes
 from tests.world import FakeClock, Person, ServiceClient
 

@@ -7,7 +7,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from broker.errors import AddressRefused, InvalidRequest, NotSent
-from broker.models.connection import Account, Credential, Whoami
+from broker.models.account import Account
+from broker.models.connection import Credential, Whoami
 from broker.upstream.authorization_code import challenge, new_verifier
 from broker.upstream.egress import Egress
 from broker.upstream.facade import Upstream

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import pytest
 
 from broker.errors import InvalidRequest, OutcomeUnknown, ProviderBusy, ProviderError, ProviderRefused
-from broker.models.connection import Account, Credential
+from broker.models.account import Account
+from broker.models.connection import Credential
 from broker.providers.schema import Provider
 from broker.upstream.egress import Egress
 from broker.upstream.endpoints import IdentityEndpoint, resolve

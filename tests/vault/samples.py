@@ -6,7 +6,8 @@ from typing import Any, cast
 import redis
 
 from broker.models.access import Reach
-from broker.models.connection import Account, Connection, Credential, Health, Minted, Status
+from broker.models.account import Account
+from broker.models.connection import Connection, Credential, Health, Minted, Status
 from broker.models.event import Event
 from broker.models.ids import new_id
 from broker.vault import names

@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker.errors import StoreUnavailable
-from broker.models.connection import Account, Connection, Credential, Ending, Fault, Health, Status
+from broker.models.account import Account
+from broker.models.connection import Connection, Credential, Ending, Fault, Health, Status
 from broker.vault import names
 from broker.vault.keyring import Keyring
 from broker.vault.records import Records

@@ -6,7 +6,8 @@ import pytest
 import redis
 
 from broker.clock import system_clock
-from broker.models.connection import Account, Connection, Minted, Status
+from broker.models.account import Account
+from broker.models.connection import Connection, Minted, Status
 from broker.vault import names
 from broker.vault.records import Records
 from broker.vault.redis.store import Store

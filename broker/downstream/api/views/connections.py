@@ -5,7 +5,9 @@ from typing import Any, Literal, Self
 
 from broker.clock import rfc3339
 from broker.http.described import Described, Instant
-from broker.models.connection import Account, Connection, Ending, Status, Wellbeing
+from broker.models.account import Account
+from broker.models.connection import Connection, Ending, Status, Wellbeing
+from broker.models.consent import Consent, Means
 
 
 class AccountView(Described):
@@ -41,6 +43,40 @@ class HealthView(Described):
     last_error: FaultView | None
 
 
+class ConsentView(Described):
+    """One authorization of a connection, as it was given."""
+
+    at: Instant | None
+    means: Means
+    """``browser``: approved at the provider. ``form``: a credential, handed in by its person on the broker's page.
+    ``device``: approved for a machine without a screen. ``api``: a credential that a program or an operator handed in.
+    ``import``: taken over from another system."""
+    session: str | None
+    """The connect session (``cs_…``), device authorization (``da_…``) or batch (``imp_…``) it came through."""
+    client_id: str | None
+    """The client that asked for it; ``null``: the operator, by a command."""
+    account: AccountView | None
+    """The account it was given with; ``null``: nobody knows."""
+    requested_scopes: list[str]
+    granted_scopes: list[str]
+    missing_scopes: list[str]
+    """What was asked for and not granted."""
+
+    @classmethod
+    def of(cls, consent: Consent) -> Self:
+        """The view of ``consent``."""
+        return cls(
+            at=rfc3339(consent.at),
+            means=consent.means,
+            session=consent.session,
+            client_id=consent.client_id,
+            account=_account(consent.account),
+            requested_scopes=list(consent.requested),
+            granted_scopes=list(consent.granted),
+            missing_scopes=list(consent.missing),
+        )
+
+
 class ConnectionView(Described):
     """A connection; never its credential."""
 
@@ -57,6 +93,8 @@ class ConnectionView(Described):
     """What the person granted."""
     requested_scopes: list[str]
     """What they were asked for."""
+    consents: list[ConsentView]
+    """Each authorization, newest first: at most 20. Empty where an earlier version made the connection."""
     parameters: Mapping[str, str]
     """The provider's parameters that it was made with."""
     provider_data: Mapping[str, Any]
@@ -80,7 +118,7 @@ class ConnectionView(Described):
     @classmethod
     def of(cls, connection: Connection) -> Self:
         """The view of ``connection``."""
-        health, account = connection.health, connection.account
+        health = connection.health
         error = health.last_error
         return cls(
             id=connection.id,
@@ -94,7 +132,8 @@ class ConnectionView(Described):
             requested_scopes=list(connection.requested_scopes),
             parameters=connection.parameters,
             provider_data=connection.provider_data,
-            account=AccountView(id=account.id, name=account.name) if account else None,
+            consents=[ConsentView.of(consent) for consent in reversed(connection.consents)],
+            account=_account(connection.account),
             generation=connection.generation,
             access_token_expires_at=rfc3339(connection.access_token_expires_at),
             refresh_token_expires_at=rfc3339(connection.refresh_token_expires_at),
@@ -138,7 +177,7 @@ class TestedView(Described):
         return cls(
             connection_id=connection.id,
             status="healthy" if account else "unknown",
-            account=AccountView(id=account.id, name=account.name) if account else None,
+            account=_account(account),
             detail=None if account else "the provider can't be asked whose account it is, so nothing could be tested",
         )
 
@@ -165,3 +204,7 @@ class DisconnectedView(Described):
         """The view of ``ending``."""
         upstream = cls.Upstream(outcome=ending.outcome, status=ending.status, detail=ending.detail)
         return cls(id=connection_id, status="revoked", upstream=upstream)
+
+
+def _account(account: Account | None) -> AccountView | None:
+    return AccountView(id=account.id, name=account.name) if account else None
