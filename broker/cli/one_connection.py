@@ -6,7 +6,7 @@ import typer
 
 from broker.app.heart import Heart
 from broker.cli.output import print_fields, print_json
-from broker.downstream.api.views import AccountView, ConnectionView
+from broker.downstream.api.views import AccountView, ConnectionView, ConsentView
 from broker.errors import NotFound
 from broker.models.connection import Connection
 from broker.models.ids import is_id
@@ -58,5 +58,18 @@ def print_connection(connection: ConnectionView, *, as_json: bool) -> None:
             "refreshed next at": connection.health.next_refresh_at,
             "tested next at": connection.health.next_check_at,
             "last error": f"{error.code}: {error.message}" if error else None,
+            **{_consented(position): _consent(each) for position, each in enumerate(connection.consents)},
         }
     )
+
+
+def _consented(position: int) -> str:
+    return "consent" if position == 0 else f"consent before {position}"
+
+
+def _consent(consent: ConsentView) -> str:
+    """When it was given, how, and what for: asked against granted where they differ."""
+    through = f" through {consent.session}" if consent.session else ""
+    granted = " ".join(consent.granted_scopes) or "no scopes"
+    missing = f"; asked for and not granted: {' '.join(consent.missing_scopes)}" if consent.missing_scopes else ""
+    return f"{consent.at} by {consent.means}{through}: {granted}{missing}"

@@ -55,6 +55,14 @@ def test_a_connection_is_shown_without_its_credential(
         assert "pat_" not in text
 
 
+def test_what_was_consented_to_is_shown(cli: Cli, make_connection: MakeConnection) -> None:
+    """A line per authorization: when, how, what for."""
+    connection = make_connection()
+    (consent,) = connection.consents
+    (line,) = [line for line in cli("connections", "show", connection.id).stdout.splitlines() if "consent" in line]
+    assert line.endswith(f" by {consent.means}: {' '.join(consent.granted)}")
+
+
 @pytest.mark.parametrize("command", ["show", "test", "refresh", "delete"])
 @pytest.mark.parametrize("connection_id", [NOBODY, "nonsense"])
 def test_an_unknown_connection_ends_with_1(cli: Cli, command: str, connection_id: str) -> None:

@@ -95,9 +95,9 @@ async def test_an_unknown_connection_is_none(records: Records) -> None:
 async def test_creating_twice_changes_nothing(records: Records, raw_store: redis.Redis) -> None:
     """The second call of a creation whose answer was lost neither overwrites nor writes a second event."""  # R3
     connection = await created(records, a_connection())
-    before = raw_store.dump(names.record(connection.id))
+    before = raw_store.hgetall(names.record(connection.id))
     await created(records, replace(connection, label="changed"), Credential("other"))
-    assert raw_store.dump(names.record(connection.id)) == before
+    assert raw_store.hgetall(names.record(connection.id)) == before
     assert raw_store.xlen(names.outbox(connection.id)) == 1
     assert raw_store.zcard(names.tenant_index("acme")) == 1
 
