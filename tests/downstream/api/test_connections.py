@@ -10,8 +10,9 @@ from tests.journey import MakeClient
 from tests.world import Person, ServiceClient
 
 MEMBERS = {
-    "id", "provider", "subject", "tenant", "label", "status", "credential_type", "scopes", "requested_scopes", "consents",
-    "parameters", "provider_data", "account", "generation", "access_token_expires_at", "refresh_token_expires_at",
+    "id", "provider", "subject", "tenant", "label", "status", "credential_type", "scopes", "requested_scopes",
+    "consents", "parameters", "provider_data", "account",
+    "generation", "access_token_expires_at", "refresh_token_expires_at",
     "created_at", "updated_at", "last_used_at", "health", "fallback", "metadata",
 }  # fmt: skip
 
