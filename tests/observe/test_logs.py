@@ -55,6 +55,7 @@ def test_a_harmless_name_that_sounds_like_a_secret_stays(key: str) -> None:
         bearing_secret("st", new_id("cs")),
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbm4ifQ.dBjftJeZ4CVPmB92K27uhbUJU1p1r_wW1gFWFOEjXk",
     ],
+    ids=["broker token", "client secret", "reference", "link", "state", "signed token"],
 )
 def test_a_secret_is_known_by_its_shape_wherever_it_stands(secret: str) -> None:
     """In the message, in a list, in an address, in an exception, in bytes, as a key."""

@@ -90,7 +90,7 @@ async def test_no_other_browser_sees_the_code(app: ServiceClient, http: httpx2.A
         assert not re.findall(r"[A-Z]{4}-[A-Z]{4}", hidden.text + refused.text)
 
 
-@pytest.mark.parametrize("session_id", ["", "x", new_id("cs"), "practice"])
+@pytest.mark.parametrize("session_id", ["", "x", new_id("cs"), "practice"], ids=["none", "short", "unknown", "a name"])
 async def test_an_unknown_session_has_no_code(person: Person, session_id: str) -> None:
     """A made-up address says the same as one that belongs to another browser."""
     assert (await person.arrive(f"/connect/{session_id}/code")).status_code in {403, 404}
