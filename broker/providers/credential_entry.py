@@ -90,6 +90,10 @@ class CredentialEntry(Entry):
         unknown = self.fields.keys() - KINDS[self.type].fields.keys() - APP_FIELDS.keys()
         if unknown and self.type != "custom":
             raise ValueError(f"fields names {min(unknown)}, which type {self.type} does not have")
+        left_out = [name for name, field in self.fields.items() if not field.asked]
+        needed = [name for name in left_out if name not in self.kind.fields or not self.kind.fields[name].optional]
+        if needed:
+            raise ValueError(f"fields.{needed[0]} is needed, so it is asked for")
         if self.type == "aws_sigv4" and self.aws is None and "aws" not in unset:
             raise ValueError("aws missing: region and service that requests are signed for")
         if self.type == "custom" and not (self.headers or self.query or {"headers", "query"} & unset):
@@ -113,7 +117,8 @@ class CredentialEntry(Entry):
             fields |= APP_FIELDS
         if self.type == "custom":
             return {**self.fields}
-        return {name: _in_words_of(self.fields.get(name), field) for name, field in fields.items()}
+        in_words = {name: _in_words_of(self.fields.get(name), field) for name, field in fields.items()}
+        return {name: field for name, field in in_words.items() if field.asked}
 
     @property
     def public_fields(self) -> frozenset[str]:

@@ -26,6 +26,8 @@ class CredentialField(Entry):
     help: Text | None = None
     """Where to find it or what it looks like, in the provider's own words."""
     optional: bool = False
+    asked: bool = True
+    """``false``: what the type has and this provider doesn't, so nobody is asked for it. It has to be optional."""
     multiline: bool = False
     """Whether the value may have several lines, as private keys do."""
 

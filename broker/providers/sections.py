@@ -146,6 +146,13 @@ class Identity(Entry):
     name: Pointer = ""
     """What a person recognises the account by; empty = the id."""
     headers: Headers = {}
+    body: dict[Text, str] = {}
+    """With ``POST``: sent as a JSON object, for APIs that are asked by query (GraphQL)."""
+    error: Pointer = "/error"
+    """Where the answer states an error."""
+    invalid_token: tuple[Text, ...] = ()
+    """The provider's own error codes that mean what RFC 6750 §3.1 calls ``invalid_token``, whatever the status of the
+    answer: the credential is not accepted. A 401 means it without a word."""
     scopes: Pointer | None = None
     """Where the answer lists what the credential may do: text, or an array."""
     scopes_header: Text | None = None
@@ -154,6 +161,12 @@ class Identity(Entry):
     """With ``aws_sigv4``: what the whoami is signed for, where that is another service than the API's."""
     check_every: int = Field(default=86_400, ge=0)
     """Seconds after which a connection is tested that nobody tested, refreshed or used meanwhile. 0: never."""
+
+    @model_validator(mode="after")
+    def _body_can_be_sent(self) -> Self:
+        if self.body and self.method != "POST":
+            raise ValueError("body is sent with POST only: method says GET")
+        return self
 
 
 class Api(Entry):

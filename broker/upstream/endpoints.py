@@ -1,7 +1,7 @@
 """Where a call goes: a provider's entry, a connection's parameters and an issuer's metadata, combined."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote, urlsplit
 
@@ -32,12 +32,16 @@ class RevocationEndpoint(Endpoint):
 
 @dataclass(frozen=True, slots=True)
 class IdentityEndpoint(Endpoint):
-    """The whoami. ``id`` is a JSON pointer; of the pointers ``names``, the first that leads to text counts."""
+    """The whoami. ``id`` and ``error`` are JSON pointers; of the pointers ``names``, the first that leads to text
+    counts. The other fields are those of :class:`~broker.providers.schema.Identity`."""
 
     method: Literal["GET", "POST"]
     id: str
     names: tuple[str, ...]
     headers: Mapping[str, str]
+    body: Mapping[str, str] = field(default_factory=dict)
+    error: str = "/error"
+    invalid_token: tuple[str, ...] = ()
     userinfo: bool = False
     """It is OpenID's, merely discovered: it serves only what a person granted with the scope ``openid``."""
 
@@ -157,7 +161,17 @@ def _identity(provider: Provider, found: Metadata, values: Mapping[str, str]) ->
     if rule is None:  # OpenID Connect Core §5.3
         return IdentityEndpoint(endpoint.url, endpoint.trusted, "GET", "/sub", ("/email", "/name"), {}, userinfo=True)
     names = (rule.name,) if rule.name else ()
-    return IdentityEndpoint(endpoint.url, endpoint.trusted, rule.method, rule.id, names, rule.headers)
+    return IdentityEndpoint(
+        endpoint.url,
+        endpoint.trusted,
+        rule.method,
+        rule.id,
+        names,
+        rule.headers,
+        rule.body,
+        rule.error,
+        rule.invalid_token,
+    )
 
 
 def _auth_method(provider: Provider, found: Metadata) -> str:

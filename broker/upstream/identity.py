@@ -1,5 +1,7 @@
 """The provider's whoami: proves that an access token works, and says whose account it is."""
 
+import hashlib
+import json
 from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import urlencode
 
@@ -36,8 +38,8 @@ async def identify(
     granted.
 
     Raises:
-        ProviderRefused: the provider does not accept the credential (``invalid_token`` on a 401), or says another
-            error.
+        ProviderRefused: the provider does not accept the credential (``invalid_token``: on a 401, or where the entry
+            says so of the error), or says another error.
         ProviderError: it refused without a readable error, or its answer lacks the account's id.
         ProviderUnavailable: it can't be asked now; nothing is known about the token.
     """
@@ -80,13 +82,17 @@ def build_request(
 ) -> tuple[OutboundRequest, Signature]:
     """The call, with what the entry adds and what makes it the connection's; and the latter by itself."""
     headers = {"accept": "application/json", **{name.lower(): value for name, value in rule.headers.items()}}
+    body = json.dumps(dict(rule.body)).encode() if rule.body else b""
+    if body:
+        headers["content-type"] = "application/json"
     if provider.identity is not None and provider.identity.aws is not None:
         provider = provider.model_copy(update={"aws": provider.identity.aws})
-    signature = sign(provider, values, credential, Unsigned(rule.method, rule.url, headers, b""), now=now)
+    unsigned = Unsigned(rule.method, rule.url, headers, body, hashlib.sha256(body).hexdigest())
+    signature = sign(provider, values, credential, unsigned, now=now)
     url = rule.url
     if signature.query:
         url += ("&" if "?" in url else "?") + urlencode(signature.query)
-    return OutboundRequest(rule.method, url, {**headers, **signature.headers}), signature
+    return OutboundRequest(rule.method, url, {**headers, **signature.headers}, body), signature
 
 
 def parse_account(rule: IdentityEndpoint, answer: InboundResponse, *, secrets: Collection[str], now: int) -> Account:
@@ -96,13 +102,14 @@ def parse_account(rule: IdentityEndpoint, answer: InboundResponse, *, secrets: C
     """
     raise_if_unavailable(answer, now=now)
     document = read_object(answer)
-    refusal = refusal_in(document or {}, secrets=secrets)
+    refusal = refusal_in(document or {}, error=rule.error, secrets=secrets)
     if answer.status == 401:
         # Whatever it calls it; why, helps whoever describes a scheme.
         why = f": {refusal.description}" if refusal and refusal.description else ""
         raise ProviderRefused("invalid_token", f"the provider does not accept the credential{why}", http_status=401)
     if refusal is not None:
-        raise ProviderRefused(refusal.code, f"the provider refused: {refusal}", http_status=answer.status)
+        code = "invalid_token" if refusal.code in rule.invalid_token else refusal.code
+        raise ProviderRefused(code, f"the provider refused: {refusal}", http_status=answer.status)
     if answer.status >= 300 or document is None:
         error = ProviderError(f"the provider did not say whose account it is (HTTP {answer.status})")
         error.http_status = answer.status
