@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from broker.providers.fields import Address, Headers, Pointer, Text
 
 TokenKind = Literal["refresh_token", "access_token"]
+GrantField = Literal["access_token", "refresh_token", "expires_in", "refresh_token_expires_in", "scope", "token_type"]
 RotationPolicy = Literal["none", "grace", "strict", "revoke_on_reuse", "unknown"]
 
 
@@ -80,10 +81,17 @@ class TokenResponse(Entry):
     error_description: Pointer = "/error_description"
     invalid_grant: tuple[str, ...] = ()
     """The provider's own error codes that mean what RFC 6749 §5.2 calls ``invalid_grant``: the grant is gone."""
+    on_refresh: dict[GrantField, Pointer] = {}
+    """Where some of these stand in the answer to a refresh, where that is elsewhere: field → pointer."""
     device_errors: dict[Text, Literal["authorization_pending", "slow_down", "access_denied", "expired_token"]] = {}
     """The provider's own error codes for the states of a device login, in the words of RFC 8628 §3.5."""
     keep: dict[str, Pointer] = {}
     """Fields to keep with the connection as ``provider_data``: name → pointer. Never a credential."""
+
+    @property
+    def refreshed(self) -> Self:
+        """Where the fields stand in the answer to a refresh."""
+        return self.model_copy(update=dict(self.on_refresh)) if self.on_refresh else self
 
     @model_validator(mode="after")
     def _one_meaning(self) -> Self:

@@ -62,7 +62,14 @@ async def request_token(
     answer = await egress.send(request, deadline=provider.timeout, trusted=endpoints.issuing.trusted, permit=permit)
     unspeakable = [*secrets, *(fields[name] for name in _SECRET_FIELDS if name in fields)]
     unspeakable += client_secrets(provider, request)
-    tokens = parse_token_response(provider, answer, requested_scopes=requested_scopes, now=clock(), secrets=unspeakable)
+    tokens = parse_token_response(
+        provider,
+        answer,
+        requested_scopes=requested_scopes,
+        now=clock(),
+        secrets=unspeakable,
+        refreshed=fields.get("grant_type") == "refresh_token",
+    )
     return replace(tokens, asked_at=asked_at)
 
 

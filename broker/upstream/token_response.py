@@ -74,9 +74,10 @@ def parse_token_response(
     requested_scopes: Sequence[str],
     now: int,
     secrets: Collection[str] = (),
+    refreshed: bool = False,
 ) -> TokenSet:
     """Read the answer of a token endpoint. ``now``: milliseconds since the epoch. ``secrets``: what no
-    error may repeat, beside the tokens of this answer.
+    error may repeat, beside the tokens of this answer. ``refreshed``: it answers a refresh.
 
     Raises:
         ProviderBusy: the provider asks for patience and did nothing.
@@ -86,36 +87,36 @@ def parse_token_response(
         OutcomeUnknown: a 5xx, or a success that holds no token: what was sent may be spent.
     """
     raise_if_unavailable(answer, now=now)
+    where = provider.token_response.refreshed if refreshed else provider.token_response
     succeeded = answer.status < 300
     document = read_object(answer)
     if document is not None:
-        _raise_if_refused(provider.token_response, document, answer.status, secrets)
+        _raise_if_refused(where, document, answer.status, secrets)
     if not succeeded:
         raise ProviderError(f"the provider refused (HTTP {answer.status}) without a readable error")
-    access_token = read_token(lookup(document, provider.token_response.access_token))
-    refresh_token = read_token(lookup(document, provider.token_response.refresh_token))
+    access_token = read_token(lookup(document, where.access_token))
+    refresh_token = read_token(lookup(document, where.refresh_token))
     if document is None or access_token is None:
         unknown = OutcomeUnknown(f"the provider answered HTTP {answer.status} without a readable access token")
         unknown.refresh_token = refresh_token
         raise unknown
-    if _is_sender_constrained(lookup(document, provider.token_response.token_type)):
+    if _is_sender_constrained(lookup(document, where.token_type)):
         # A key that we don't hold would have to sign each request: the token is useless to whoever fetches it.
         unusable = UnusableToken("the provider issued a sender-constrained token, which can't be served as Bearer")
         unusable.refresh_token = refresh_token
         raise unusable
-    expires_in = _lifetime(lookup(document, provider.token_response.expires_in))
+    expires_in = _lifetime(lookup(document, where.expires_in))
     if expires_in is None and refresh_token is not None:
         expires_in = provider.refresh.default_expires_in
+    granted = _scopes(provider, lookup(document, where.scope), requested_scopes)
     unspeakable = Unspeakable([*secrets, access_token, *filter(None, [refresh_token])])
     return TokenSet(
         access_token=access_token,
         refresh_token=refresh_token,
         expires_in=expires_in,
-        scopes=tuple(
-            scope for scope in _scopes(provider, document, requested_scopes) if not unspeakable.repeated_in(scope)
-        ),
-        refresh_token_expires_in=whole_seconds(lookup(document, provider.token_response.refresh_token_expires_in)),
-        provider_data=_kept(document, provider.token_response.keep, unspeakable),
+        scopes=tuple(scope for scope in granted if not unspeakable.repeated_in(scope)),
+        refresh_token_expires_in=whole_seconds(lookup(document, where.refresh_token_expires_in)),
+        provider_data=_kept(document, where.keep, unspeakable),
     )
 
 
@@ -157,8 +158,8 @@ def whole_seconds(value: object) -> int | None:
     return min(int(seconds), _MAX_LIFETIME) if 1 <= seconds < math.inf else None
 
 
-def _scopes(provider: Provider, document: dict[str, object], requested: Sequence[str]) -> tuple[str, ...]:
-    found = read_scopes(provider, lookup(document, provider.token_response.scope))
+def _scopes(provider: Provider, said: object, requested: Sequence[str]) -> tuple[str, ...]:
+    found = read_scopes(provider, said)
     return tuple(requested) if found is None else found
 
 

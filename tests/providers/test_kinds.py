@@ -23,6 +23,14 @@ def test_the_entrys_words_change_what_they_name_and_nothing_else(load: Load) -> 
     assert provider.public_fields == {"username", "domain"}
 
 
+def test_what_a_provider_does_not_have_is_not_asked_for(load: Load, faults: Faults) -> None:
+    """A part that may be missing can be left out of forms and requests; one that is needed can't."""
+    entry = "providers:\n  a:\n    display_name: A\n    type: basic\n    fields: {%s: {label: X, asked: false}}\n"
+    provider = load(entry % "domain").get("a")
+    assert set(provider.credential_fields) == set(provider.form_fields) == {"username", "password"}
+    assert "providers.a: fields.password is needed" in faults(entry % "password")[0]
+
+
 @pytest.mark.parametrize(
     ("scheme", "token"),
     [

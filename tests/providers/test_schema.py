@@ -122,6 +122,16 @@ def test_missing_names_what_to_set(load: Load) -> None:
     assert public.ready
 
 
+def test_a_get_carries_no_body(faults: Faults, load: Load) -> None:
+    """A query in the body of a GET would never arrive."""
+    entry = "providers:\n  a:\n    issuer: https://a.example\n    display_name: A\n    identity: {%s}\n"
+    asked = "url: https://a.example/me, id: /id, body: {query: me}"
+    assert "method says GET" in faults(entry % asked)[0]
+    identity = load(entry % f"{asked}, method: POST").get("a").identity
+    assert identity is not None
+    assert identity.body == {"query": "me"}
+
+
 def test_a_pattern_must_compile(faults: Faults) -> None:
     """A faulty regular expression is found at the start, not when a person types."""
     found = faults(f'{ENTRY}    parameters: {{sub: {{label: S, pattern: "("}}}}')

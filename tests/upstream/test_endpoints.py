@@ -28,7 +28,14 @@ def test_everything_written() -> None:
         device_authorization_endpoint=f"{ISSUER}/device",
         revocation={"endpoint": f"{ISSUER}/apps/{{client_id}}", "style": "bearer_post", "effect": "grant"},
         client_id="id/1",
-        identity={"url": f"{ISSUER}/me", "id": "/id"},
+        identity={
+            "url": f"{ISSUER}/me",
+            "id": "/id",
+            "method": "POST",
+            "body": {"query": "me"},
+            "error": "/errors/0",
+            "invalid_token": ["gone"],
+        },
         token_endpoint_auth_method="client_secret_basic",
     )
     endpoints = resolve(provider, {}, FOUND)
@@ -38,7 +45,9 @@ def test_everything_written() -> None:
     assert endpoints.revocation == RevocationEndpoint(
         f"{ISSUER}/apps/id%2F1", True, "bearer_post", "access_token", "grant"
     )
-    assert endpoints.identity == IdentityEndpoint(f"{ISSUER}/me", True, "GET", "/id", (), {})
+    assert endpoints.identity == IdentityEndpoint(
+        f"{ISSUER}/me", True, "POST", "/id", (), {}, {"query": "me"}, "/errors/0", ("gone",)
+    )
 
 
 def test_everything_discovered() -> None:

@@ -1,6 +1,9 @@
 """Whose account it is: the call, the answer, and what a refusal means."""
 
+import hashlib
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -65,6 +68,35 @@ async def test_the_call(server: PracticeServer, egress: Egress, make_provider: M
     assert (asked.method, asked.target, asked.body) == (method, "/me", b"")
     assert asked.headers["authorization"] == "Bearer the-access-token"
     assert asked.headers["practice-version"] == "2"
+
+
+async def test_a_whoami_by_query(server: PracticeServer, egress: Egress, make_provider: MakeProvider) -> None:
+    """The query of the entry goes as a JSON object, word for word."""
+    server.answers["/graphql"] = json_answer({"data": {"viewer": {"id": "u-1"}}})
+    query = {"query": "{ viewer { id } }"}
+    identity = {"url": f"{server.origin}/graphql", "method": "POST", "body": query, "id": "/data/viewer/id"}
+    assert await ask(egress, make_provider(identity=identity)) == Account("u-1", None)
+    (asked,) = server.asked
+    assert json.loads(asked.body) == query
+    assert asked.headers["content-type"] == "application/json"
+
+
+async def test_a_signature_covers_the_query(
+    server: PracticeServer, egress: Egress, make_provider: MakeProvider
+) -> None:
+    """Where a scheme signs the body, it is the one that is sent."""
+    server.answers["/me"] = json_answer({"id": "u-1"})
+    provider = make_provider(
+        type="custom",
+        fields={"key": {"label": "Key"}},
+        computed={"digest": {"function": "hash", "over": "{body_sha256} {body}"}},
+        headers={"X-Digest": "{digest}"},
+        identity={"url": f"{server.origin}/me", "method": "POST", "body": {"query": "{ me }"}, "id": "/id"},
+    )
+    await ask(egress, provider)
+    (asked,) = server.asked
+    signed = f"{hashlib.sha256(asked.body).hexdigest()} {asked.body.decode()}"
+    assert asked.headers["x-digest"] == hashlib.sha256(signed.encode()).hexdigest()
 
 
 async def test_a_provider_without_whoami(server: PracticeServer, egress: Egress, make_provider: MakeProvider) -> None:
@@ -157,6 +189,29 @@ def test_an_error_is_named(status: int, ok: bool | None) -> None:
     with pytest.raises(ProviderRefused) as caught:
         account({"ok": ok, "error": "token_revoked", "user": {"id": "u-1"}}, status=status)
     assert (caught.value.error, caught.value.http_status) == ("token_revoked", status)
+
+
+@pytest.mark.parametrize("status", [200, 400, 403])
+@pytest.mark.parametrize(
+    ("where", "document"),
+    [
+        ("/error", {"ok": False, "error": "dead_token"}),
+        ("/Error/Code", {"Error": {"Code": "dead_token", "Message": "no"}}),
+        ("/errors/0/extensions/code", {"errors": [{"message": "no", "extensions": {"code": "dead_token"}}]}),
+    ],
+)
+def test_the_provider_s_own_word_for_a_dead_token_is_understood(
+    status: int, where: str, document: dict[str, object]
+) -> None:
+    """A code that the entry lists reads as ``invalid_token``, whatever the status; others keep their names."""  # P7
+    rule = replace(RULE, error=where, invalid_token=("dead_token",))
+    with pytest.raises(ProviderRefused) as caught:
+        parse_account(rule, inbound(document, status=status), secrets=(), now=NOW)
+    assert (caught.value.error, caught.value.http_status) == ("invalid_token", status)
+    rule = replace(rule, invalid_token=("expired_token",))
+    with pytest.raises(ProviderRefused) as caught:
+        parse_account(rule, inbound(document, status=status), secrets=(), now=NOW)
+    assert caught.value.error == "dead_token"
 
 
 @pytest.mark.parametrize(

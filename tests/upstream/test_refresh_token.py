@@ -52,6 +52,16 @@ async def test_what_an_entry_adds(server: PracticeServer, egress: Egress, make_p
     assert asked.form == {**SENT, "audience": "all", "scope": "a b", "mode": "offline"}
 
 
+async def test_the_answer_to_a_refresh_is_read_as_one(
+    server: PracticeServer, egress: Egress, make_provider: MakeProvider
+) -> None:
+    """Read as the answer to a code it would hold no token, and the refresh token would be lost with it."""  # P5
+    server.answers["/token"] = json_answer({"access_token": "at-2", "refresh_token": "rt-2"})
+    where = {"access_token": "/user/token", "on_refresh": {"access_token": "/access_token"}}
+    refreshed = await refresh_at(egress, make_provider, token_response=where)
+    assert (refreshed.access_token, refreshed.refresh_token) == ("at-2", "rt-2")
+
+
 @pytest.mark.parametrize("status", [200, 400, 401, 403])
 async def test_a_dead_grant_is_named(
     server: PracticeServer, egress: Egress, make_provider: MakeProvider, status: int

@@ -17,7 +17,9 @@ ORIGIN = "https://provider.test"
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 
 
-def parse(document: object = None, *, entry: dict[str, Any] | None = None, **answer: Any) -> TokenSet:
+def parse(
+    document: object = None, *, entry: dict[str, Any] | None = None, refreshed: bool = False, **answer: Any
+) -> TokenSet:
     """Parse an answer to a request for the scopes ``a b``."""
     return parse_token_response(
         provider_at(ORIGIN, **(entry or {})),
@@ -25,6 +27,7 @@ def parse(document: object = None, *, entry: dict[str, Any] | None = None, **ans
         requested_scopes=["a", "b"],
         now=NOW,
         secrets=["the-code-that-was-sent"],
+        refreshed=refreshed,
     )
 
 
@@ -206,6 +209,25 @@ def test_fields_stand_where_the_entry_says() -> None:
     del document["authed_user"]
     with pytest.raises(OutcomeUnknown):
         parse(document, entry=entry)
+
+
+def test_a_refresh_may_be_answered_elsewhere() -> None:
+    """What the entry doesn't name for refreshes stands where it stands in other answers."""
+    entry = {
+        "token_response": {
+            "access_token": "/user/access_token",
+            "refresh_token": "/user/refresh_token",
+            "scope": "/user/scope",
+            "on_refresh": {"access_token": "/access_token", "scope": "/scope"},
+        }
+    }
+    answer = {
+        "access_token": "at-2",
+        "scope": "a",
+        "user": {"access_token": "x", "refresh_token": "rt-2", "scope": "b"},
+    }
+    assert parse(answer, entry=entry) == TokenSet("x", "rt-2", None, ("b",))
+    assert parse(answer, entry=entry, refreshed=True) == TokenSet("at-2", "rt-2", None, ("a",))
 
 
 @pytest.mark.parametrize("status", [200, 400, 401, 403, 404])
