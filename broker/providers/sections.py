@@ -91,7 +91,7 @@ class TokenResponse(Entry):
     @property
     def refreshed(self) -> Self:
         """Where the fields stand in the answer to a refresh."""
-        return self.model_copy(update=dict(self.on_refresh)) if self.on_refresh else self
+        return self.model_copy(update={str(name): where for name, where in self.on_refresh.items()})
 
     @model_validator(mode="after")
     def _one_meaning(self) -> Self:
