@@ -35,10 +35,11 @@ def test_variables_beside_those_of_apps_are_named() -> None:
 def test_the_examples_load(tmp_path: Path) -> None:
     """They can be copied below the shipped entries as they stand."""
     examples = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
-    assert len(examples) == 2
+    assert len(examples) == 3
     file = tmp_path / "providers.yaml"
     file.write_text("\n".join([SHIPPED, *examples]), encoding="utf-8")
     providers = load_providers(file, {})
+    assert providers.get("microsoft-device").missing_variables == ("MICROSOFT_CLIENT_ID",)
     assert providers.get("acme").missing_variables == ("ACME_CLIENT_ID", "ACME_CLIENT_SECRET")
     ci, github = providers.get("github-ci"), providers.get("github")
     assert (ci.missing_variables, ci.identity) == (("CI_GITHUB_CLIENT_ID", "CI_GITHUB_CLIENT_SECRET"), github.identity)
