@@ -1,0 +1,40 @@
+"""Which format a file is in: by the name that the operator gives it, or by how it begins."""
+
+import re
+from collections.abc import Mapping
+from typing import Final
+
+from broker.connections.moving.formats.json_rows import JsonRows
+from broker.connections.moving.formats.lines import BOM
+from broker.connections.moving.formats.reading import Reader
+from broker.errors import FieldFault, InvalidRequest
+
+FORMATS: Final[Mapping[str, Reader]] = {
+    "jsonl": JsonRows(),
+}
+"""Every format, by its name on the command line."""
+
+_MARKS: Final = ((re.compile(rb"\s*[\[{]"), "jsonl"),)
+"""How files of a format begin, the more particular first."""
+
+
+def reader(name: str | None, head: bytes) -> Reader:
+    """The reader of the format ``name``; without a name, of the one that ``head``, a file's first kilobytes, shows.
+
+    :raises InvalidRequest: there is no such format, or none can be told.
+    """
+    if name is None:
+        head = head.removeprefix(BOM)
+        name = next((format_name for mark, format_name in _MARKS if mark.match(head)), None)
+        if name is None:
+            raise _unknown("can't be told from how the file begins")
+    found = FORMATS.get(name)
+    if found is None:
+        raise _unknown("is none of ours")
+    return found
+
+
+def _unknown(why: str) -> InvalidRequest:
+    return InvalidRequest(
+        "the file can't be read", [FieldFault("--format", f"the format {why}; there are: {', '.join(FORMATS)}")]
+    )
