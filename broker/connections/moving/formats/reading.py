@@ -6,12 +6,13 @@ from typing import BinaryIO, Final, Protocol
 
 from broker.connections.moving.row import Row, RowFault
 from broker.errors import FieldFault, InvalidRequest
+from broker.providers import Registry
 from broker.providers.kinds import APP_FIELDS, KINDS
 
 IGNORED: Final = "ignore"
 """The field to which a column is mapped that means nothing here."""
 
-CREDENTIAL_FIELDS: Final = frozenset(APP_FIELDS).union(
+_FIELDS: Final = frozenset(APP_FIELDS).union(
     *(kind.fields for kind in KINDS.values()), *([kind.document.field] for kind in KINDS.values() if kind.document)
 )
 """What a credential of some type may consist of, whatever entries say besides."""
@@ -27,12 +28,21 @@ class ReadOptions:
     """Column → the field that it is; :data:`IGNORED`: none. Columns that are called like their field need no entry."""
     providers: Mapping[str, str] = field(default_factory=dict)
     """Provider, as the file calls it → as the providers file does. Default: by the same name."""
-    credential_fields: frozenset[str] = CREDENTIAL_FIELDS
-    """Names that stand for a field of a credential where a table has a column of that name."""
+    entries: Registry = field(default_factory=lambda: Registry(()))
+    """The providers that there are here: what their credentials and parameters are called."""
     private_key: bytes | None = field(default=None, repr=False)
     """Of whom a sealed export is for: PEM or a JWK."""
     passphrase: bytes | None = field(default=None, repr=False)
     """Of the private key, where it has one."""
+
+    @property
+    def credential_fields(self) -> frozenset[str]:
+        """Names that stand for a field of a credential where a table has a column of that name."""
+        return _FIELDS.union(*(entry.credential_fields for entry in self.entries))
+
+    def parameters_of(self, provider: str) -> frozenset[str]:
+        """The names of what the entry ``provider`` asks for, such as a subdomain."""
+        return frozenset(self.entries.get(provider).parameters if provider in self.entries else ())
 
     def refuse_columns(self, format_name: str) -> None:
         """:raises InvalidRequest: columns are mapped, and this format, ``format_name``, has none."""

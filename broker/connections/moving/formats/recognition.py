@@ -4,17 +4,32 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from broker.connections.moving.formats.allauth import Allauth
+from broker.connections.moving.formats.authjs import AuthJs
+from broker.connections.moving.formats.csv_table import CsvTable
 from broker.connections.moving.formats.json_rows import JsonRows
 from broker.connections.moving.formats.lines import BOM
+from broker.connections.moving.formats.nango import Nango
 from broker.connections.moving.formats.reading import Reader
 from broker.errors import FieldFault, InvalidRequest
 
 FORMATS: Final[Mapping[str, Reader]] = {
+    "csv": CsvTable(),
     "jsonl": JsonRows(),
+    "nango": Nango(),
+    "authjs": AuthJs(),
+    "django-allauth": Allauth(),
 }
 """Every format, by its name on the command line."""
 
-_MARKS: Final = ((re.compile(rb"\s*[\[{]"), "jsonl"),)
+_MARKS: Final = (
+    (re.compile(rb'\s*[\[{].*"provider_config_key"\s*:', re.DOTALL), "nango"),
+    (re.compile(rb'\s*[\[{].*"model"\s*:\s*"(socialaccount|account|sites)\.', re.DOTALL), "django-allauth"),
+    (re.compile(rb'\s*[\[{].*"(providerAccountId|provider_account_id)"\s*:', re.DOTALL), "authjs"),
+    (re.compile(rb"\s*[\[{]"), "jsonl"),
+    (re.compile(rb"[^\r\n]*\b(providerAccountId|provider_account_id)\b"), "authjs"),
+    (re.compile(rb"[^\r\n]*[,;\t]"), "csv"),
+)
 """How files of a format begin, the more particular first."""
 
 

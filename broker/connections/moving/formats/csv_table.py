@@ -1,0 +1,99 @@
+"""CSV: a table whose columns are the fields of a row.
+
+``provider``, ``subject``, ``label``, ``scopes`` (separated by spaces or commas), ``source_id``, ``account_id``,
+``account_name``, ``created_at``; the fields of credentials by their names (``access_token``, ``api_key``, ``password``,
+…) or as ``credentials.NAME``; ``parameters.NAME`` and ``metadata.NAME``. Empty cells are absent.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, BinaryIO, Final
+
+from broker.connections.moving.formats.fields import GROUPS, OWN, row_of
+from broker.connections.moving.formats.members import Untakeable
+from broker.connections.moving.formats.reading import IGNORED, ReadOptions
+from broker.connections.moving.formats.table import Table, shown
+from broker.connections.moving.row import Row, RowFault
+from broker.errors import FieldFault, InvalidRequest
+
+_LOOKS_LIKE_NAMES: Final = 2
+"""Columns that have to be known before the names of others are told: it may be a file without a line of names."""
+
+
+class CsvTable:
+    """Reads it."""
+
+    def read(self, file: BinaryIO, options: ReadOptions) -> Iterator[Row | RowFault]:
+        """See :class:`~broker.connections.moving.formats.reading.Reader`."""
+        unknown = sorted({name for name in options.columns.values() if _place_of(name, options) is None})
+        if unknown:
+            faults = [FieldFault("--map", f"there is no field {name}") for name in unknown]
+            raise InvalidRequest("the columns can't be mapped", faults)
+        return _rows(file, options)
+
+
+def _rows(file: BinaryIO, options: ReadOptions) -> Iterator[Row | RowFault]:
+    table = Table(file)
+    if table.fault is not None:
+        yield table.fault
+        return
+    places = [_place_of(options.columns.get(name, name), options) for name in table.names]
+    faults = list(_faults_of(table.names, places, options))
+    yield from faults
+    if faults:
+        # What its rows mean depends on the columns: each would be at fault.
+        return
+    for number, cells in table.records():
+        if isinstance(cells, RowFault):
+            yield cells
+            continue
+        try:
+            yield row_of(number, _members(places, cells), options)
+        except Untakeable as error:
+            yield error.at(number)
+
+
+def _place_of(field: str, options: ReadOptions) -> tuple[str, str] | None:
+    """Where a field stands in a row: its group (or none), and its name there; ``None``: nowhere."""
+    group, dot, name = field.partition(".")
+    if dot and name and group in GROUPS:
+        return group, name
+    if field in OWN or field == IGNORED:
+        return "", field
+    return ("credentials", field) if field in options.credential_fields else None
+
+
+def _faults_of(
+    names: Sequence[str], places: Sequence[tuple[str, str] | None], options: ReadOptions
+) -> Iterator[RowFault]:
+    known = [place for place in places if place is not None]
+    if len(known) < min(_LOOKS_LIKE_NAMES, len(places)):
+        yield RowFault(1, "", "the first line must name the columns, such as provider,subject,api_key")
+        return
+    for position, (name, place) in enumerate(zip(names, places, strict=True)):
+        if place is None:
+            message = f"an unknown column: say what it is (--map FIELD=COLUMN) or leave it out (--map {IGNORED}=COLUMN)"
+            yield RowFault(1, shown(name, position), message)
+    counted = [place for place in known if place != ("", IGNORED)]
+    for group, name in dict.fromkeys(place for place in counted if counted.count(place) > 1):
+        yield RowFault(1, f"{group}.{name}" if group else name, "two columns are this field")
+    yield from (RowFault(1, column, "is mapped, and there is no such column") for column in options.columns
+                if column not in names)  # fmt: skip
+    if ("", "subject") not in known:
+        yield RowFault(1, "subject", "there is no such column, which says whose each connection is")
+    if ("", "provider") not in known and not options.provider:
+        yield RowFault(1, "provider", "there is no such column, and --provider names none for all")
+
+
+def _members(places: Sequence[tuple[str, str] | None], cells: Sequence[str]) -> dict[str, Any]:
+    members: dict[str, Any] = {group: {} for group in GROUPS}
+    for place, cell in zip(places, cells, strict=True):
+        if place is None or not cell.strip():
+            continue
+        group, name = place
+        if group:
+            members[group][name] = cell
+        elif name == "scopes":
+            members[name] = cell.replace(",", " ").split()
+        elif name != IGNORED:
+            members[name] = cell.strip()
+    return members
