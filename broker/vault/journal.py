@@ -43,6 +43,13 @@ class Journal:
         self._keep_milliseconds = keep_milliseconds
         self._keep_events = keep_events
 
+    async def note(self, event: Event) -> None:
+        """Put an event of a connection that changes nothing stored into its bucket's outbox.
+
+        :raises StoreUnavailable: it may not stand there.
+        """
+        await self._store.execute("XADD", names.outbox(event.connection_id or ""), "*", "e", event.encode())
+
     async def waiting(self, buckets: Iterable[int]) -> dict[int, int]:
         """Bucket → number of events in its outbox, for those that have any."""
         found: dict[int, int] = {}

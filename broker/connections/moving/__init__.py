@@ -1,5 +1,8 @@
 """Moving in and out: connections that other systems hold, taken over in batches; and this broker's own, exported.
 
 * ``row`` – one connection on its way in.
+* ``lines``, ``json_items``, ``members`` – what somebody else's file holds: lines and objects, one by one, and what an
+  object's members say, each read by its type.
+* ``exporting`` – every connection, whole (``whole``), into a file (``sealed_file``) for one key (``recipients``).
 * ``formats/`` – readers: CSV, JSON Lines, exports of other systems and of this one → rows.
 """

@@ -13,6 +13,8 @@ class Restored:
 
     connection: Connection
     credential: Credential = field(repr=False)
+    parked: tuple[str, ...] = field(default=(), repr=False)
+    """Refresh tokens of its grant that came too late there, newest first: tried before it is given up."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@
     allauth       ``manage.py dumpdata socialaccount`` of django-allauth
     sealed        another broker's ``connections export``
 
-    json_items    the objects of a JSON document, one by one; members: what stands in an object, judged by its type
-    fields        the fields of a row and how they are spelled; lines: lines of bounded length
+    fields        the fields of a row, as tables and objects spell them
+    table         tables in text: names, then records
 
 A reader tells what stands there. Whether it can be taken in is judged by whoever takes it.
 """

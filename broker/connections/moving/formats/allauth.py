@@ -12,9 +12,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
 
-from broker.connections.moving.formats.json_items import items_of
-from broker.connections.moving.formats.members import Members, Untakeable
 from broker.connections.moving.formats.reading import ReadOptions
+from broker.connections.moving.json_items import items_of
+from broker.connections.moving.members import Members, Untakeable
 from broker.connections.moving.row import Row, RowFault
 
 _ACCOUNT: Final = "socialaccount.socialaccount"

@@ -10,10 +10,10 @@ Source: Auth.js documentation, Concepts, "Database models", Account (authjs.dev/
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
-from broker.connections.moving.formats.json_items import items_of
-from broker.connections.moving.formats.members import Members, Untakeable
 from broker.connections.moving.formats.reading import ReadOptions
 from broker.connections.moving.formats.table import Table
+from broker.connections.moving.json_items import items_of
+from broker.connections.moving.members import Members, Untakeable
 from broker.connections.moving.row import Row, RowFault
 
 _TYPES: Final = frozenset({"oauth", "oidc"})

@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO, Final
 
 from broker.connections.moving.formats.fields import GROUPS, OWN, row_of
-from broker.connections.moving.formats.members import Untakeable
 from broker.connections.moving.formats.reading import IGNORED, ReadOptions
 from broker.connections.moving.formats.table import Table, shown
+from broker.connections.moving.members import Untakeable
 from broker.connections.moving.row import Row, RowFault
 from broker.errors import FieldFault, InvalidRequest
 

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from broker.connections.moving.formats.members import Members, Untakeable
 from broker.connections.moving.formats.reading import ReadOptions
+from broker.connections.moving.members import Members, Untakeable
 from broker.connections.moving.row import Row
 
 OWN: Final = (

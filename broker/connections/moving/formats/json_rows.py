@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from broker.connections.moving.formats.fields import row_of
-from broker.connections.moving.formats.json_items import items_of
-from broker.connections.moving.formats.members import Untakeable
 from broker.connections.moving.formats.reading import ReadOptions
+from broker.connections.moving.json_items import items_of
+from broker.connections.moving.members import Untakeable
 from broker.connections.moving.row import Row, RowFault
 
 

@@ -11,9 +11,9 @@ Source: Nango's documentation, Backend, HTTP API, "Get connection & credentials"
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
-from broker.connections.moving.formats.json_items import items_of
-from broker.connections.moving.formats.members import Members, Untakeable
 from broker.connections.moving.formats.reading import ReadOptions
+from broker.connections.moving.json_items import items_of
+from broker.connections.moving.members import Members, Untakeable
 from broker.connections.moving.row import Row, RowFault
 
 

@@ -8,9 +8,10 @@ from broker.connections.moving.formats.allauth import Allauth
 from broker.connections.moving.formats.authjs import AuthJs
 from broker.connections.moving.formats.csv_table import CsvTable
 from broker.connections.moving.formats.json_rows import JsonRows
-from broker.connections.moving.formats.lines import BOM
 from broker.connections.moving.formats.nango import Nango
 from broker.connections.moving.formats.reading import Reader
+from broker.connections.moving.formats.sealed import SealedExport
+from broker.connections.moving.lines import BOM
 from broker.errors import FieldFault, InvalidRequest
 
 FORMATS: Final[Mapping[str, Reader]] = {
@@ -19,10 +20,13 @@ FORMATS: Final[Mapping[str, Reader]] = {
     "nango": Nango(),
     "authjs": AuthJs(),
     "django-allauth": Allauth(),
+    "export": SealedExport(),
 }
 """Every format, by its name on the command line."""
 
 _MARKS: Final = (
+    # A JWE: the base64 of {".
+    (re.compile(rb"eyJ[0-9A-Za-z_-]*\."), "export"),
     (re.compile(rb'\s*[\[{].*"provider_config_key"\s*:', re.DOTALL), "nango"),
     (re.compile(rb'\s*[\[{].*"model"\s*:\s*"(socialaccount|account|sites)\.', re.DOTALL), "django-allauth"),
     (re.compile(rb'\s*[\[{].*"(providerAccountId|provider_account_id)"\s*:', re.DOTALL), "authjs"),

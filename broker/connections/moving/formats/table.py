@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-from broker.connections.moving.formats.lines import LONGEST, TooLong, lines_of
+from broker.connections.moving.lines import LONGEST, TooLong, lines_of
 from broker.connections.moving.row import RowFault
 
 _SEPARATORS: Final = ",;\t"

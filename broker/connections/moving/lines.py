@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
-LONGEST: Final = 512 * 1024
-"""Bytes of one line. The longest connection there can be has some 300 KiB."""
+LONGEST: Final = 2 * 1024 * 1024
+"""Bytes of one line. The longest connection that there can be, with all its scopes and consents, has half as many."""
 BOM: Final = b"\xef\xbb\xbf"
 """The mark of UTF-8 with which some programs begin a file."""
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO, Final
 
-from broker.connections.moving.formats.lines import BOM, LONGEST, TooLong, lines_of
+from broker.connections.moving.lines import BOM, LONGEST, TooLong, lines_of
 from broker.connections.moving.row import RowFault
 
 Item = tuple[int, Mapping[str, Any] | RowFault]

@@ -1,0 +1,153 @@
+"""``broker connections export``: every connection with its credential, sealed to a key that the operator gives."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, BinaryIO
+
+import typer
+from pydantic import BaseModel
+
+from broker.app.heart import Heart
+from broker.cli.faults import EXIT_REFUSED
+from broker.cli.output import Json, note, print_fields, print_json
+from broker.cli.private_file import new_private_file
+from broker.cli.progress import progress
+from broker.cli.session import with_heart
+from broker.connections.moving.exporting import Exported, Exporting, Selection
+from broker.connections.moving.recipients import LONGEST, RecipientKey, UnusableKey, read_public_key
+from broker.connections.moving.sealed_file import Sealer
+from broker.errors import Conflict, InvalidRequest
+from broker.models.connection import Status
+from broker.models.ids import new_id
+from broker.vault.rotation import Rotation
+
+
+class SkippedView(BaseModel):
+    """A connection that is not in the file."""
+
+    id: str
+    reason: str
+
+
+class ExportView(BaseModel):
+    """What came of an export."""
+
+    file: str
+    export: str
+    """Its id, which stands in the audit events and in the file."""
+    recipient: str
+    """The thumbprint (RFC 7638) of the key that opens it."""
+    connections: int
+    skipped: list[SkippedView]
+    running: int
+    """How many broker processes were at work meanwhile."""
+
+
+def export(
+    file: Annotated[str, typer.Argument(help="The file to make; - is standard output.", metavar="FILE")],
+    to: Annotated[
+        Path, typer.Option("--to", help="The public key of whom it is for: PEM or JWK.", metavar="PUBLIC_KEY")
+    ],
+    tenant: Annotated[str | None, typer.Option(help="Only this tenant's. Default: every tenant's.")] = None,
+    provider: Annotated[str | None, typer.Option(help="Only those at this provider.")] = None,
+    subject: Annotated[str | None, typer.Option(help="Only this subject's.")] = None,
+    status: Annotated[Status | None, typer.Option(help="Only those with this status.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write connections, with their credentials, into a file that only the holder of a private key can read.
+
+    Another broker takes it in with: broker connections import FILE --key PRIVATE_KEY
+    """
+    if status is Status.REVOKED:
+        raise InvalidRequest("of disconnected connections nothing is left to export")
+    recipient = read_public_key(_read(to))
+    selection = Selection(tenant, provider, subject, status)
+    with progress() as tell, _opened(file) as out:
+
+        async def work(heart: Heart) -> ExportView:
+            running = await _running(heart)
+            sealer = Sealer(
+                recipient, export_id=new_id("exp"), broker=heart.settings.public_url, created_at=heart.clock()
+            )
+
+            def write(line: bytes) -> None:
+                _write(out, line)
+
+            done = await _exporting(heart).export(selection, sealer, write, tell, recipient=recipient.thumbprint)
+            return _view_of(file, sealer, recipient, done, running)
+
+        view = with_heart(work)
+    _print(view, as_json=as_json, to_stdout=file == "-")
+    if view.skipped:
+        raise typer.Exit(EXIT_REFUSED)
+
+
+def _write(out: BinaryIO, line: bytes) -> None:
+    try:
+        out.write(line)
+    except OSError as error:
+        raise Conflict(f"the file can't be written: {error.strerror}") from None
+
+
+def _exporting(heart: Heart) -> Exporting:
+    return Exporting(heart.store, heart.records, heart.parked, heart.journal, heart.bookkeeping, heart.clock)
+
+
+async def _running(heart: Heart) -> int:
+    state = await Rotation(heart.store, heart.keyring, heart.replicas).state()
+    return sum(replica.role == "worker" for replica in state.living)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(LONGEST + 1)
+    except OSError as error:
+        raise UnusableKey("--to", f"can't be read: {error.strerror}") from None
+
+
+@contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
+    if file == "-":
+        yield sys.stdout.buffer
+        sys.stdout.buffer.flush()
+        return
+    with new_private_file(Path(file)) as out:
+        yield out
+
+
+def _view_of(file: str, sealer: Sealer, recipient: RecipientKey, done: Exported, running: int) -> ExportView:
+    return ExportView(
+        file=file,
+        export=sealer.export_id,
+        recipient=recipient.thumbprint,
+        connections=len(done.generations),
+        skipped=[SkippedView(id=each.id, reason=each.reason) for each in done.skipped],
+        running=running,
+    )
+
+
+def _print(view: ExportView, *, as_json: bool, to_stdout: bool) -> None:
+    if to_stdout:
+        note(f"{view.connections} connections exported ({view.export})")
+    elif as_json:
+        print_json(view)
+    else:
+        print_fields(
+            {
+                "file": view.file,
+                "export": view.export,
+                "opened with": view.recipient,
+                "connections": str(view.connections),
+                "skipped": str(len(view.skipped)),
+            }
+        )
+    for each in view.skipped:
+        note(f"not in the file: {each.id}: {each.reason}")
+    if view.running:
+        note(
+            f"{view.running} broker processes were running here. What they refresh from now on is newer than the file,"
+        )
+        note("and two brokers that refresh one connection may end it: stop this one before the other begins.")

@@ -1,0 +1,55 @@
+"""A file that only its owner can read, and that is there whole or not at all."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from broker.errors import Conflict, InvalidRequest
+
+
+@contextmanager
+def new_private_file(path: Path) -> Iterator[BinaryIO]:
+    """A new file to be written; under its name it appears when it is complete and on disk.
+
+    :raises Conflict: there is one of this name.
+    :raises InvalidRequest: none can be made there.
+    """
+    if path.exists():
+        raise _taken(path)
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)  # mode 0600
+    except OSError as error:
+        raise InvalidRequest(f"no file can be made in {path.parent}: {error.strerror}") from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _name(Path(name), path)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _name(complete: Path, path: Path) -> None:
+    try:
+        # Unlike a rename this never takes another file's place.
+        os.link(complete, path)
+    except FileExistsError:
+        raise _taken(path) from None
+    except OSError:
+        # A file system without hard links.
+        if path.exists():
+            raise _taken(path) from None
+        complete.rename(path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _taken(path: Path) -> Conflict:
+    return Conflict(f"{path} is there already; it is not overwritten")

@@ -1,0 +1,160 @@
+"""Taking connections out: every one that is wanted, whole and sealed to somebody's key, its record written first.
+
+The store is walked as it is, page by page, while the broker works: what is made meanwhile may be missing, and what is
+refreshed meanwhile is older in the file than here. No line is handed out before the event that tells of it is stored.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from broker.clock import Clock
+from broker.connections.bookkeeping import Bookkeeping
+from broker.connections.moving.sealed_file import Sealer
+from broker.connections.moving.whole import document_of
+from broker.errors import SealBroken
+from broker.models.connection import Connection, Status
+from broker.models.event import Event
+from broker.models.ids import is_id
+from broker.vault import names
+from broker.vault.journal import Journal
+from broker.vault.parked import Parked
+from broker.vault.records import Records
+from broker.vault.redis.store import Store
+
+_AT_ONCE: Final = 100
+"""Connections that are read together."""
+_SETTLE_EVERY: Final = 5_000
+"""Events after which they move on to the journal: where no broker runs, nobody else does it."""
+
+Write = Callable[[bytes], None]
+"""Takes a line."""
+Tell = Callable[[str], None]
+"""Called with what is being done now, in a few words."""
+_Whole = tuple[Connection, dict[str, Any]]
+"""A connection and its document."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which connections are wanted; ``None``: whichever."""
+
+    tenant: str | None = None
+    provider: str | None = None
+    subject: str | None = None
+    status: Status | None = None
+
+    def takes(self, connection: Connection) -> bool:
+        """Whether it is wanted. One that was disconnected never is: there is nothing left of it."""
+        return connection.status is not Status.REVOKED and all(
+            wanted is None or wanted == found
+            for wanted, found in (
+                (self.tenant, connection.tenant),
+                (self.provider, connection.provider),
+                (self.subject, connection.subject),
+                (self.status, connection.status),
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A connection that couldn't be taken along, and why."""
+
+    id: str
+    reason: str
+
+
+@dataclass(slots=True)
+class Exported:
+    """What came of it."""
+
+    skipped: list[Skipped] = field(default_factory=list)
+    generations: dict[str, int] = field(default_factory=dict)
+    """Each exported connection, and which of its credentials stands in the file."""
+
+
+class Exporting:
+    """Exports connections."""
+
+    def __init__(
+        self, store: Store, records: Records, parked: Parked, journal: Journal, bookkeeping: Bookkeeping, clock: Clock
+    ) -> None:
+        self._store = store
+        self._records = records
+        self._parked = parked
+        self._journal = journal
+        self._bookkeeping = bookkeeping
+        self._clock = clock
+
+    async def export(
+        self, selection: Selection, sealer: Sealer, write: Write, tell: Tell, *, recipient: str
+    ) -> Exported:
+        """Hand all lines of a file to ``write``.
+
+        :param recipient: the thumbprint of the key that it is sealed to, for the record.
+        :raises StoreUnavailable: the store can't be read now, or the events not be recorded. The lines so far are no
+            whole file.
+        :raises OSError: ``write`` couldn't.
+        """
+        done, settled = Exported(), 0
+        write(sealer.first())
+        async for page in self._walk():
+            found = await asyncio.gather(*(self._read(each, selection, done) for each in page))
+            lines = [self._sealed(whole, sealer, done) for whole in found if whole is not None]
+            going = [(connection, line) for connection, line in lines if line is not None]
+            await asyncio.gather(*(self._note(connection, sealer.export_id, recipient) for connection, _ in going))
+            for connection, line in going:
+                write(line)
+                done.generations[connection.id] = connection.generation
+            tell(f"exporting: {len(done.generations)} connections")
+            if len(done.generations) >= settled + _SETTLE_EVERY:
+                settled = len(done.generations)
+                await self._bookkeeping.settle_all()
+        write(sealer.last())
+        await self._bookkeeping.settle_all()
+        return done
+
+    async def _walk(self) -> AsyncIterator[list[str]]:
+        """The ids of all connections, each once, some at a time."""
+        # The store may name a key twice while it grows or shrinks, and no reader takes a connection twice.
+        seen = set[str]()
+        async for keys in self._store.scan(f"{names.PREFIX}{{*}}:con_*"):
+            found = [name for name in (key.rpartition(":")[2] for key in keys) if is_id("con", name)]
+            fresh = [name for name in dict.fromkeys(found) if name not in seen]
+            seen.update(fresh)
+            for start in range(0, len(fresh), _AT_ONCE):
+                yield fresh[start : start + _AT_ONCE]
+
+    async def _read(self, connection_id: str, selection: Selection, done: Exported) -> _Whole | None:
+        try:
+            # First without its secrets: those of others are not opened.
+            connection = await self._records.read(connection_id)
+            if connection is None or not selection.takes(connection):
+                return None
+            found = await self._records.read_with_credential(connection_id)
+            parked = await self._parked.candidates(connection)
+        except SealBroken as error:
+            done.skipped.append(Skipped(connection_id, error.detail))
+            return None
+        if found is None or not selection.takes(found[0]):
+            return None
+        connection, credential = found
+        if credential is None:
+            done.skipped.append(Skipped(connection_id, "its credential is gone"))
+            return None
+        return connection, document_of(connection, credential, parked.refresh_tokens)
+
+    @staticmethod
+    def _sealed(whole: _Whole, sealer: Sealer, done: Exported) -> tuple[Connection, bytes | None]:
+        connection, document = whole
+        try:
+            return connection, sealer.line(document)
+        except ValueError as error:
+            done.skipped.append(Skipped(connection.id, str(error)))
+            return connection, None
+
+    async def _note(self, connection: Connection, export_id: str, recipient: str) -> None:
+        event = Event.about("connection.exported", connection, at=self._clock(), export=export_id, recipient=recipient)
+        await self._journal.note(event)
