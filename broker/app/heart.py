@@ -30,6 +30,7 @@ from broker.connections.handed_in import HandedIn
 from broker.connections.intake import Intake
 from broker.connections.journey import Journey
 from broker.connections.lifecycle import Lifecycle
+from broker.connections.moving.engine import Moving, build_moving
 from broker.connections.obtaining import Obtaining
 from broker.connections.opening import Opening
 from broker.connections.refresh import Refresher
@@ -113,6 +114,7 @@ class Heart:
     changes: Changes
     lifecycle: Lifecycle
     repeats: StoredRepeats
+    moving: Moving
 
     async def aclose(self, *, work_ends_within: float) -> None:
         """Let refreshes and exchanges finish, for at most so many seconds, then let go of provider and store."""
@@ -204,6 +206,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     )
     withheld = [provider.name for provider in providers if provider.release == "proxy_only"]
     tokenless = [provider.name for provider in providers if not provider.releases_tokens]
+    bookkeeping = Bookkeeping(journal, records, Sink(settings.events_sink), clock)
     tokens = Tokens(Releases(store, keyring), records, refresher, providers, withheld, tokenless, clock)
     return Heart(
         settings=settings,
@@ -221,7 +224,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         due=DueWork(store),
         revocations=revocations,
         journal=journal,
-        bookkeeping=Bookkeeping(journal, records, Sink(settings.events_sink), clock),
+        bookkeeping=bookkeeping,
         clients=clients,
         broker_tokens=broker_tokens,
         limits=limits,
@@ -243,6 +246,21 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         changes=Changes(records, intake, providers, clock),
         lifecycle=lifecycle,
         repeats=StoredRepeats(store, keyring),
+        moving=build_moving(
+            store=store,
+            keyring=keyring,
+            records=records,
+            parked=parked,
+            siblings=siblings,
+            journal=journal,
+            bookkeeping=bookkeeping,
+            intake=intake,
+            authorizations=authorizations,
+            upstream=upstream,
+            turns=turns,
+            providers=providers,
+            clock=clock,
+        ),
     )
 
 

@@ -9,6 +9,7 @@ import typer
 from broker.app.heart import Heart
 from broker.cli.changing import create, update
 from broker.cli.exporting import export
+from broker.cli.importing import import_
 from broker.cli.one_connection import ConnectionId, account_name, existing_connection, print_connection
 from broker.cli.output import Json, Yes, confirm, note, print_fields, print_json, print_table
 from broker.cli.session import with_heart
@@ -26,6 +27,7 @@ commands = typer.Typer(
 commands.command()(create)
 commands.command()(update)
 commands.command()(export)
+commands.command("import")(import_)
 
 
 @commands.command("list")

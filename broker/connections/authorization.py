@@ -108,9 +108,7 @@ class Authorizations:
         :raises Conflict: it was changed at the same moment, repeatedly.
         """
         provider = wanted.provider
-        endpoints = await self._upstream.endpoints(provider, wanted.parameters)
-        fresh = self._connection(wanted, tokens, account, endpoints)
-        credential = Credential(tokens.access_token, tokens.refresh_token, fields=fields or {})
+        fresh, credential = await self.draft(wanted, tokens, account, fields=fields)
         if wanted.renews is None:
             event = self._event("connection.created", fresh, wanted)
 
@@ -123,6 +121,17 @@ class Authorizations:
             fresh = await self._renew(wanted, fresh, credential)
         metrics.connections_made.labels(provider.name).inc()
         return fresh
+
+    async def draft(
+        self, wanted: Wanted, tokens: TokenSet, account: Account | None, *, fields: Mapping[str, str] | None = None
+    ) -> tuple[Connection, Credential]:
+        """The new connection as :meth:`put` would store it.
+
+        :raises ProviderError, ProviderUnavailable: the provider's metadata can't be had.
+        """
+        endpoints = await self._upstream.endpoints(wanted.provider, wanted.parameters)
+        credential = Credential(tokens.access_token, tokens.refresh_token, fields=fields or {})
+        return self._connection(wanted, tokens, account, endpoints), credential
 
     async def whoami(self, wanted: Wanted, tokens: TokenSet, fields: Mapping[str, str] | None = None) -> Whoami | None:
         """Whose account it is, and what it may do; ``None`` where that is not wanted, or the provider can't be asked.

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import structlog
@@ -59,6 +59,21 @@ class Bookkeeping:
     async def settle_connection(self, connection_id: str) -> None:
         """Settle the bucket of one connection."""
         await self._settle([bucket_of(connection_id)])
+
+    async def enter(self, events: Sequence[Event]) -> None:
+        """Write events down at once that stand in no outbox. Whoever makes them can make them again.
+
+        :raises StoreUnavailable: the store, or the sink, does not take them.
+        """
+        await self._write_out(events)
+        await self._journal.write(events)
+
+    async def tell(self, event: Event) -> None:
+        """Tell the sink alone: of what leaves no trace in the store.
+
+        :raises StoreUnavailable: it does not take it.
+        """
+        await self._write_out([event])
 
     async def _settle(self, buckets: Iterable[int]) -> int:
         moved, written = 0, defaultdict[str, set[str]](set)

@@ -1,7 +1,7 @@
 """OAuth tokens that somebody else obtained, taken over: read, and refreshed first where the access token is over.
 
 A refresh may use up the refresh token that was handed in. From then on the new pair is all there is, so it is kept
-whatever is found out about it afterwards: see :attr:`Imported.spent`.
+whatever is found out about it afterwards: see :attr:`Imported.spent`. Who must not use it up says so.
 """
 
 from collections.abc import Mapping
@@ -32,6 +32,8 @@ class Imported:
     spent: bool
     """Whether the provider has issued these in exchange for what was handed in: then they mustn't be lost, and there is
     no need to ask whether they work."""
+    over: bool = False
+    """Whether there is no access token that lives, so that nobody can be asked before a refresh."""
 
 
 class Importing:
@@ -41,12 +43,13 @@ class Importing:
         self._upstream = upstream
         self._clock = clock
 
-    async def take(self, wanted: Wanted, credentials: Mapping[str, Any]) -> Imported:
+    async def take(self, wanted: Wanted, credentials: Mapping[str, Any], *, spend: bool = True) -> Imported:
         """The tokens in ``credentials``; what they were granted for is believed, as in an answer of the provider.
 
         With a refresh token and without an access token that lives, the provider is asked for new ones at once, unless
         it is to be stored unasked.
 
+        :param spend: whether a refresh token may be used up for that; if not, they are taken over as they are.
         :raises InvalidCredentials: they are malformed (``format``), over, or refused (``live_test``).
         :raises ProviderError, ProviderUnavailable: the provider was asked, and no new ones came.
         """
@@ -54,16 +57,16 @@ class Importing:
         over = tokens.expires_in is not None and tokens.expires_in * 1000 <= _MARGIN
         if tokens.access_token and not over:
             return Imported(tokens, spent=False)
-        if not wanted.validate:
-            # Nobody is asked now; whoever fetches it first will see.
-            return Imported(replace(tokens, expires_in=0), spent=False)
-        if tokens.refresh_token is None:
+        if tokens.refresh_token is None and (wanted.validate or not spend):
             raise InvalidCredentials("live_test", "the access token is over, and there is no refresh token to renew it")
+        if not wanted.validate or not spend:
+            # Nobody is asked now; whoever fetches it first will see.
+            return Imported(replace(tokens, expires_in=0), spent=False, over=True)
         try:
             issued = await self._upstream.refresh(
                 wanted.provider,
                 wanted.parameters,
-                refresh_token=tokens.refresh_token,
+                refresh_token=tokens.refresh_token or "",
                 scopes=tokens.scopes,
                 secrets=[tokens.access_token] if tokens.access_token else [],
             )

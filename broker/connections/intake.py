@@ -14,7 +14,7 @@ import structlog
 from broker.clock import Clock
 from broker.connections.authorization import Authorizations, Wanted
 from broker.connections.credential_format import read_fields
-from broker.connections.importing import Importing
+from broker.connections.importing import Importing, read_tokens
 from broker.errors import Conflict, InvalidCredentials, ProviderError, ProviderRefused, ProviderUnavailable
 from broker.models.account import Account
 from broker.models.connection import Connection, Credential, Whoami
@@ -37,6 +37,8 @@ class Taken:
     tokens: TokenSet
     fields: Mapping[str, str] = field(repr=False)
     account: Account | None
+    verified: bool = False
+    """Whether the provider has accepted the credential, or has issued what stands for it."""
 
 
 class Intake:
@@ -65,33 +67,56 @@ class Intake:
         """The connection that holds what passed."""
         return await self._authorizations.put(taken.wanted, taken.tokens, taken.account, fields=taken.fields)
 
-    async def check(self, wanted: Wanted, credentials: Mapping[str, Any]) -> Taken:
-        """Judge ``credentials``; nothing is stored.
+    def judge(self, wanted: Wanted, credentials: Mapping[str, Any]) -> Wanted:
+        """Judge what can be judged without asking anybody; answers what is wanted with its checked parameters.
 
-        :raises InvalidCredentials: naming the step that they failed.
-        :raises InvalidRequest: the parameters or scopes are wrong.
-        :raises Conflict: the provider lacks settings, or takes no such credential.
-        :raises ProviderUnavailable: the provider can't be asked now.
+        :raises InvalidCredentials, InvalidRequest, Conflict: as :meth:`check`.
         """
         provider = wanted.provider
         if not provider.ready:
             raise Conflict(f"the provider is not ready: {', '.join(provider.missing)} missing")
         check_scopes(provider, wanted.requested_scopes)
         wanted = replace(wanted, parameters=check_parameters(provider, wanted.parameters))
+        if provider.type != "oauth2":
+            read_fields(provider, credentials, patterns=wanted.validate)
+            return replace(wanted, handed_in=not provider.kind.issues)
+        if credentials:
+            read_tokens(wanted, credentials, now=self._clock())
+            return replace(wanted, handed_in=True)
+        if "client_credentials" not in provider.grant_types:
+            raise Conflict("the entry doesn't list client_credentials among its grant_types")
+        return replace(wanted, credential_type="client_credentials")
+
+    async def check(self, wanted: Wanted, credentials: Mapping[str, Any], *, spend: bool = True) -> Taken:
+        """Judge ``credentials``; nothing is stored.
+
+        :param spend: whether a refresh token may be used up where nothing else can be tested. If not, such tokens pass
+            unasked; and where ``wanted.validate`` is false, nobody is asked for anything.
+        :raises InvalidCredentials: naming the step that they failed.
+        :raises InvalidRequest: the parameters or scopes are wrong.
+        :raises Conflict: the provider lacks settings, or takes no such credential.
+        :raises ProviderUnavailable: the provider can't be asked now.
+        """
+        provider, wanted = wanted.provider, self.judge(wanted, credentials)
+        unasked = not (spend or wanted.validate)
         if provider.type == "oauth2" and not credentials:
-            return await self._for_the_app(wanted)
+            return await self._for_the_app(wanted) if not unasked else self._unasked(wanted, {})
         if provider.type == "oauth2":
-            return await self._taken_over(wanted, credentials)
+            return await self._taken_over(wanted, credentials, spend=spend)
         fields = read_fields(provider, credentials, patterns=wanted.validate)
-        wanted = replace(wanted, handed_in=not provider.kind.issues)
+        if provider.kind.issues and unasked:
+            return self._unasked(wanted, fields)
         tokens = await self._tokens(wanted, fields)
-        return self._permitted(wanted, tokens, fields, await self._whoami(wanted, tokens, fields))
+        taken = self._permitted(wanted, tokens, fields, await self._whoami(wanted, tokens, fields))
+        return replace(taken, verified=taken.verified or provider.kind.issues)
+
+    def _unasked(self, wanted: Wanted, fields: Mapping[str, str]) -> Taken:
+        """What tokens are issued for, without one: whoever fetches it first has one issued."""
+        tokens = TokenSet("", None, 0, tuple(wanted.requested_scopes), asked_at=self._clock())
+        return Taken(wanted, tokens, fields, None)
 
     async def _for_the_app(self, wanted: Wanted) -> Taken:
         """By the provider's client credentials grant (RFC 6749 §4.4)."""
-        if "client_credentials" not in wanted.provider.grant_types:
-            raise Conflict("the entry doesn't list client_credentials among its grant_types")
-        wanted = replace(wanted, credential_type="client_credentials")
         scopes = tuple(wanted.requested_scopes)
         try:
             tokens = await self._upstream.issue(
@@ -103,15 +128,25 @@ class Intake:
                 raise
             raise _not_granted(error, scopes) from None
         found = await self._whoami(wanted, tokens, {})
-        return Taken(wanted, tokens, {}, found.account if found else None)
+        return Taken(wanted, tokens, {}, found.account if found else None, verified=True)
 
-    async def _taken_over(self, wanted: Wanted, credentials: Mapping[str, Any]) -> Taken:
+    async def _taken_over(self, wanted: Wanted, credentials: Mapping[str, Any], *, spend: bool) -> Taken:
         """OAuth tokens that somebody else obtained."""
-        imported = await self._importing.take(wanted, credentials)
+        imported = await self._importing.take(wanted, credentials, spend=spend)
+        if imported.over:
+            return Taken(wanted, imported.tokens, {}, None)
         if not imported.spent:
-            wanted = replace(wanted, handed_in=True)
-            return self._permitted(wanted, imported.tokens, {}, await self._whoami(wanted, imported.tokens, {}))
+            tokens = imported.tokens
+            try:
+                return self._permitted(wanted, tokens, {}, await self._whoami(wanted, tokens, {}))
+            except InvalidCredentials as error:
+                refused = error.step == "live_test" and error.provider_status == 401
+                if spend or not refused or tokens.refresh_token is None or tokens.expires_in is not None:
+                    raise
+                # Nobody has said when it ends. It is over, and whether the grant is, too, only a refresh can tell.
+                return Taken(wanted, replace(tokens, expires_in=0), {}, None)
         # Refused now, they would be lost, and with them the grant: what was handed in is used up.
+        wanted = replace(wanted, handed_in=False)
         kept = replace(wanted, validate=False)
         try:
             found = await self._whoami(wanted, imported.tokens, {})
@@ -165,7 +200,7 @@ class Intake:
                 + _advice(wanted.provider),
                 missing=missing,
             )
-        return Taken(wanted, tokens, fields, found.account if found else None)
+        return Taken(wanted, tokens, fields, found.account if found else None, verified=found is not None)
 
 
 def _advice(provider: Provider) -> str:

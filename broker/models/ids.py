@@ -38,6 +38,17 @@ def new_secret(prefix: str = "") -> str:
     return f"{prefix}_{_random(_SECRET_LENGTH)}" if prefix else _random(_SECRET_LENGTH)
 
 
+def id_from(prefix: str, drawn: bytes) -> str:
+    """An identifier such as :func:`new_id` makes, of 32 bytes that were drawn at random or by a key: the same of the
+    same, so that work that is repeated makes the same things."""
+    number, body = int.from_bytes(drawn, "big"), bytearray()
+    for _ in range(_ID_LENGTH):
+        # Of 256 bits 131 are used, so no character is favoured by more than 2^-125.
+        number, character = divmod(number, len(_ALPHABET))
+        body.append(_ALPHABET[character])
+    return f"{prefix}_{body.decode()}"
+
+
 def is_id(prefix: str, value: str) -> bool:
     """Whether ``value`` has the exact shape that ``new_id(prefix)`` makes."""
     body = value.removeprefix(f"{prefix}_")

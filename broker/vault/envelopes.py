@@ -88,7 +88,10 @@ def holders(keys: Sequence[str]) -> list[Holder]:
 
 
 async def _of_record(store: Store, key: str, owner: str) -> list[Sealed]:
-    tenant, provider, generation, grant, *envelopes = await store.execute("HMGET", key, "t", "p", "g", "gr", "a", "s")
+    names_read = ("t", "bt", "p", "g", "gr", "a", "s")
+    owned, owed, provider, generation, grant, *envelopes = await store.execute("HMGET", key, *names_read)
+    # Of a batch that isn't whole yet: sealed for whose it will be.
+    tenant = owed if owned is None else owned
     fields: tuple[tuple[str, Literal["access_token", "secrets"]], ...] = (("a", "access_token"), ("s", "secrets"))
 
     def place_of(field: Literal["access_token", "secrets"]) -> Place | None:

@@ -97,6 +97,18 @@ class Journal:
             moves.append(self._store.execute("PEXPIRE", key, self._keep_milliseconds))
         await asyncio.gather(*moves)
 
+    async def at(self, tenant: str, moment: int) -> list[Event]:
+        """The tenant's events of one moment (ms)."""
+        reply = await self._store.execute("ZRANGE", names.journal(tenant), moment, moment, "BYSCORE")
+        return [Event.decode(text) for text in reply]
+
+    async def strike(self, event: Event) -> bool:
+        """Take out an event of something that is undone; ``False``: it wasn't there, at least not in these words."""
+        gone = bool(await self._store.execute("ZREM", names.journal(event.tenant), event.encode()))
+        if gone and event.connection_id:
+            await self._store.execute("ZREM", names.connection_journal(event.connection_id), event.at)
+        return gone
+
     async def acknowledge(self, bucket: int, parcels: Sequence[Parcel]) -> None:
         """Remove arrived events from the outbox."""
         if parcels:

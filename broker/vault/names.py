@@ -15,6 +15,8 @@ KEYRING = f"{PREFIX}keyring"
 REPLICAS = f"{PREFIX}{{{KEYRING}}}:replicas"
 """Hash: the processes that live. Its hash tag is the keyring's whole name: one slot, so one script sees both."""
 CLIENTS = f"{PREFIX}clients"
+BATCHES = f"{PREFIX}batches"
+"""Sorted set: the imports by when they were begun (ms)."""
 
 
 def record(connection_id: str) -> str:
@@ -160,6 +162,16 @@ def spent(owner: str, identifier: str) -> str:
 def repeat(repeat_id: str) -> str:
     """Hash: a request that may come again, and what was answered."""
     return f"{PREFIX}{repeat_id}"
+
+
+def batch(batch_id: str) -> str:
+    """Hash: an import, as one thing that is done or undone."""
+    return f"{PREFIX}{batch_id}"
+
+
+def batch_rows(batch_id: str) -> str:
+    """Hash: of the batch's rows those whose connection has another id than the one drawn for it, or that made none."""
+    return f"{batch(batch_id)}:rows"
 
 
 def leader(chore: str) -> str:

@@ -6,12 +6,16 @@ token expiry, ``sc`` scopes, ``a`` sealed access token, ``s`` sealed other secre
 ``l`` what the app says of it (label, metadata, fallback), ``h`` health, ``u`` last used, ``up`` updated, ``i`` refresh
 intent, ``o`` who committed last, ``w`` whose commit waits for the status to be decided,
 ``e`` how a disconnect ended at the provider, ``c`` what was consented to, authorization by authorization.
+
+A connection that a batch brings has two more: ``b`` which batch, and how it was then (:class:`Brought`), and, until the
+whole batch is there, ``bt`` in the place of ``t``. Without a tenant it is nobody's: no reader finds it, and no script
+serves it, in replicas of earlier versions, too.
 """
 
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
 from broker.errors import SealBroken
@@ -26,6 +30,40 @@ SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", 
 """The fields that :func:`connection_of` reads."""
 SECRET: Final = ("a", "s")
 """The fields that :func:`credential_of` reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """What a record says of the batch that brought it."""
+
+    batch: str
+    generation: int
+    """What it came with: another one by now means that it was refreshed or authorized anew since."""
+    at: int
+    """When it was taken in (ms)."""
+    verified: bool
+    """Whether the provider was asked."""
+
+    def encode(self) -> str:
+        """The field ``b``."""
+        return f"{self.batch} {self.generation} {self.at} {int(self.verified)}"
+
+    @classmethod
+    def decode(cls, stored: bytes) -> "Brought | None":
+        """What :meth:`encode` wrote; ``None`` for anything else."""
+        try:
+            batch, generation, at, verified = stored.decode().split()
+            return cls(batch, int(generation), int(at), verified == "1")
+        except ValueError:
+            return None
+
+
+def staged_fields_of(
+    keyring: Keyring, connection: Connection, credential: Credential, brought: Brought
+) -> dict[str, Argument]:
+    """All fields of a connection that is nobody's yet."""
+    fields = fields_of(keyring, connection, credential)
+    return {"b": brought.encode(), "bt": fields.pop("t"), **fields}
 
 
 def fields_of(keyring: Keyring, connection: Connection, credential: Credential) -> dict[str, Argument]:

@@ -56,6 +56,10 @@ CLAIM = _load("claim")
 CLAIM_SETTLE = _load("claim_settle")
 ADMIT = _load("admit")
 ADMIT_SETTLE = _load("admit_settle")
+BATCH_STEP = _load("batch_step")
+BATCH_STAGE = _load("batch_stage")
+BATCH_PUBLISH = _load("batch_publish")
+BATCH_WITHDRAW = _load("batch_withdraw")
 
 ALL = (
     RELEASE,
@@ -92,4 +96,8 @@ ALL = (
     CLAIM_SETTLE,
     ADMIT,
     ADMIT_SETTLE,
+    BATCH_STEP,
+    BATCH_STAGE,
+    BATCH_PUBLISH,
+    BATCH_WITHDRAW,
 )
