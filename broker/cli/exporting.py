@@ -147,7 +147,5 @@ def _print(view: ExportView, *, as_json: bool, to_stdout: bool) -> None:
     for each in view.skipped:
         note(f"not in the file: {each.id}: {each.reason}")
     if view.running:
-        note(
-            f"{view.running} broker processes were running here. What they refresh from now on is newer than the file,"
-        )
-        note("and two brokers that refresh one connection may end it: stop this one before the other begins.")
+        note(f"A broker runs here ({view.running} processes): what it refreshes from now on is newer than the file,")
+        note("and two brokers that refresh one connection may end it. Stop it, export, then start the other.")

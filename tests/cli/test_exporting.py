@@ -1,0 +1,132 @@
+"""``broker connections export``."""
+
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import redis
+
+from broker.connections.moving.row import Row
+from broker.models.connection import Connection
+from broker.vault import names
+from tests.cli.conftest import Cli, Running
+from tests.connections.moving.sealing import OURS, read
+
+MakeConnection = Callable[..., Connection]
+
+
+@pytest.fixture
+def key(tmp_path: Path) -> str:
+    """A file with the public key."""
+    path = tmp_path / "recipient.pem"
+    path.write_bytes(OURS.public)
+    return str(path)
+
+
+def connections_in(file: Path | bytes) -> list[Connection]:
+    """Whom a whole file holds."""
+    rows = list(read(file if isinstance(file, bytes) else file.read_bytes()))
+    assert all(isinstance(row, Row) for row in rows)
+    return [row.restored.connection for row in rows if isinstance(row, Row) and row.restored is not None]
+
+
+def test_a_file_for_one_reader(cli: Cli, make_connection: MakeConnection, key: str, tmp_path: Path) -> None:
+    """Every tenant's connections; readable by its owner alone, whose key opens it; a summary of what it holds."""
+    made = [make_connection(), make_connection(tenant="other", subject="bob")]
+    file = tmp_path / "out.export"
+    result = cli("connections", "export", str(file), "--to", key, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert {connection.id for connection in connections_in(file)} == {connection.id for connection in made}
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert (result.json["connections"], result.json["skipped"], result.json["file"]) == (2, [], str(file))
+    assert result.json["export"].startswith("exp_")
+    assert list(tmp_path.glob(".out*")) == []
+
+
+def test_only_those_that_are_asked_for(cli: Cli, make_connection: MakeConnection, key: str, tmp_path: Path) -> None:
+    """By tenant, provider, subject and status."""
+    for other in ({"tenant": "other"}, {"subject": "bob"}, {"provider": "practice-two"}):
+        make_connection(**other)
+    wanted = make_connection()
+    file = tmp_path / "out"
+    flags = ("--tenant", "default", "--provider", "practice", "--subject", "ann", "--status", "active")
+    result = cli("connections", "export", str(file), "--to", key, *flags)
+    assert result.exit_code == 0, result.stderr
+    assert [connection.id for connection in connections_in(file)] == [wanted.id]
+    refused = cli("connections", "export", str(tmp_path / "x"), "--to", key, "--status", "revoked")
+    assert refused.exit_code == 2
+
+
+def test_nothing_is_overwritten(cli: Cli, make_connection: MakeConnection, key: str, tmp_path: Path) -> None:
+    """A file of that name stays as it is, and no connection is said to have left."""
+    make_connection()
+    file = tmp_path / "out"
+    file.write_text("mine")
+    result = cli("connections", "export", str(file), "--to", key)
+    assert result.exit_code == 1
+    assert "is there already" in result.stderr
+    assert file.read_text() == "mine"
+    assert "connection.exported" not in cli("events", "--json").stdout
+    assert cli("connections", "export", str(tmp_path / "nowhere" / "x"), "--to", key).exit_code == 2
+
+
+def test_an_export_that_fails_leaves_no_file(
+    cli: Cli, make_connection: MakeConnection, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the store goes away in the middle, say: half a file would look like one."""
+    make_connection()
+    monkeypatch.setenv("BROKER_REDIS_URL", "redis://127.0.0.1:1/0")
+    result = cli("connections", "export", str(tmp_path / "out"), "--to", key)
+    assert result.exit_code == 3
+    assert not (tmp_path / "out").exists()
+    assert list(tmp_path.glob(".out*")) == []
+
+
+def test_a_private_key_is_refused_before_anything_is_made(cli: Cli, tmp_path: Path) -> None:
+    """As is what is no key, or isn't there."""
+    private = tmp_path / "private.pem"
+    private.write_bytes(OURS.private)
+    for path, words in ((private, "is a private key"), (tmp_path / "nowhere", "can't be read")):
+        result = cli("connections", "export", str(tmp_path / "out"), "--to", str(path))
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert f"--to: {words}" in result.stderr
+        assert OURS.private.decode()[60:80] not in result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_can_t_be_opened_is_named(
+    cli: Cli, make_connection: MakeConnection, key: str, tmp_path: Path, raw_store: redis.Redis
+) -> None:
+    """The file is made of the others, and the command ends with 1."""
+    good, bad = make_connection(), make_connection()
+    raw_store.hset(names.record(bad.id), "a", b"broken")
+    file = tmp_path / "out"
+    result = cli("connections", "export", str(file), "--to", key)
+    assert result.exit_code == 1
+    assert f"not in the file: {bad.id}" in result.stderr
+    assert [connection.id for connection in connections_in(file)] == [good.id]
+
+
+def test_it_can_go_through_a_pipe(running: Running, tmp_path: Path, key: str) -> None:
+    """``-`` is standard output, with nothing on it but the file; that a broker runs meanwhile is said beside it."""
+    command = [sys.executable, "-m", "broker.cli.main", "connections", "export", "-", "--to", key]
+    done = subprocess.run(command, env={**os.environ, **running.environ}, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert connections_in(done.stdout) == []
+    assert b"A broker runs here" in done.stderr
+
+
+def test_who_exported_what_can_be_looked_up(
+    cli: Cli, make_connection: MakeConnection, key: str, tmp_path: Path
+) -> None:
+    """Each connection's events name the export and the key that it went to."""
+    connection = make_connection()
+    summary = cli("connections", "export", str(tmp_path / "out"), "--to", key, "--json").json
+    (event,) = cli("events", "--type", "connection.exported", "--json").json["items"]
+    assert event["connection_id"] == connection.id
+    assert event["data"]["export"] == summary["export"]
+    assert event["data"]["recipient"] == summary["recipient"]
