@@ -13,7 +13,7 @@ from broker.app.heart import Heart
 from broker.cli.faults import EXIT_REFUSED
 from broker.cli.output import Json, note, print_fields, print_json
 from broker.cli.private_file import new_private_file
-from broker.cli.progress import progress
+from broker.cli.progress import how_far
 from broker.cli.session import with_heart
 from broker.connections.moving.exporting import Exported, Exporting, Selection
 from broker.connections.moving.recipients import LONGEST, RecipientKey, UnusableKey, read_public_key
@@ -64,7 +64,7 @@ def export(
         raise InvalidRequest("of disconnected connections nothing is left to export")
     recipient = read_public_key(_read(to))
     selection = Selection(tenant, provider, subject, status)
-    with progress() as tell, _opened(file) as out:
+    with how_far() as tell, _opened(file) as out:
 
         async def work(heart: Heart) -> ExportView:
             running = await _running(heart)

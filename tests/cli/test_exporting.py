@@ -1,22 +1,36 @@
 """``broker connections export``."""
 
+import base64
 import os
 import stat
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 
+from broker.app.heart import Heart
 from broker.connections.moving.row import Row
 from broker.models.connection import Connection
 from broker.vault import names
+from broker.vault.redis.embedded import EmbeddedStore
 from tests.cli.conftest import Cli, Running
-from tests.connections.moving.sealing import OURS, read
+from tests.connections.moving.sealing import OURS, THEIRS, read
 
+AtHeart = Callable[[Callable[[Heart], Coroutine[Any, Any, Any]]], Any]
 MakeConnection = Callable[..., Connection]
+
+
+@pytest.fixture
+def other_store_server(tmp_path: Path) -> Iterator[EmbeddedStore]:
+    """Another broker's."""
+    server = EmbeddedStore(tmp_path / "other" / "data")
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture
@@ -45,6 +59,42 @@ def test_a_file_for_one_reader(cli: Cli, make_connection: MakeConnection, key: s
     assert (result.json["connections"], result.json["skipped"], result.json["file"]) == (2, [], str(file))
     assert result.json["export"].startswith("exp_")
     assert list(tmp_path.glob(".out*")) == []
+
+
+def test_another_broker_takes_it_in(
+    cli: Cli,
+    at_heart: AtHeart,
+    make_connection: MakeConnection,
+    key: str,
+    tmp_path: Path,
+    other_store_server: EmbeddedStore,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With other keys and another store, by the private key: the same connections with the same credentials; a wrong
+    key brings nothing in."""
+    made = [make_connection(), make_connection(tenant="other", subject="bob")]
+
+    def held() -> list[object]:
+        async def read_all(heart: Heart) -> list[object]:
+            return [await heart.records.read_with_credential(connection.id) for connection in made]
+
+        found: list[object] = at_heart(read_all)
+        return found
+
+    before, file = held(), tmp_path / "out.export"
+    assert cli("connections", "export", str(file), "--to", key).exit_code == 0
+    (tmp_path / "private.pem").write_bytes(OURS.private)
+    (tmp_path / "wrong.pem").write_bytes(THEIRS.private)
+    monkeypatch.setenv("BROKER_REDIS_URL", other_store_server.url)
+    monkeypatch.setenv("BROKER_ENCRYPTION_KEYS", "k9:" + base64.b64encode(bytes(range(60, 92))).decode())
+    assert held() == [None, None]
+    refused = cli("connections", "import", str(file), "--key", str(tmp_path / "wrong.pem"))
+    assert refused.exit_code == 1
+    assert "sealed to another key" in refused.stderr + refused.stdout
+    assert held() == [None, None]
+    taken = cli("connections", "import", str(file), "--key", str(tmp_path / "private.pem"))
+    assert taken.exit_code == 0, taken.stderr + taken.stdout
+    assert held() == before
 
 
 def test_only_those_that_are_asked_for(cli: Cli, make_connection: MakeConnection, key: str, tmp_path: Path) -> None:

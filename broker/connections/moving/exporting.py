@@ -30,8 +30,8 @@ _SETTLE_EVERY: Final = 5_000
 
 Write = Callable[[bytes], None]
 """Takes a line."""
-Tell = Callable[[str], None]
-"""Called with what is being done now, in a few words."""
+Tell = Callable[[str, int, int | None], None]
+"""Called with the step, how many it is done with, and how many there are, where that is known."""
 _Whole = tuple[Connection, dict[str, Any]]
 """A connection and its document."""
 
@@ -108,7 +108,7 @@ class Exporting:
             for connection, line in going:
                 write(line)
                 done.generations[connection.id] = connection.generation
-            tell(f"exporting: {len(done.generations)} connections")
+            tell("exporting", len(done.generations), None)
             if len(done.generations) >= settled + _SETTLE_EVERY:
                 settled = len(done.generations)
                 await self._bookkeeping.settle_all()

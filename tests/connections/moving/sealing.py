@@ -85,7 +85,7 @@ async def exported(
     exporting = Exporting(heart.store, heart.records, heart.parked, heart.journal, heart.bookkeeping, heart.clock)
     recipient = read_public_key(pair.public).thumbprint
     done = await exporting.export(
-        selection or Selection(), sealer_for(pair), lines.append, lambda _: None, recipient=recipient
+        selection or Selection(), sealer_for(pair), lines.append, lambda *_: None, recipient=recipient
     )
     return b"".join(lines), done
 
