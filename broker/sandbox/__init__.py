@@ -27,6 +27,7 @@ A request's way: ``app`` (routes, host guard) → one endpoint → ``grants`` (w
 ``tokens``               ``/introspect`` and ``/revoke``
 ``resources``            ``/whoami`` and ``/api/messages``
 ``streams``               ``/api/streams/…`` and ``/keys/…/echo``: what a proxy in front has to cope with
+``guises``               ``/as/…``: other providers, played as descriptions say how they behave
 ``metadata``             the two well-known documents
 ``control``              ``/counters`` and ``/control``: what was asked; changes while it runs
 ``parameters``           query strings and form bodies, read strictly

@@ -16,6 +16,7 @@ from broker.sandbox.control import Control
 from broker.sandbox.device import DeviceEndpoints
 from broker.sandbox.errors import OAuthError, error_answer
 from broker.sandbox.guarded import Guarded
+from broker.sandbox.guises.routes import Guises
 from broker.sandbox.installations import Installations
 from broker.sandbox.metadata import MetadataEndpoint
 from broker.sandbox.pages import PageError, error_page
@@ -51,6 +52,7 @@ def create_app(provider: Provider) -> Starlette:
             Route("/keys/{guard}/whoami", guarded.whoami, methods=["GET"]),
             Route("/keys/{guard}/messages", guarded.messages, methods=["GET", "POST"]),
             *streams.routes(),
+            *Guises(provider).routes(),
             Route("/counters", control.counters, methods=["GET"]),
             Route("/control", control.change, methods=["POST"]),
             Route("/control/keys", control.make_key, methods=["POST"]),

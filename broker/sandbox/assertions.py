@@ -22,18 +22,23 @@ _ASSERTION_LIVES: Final = 3600
 _SKEW: Final = 5
 
 
-def app_of(provider: Provider, authorization: str) -> str:
-    """The client id of the app whose JWT stands in ``authorization``; raises a 401 otherwise."""
+def app_of(provider: Provider, authorization: str, *, app: str = APP) -> str:
+    """The client id of the app whose JWT stands in ``authorization``; raises a 401 otherwise. ``app``: which it is."""
     scheme, _, value = authorization.partition(" ")
     claims = _verified(value.strip(), provider.keys.app_keys) if scheme.lower() == "bearer" else None
-    if claims is None or claims.get("iss") != APP or provider.behaviour.revokes(APP):
+    if claims is None or claims.get("iss") != app or provider.behaviour.revokes(app):
         raise _refused("invalid_token", "no JWT of an app that is known here", status=401)
     _check_times(claims, provider.clock(), longest=_APP_LIVES + 60, error="invalid_token", status=401)
-    return APP
+    return app
 
 
-def granted_to_service_account(provider: Provider, form: Parameters) -> Grant:
-    """What the JWT bearer grant gives (RFC 7523 §2.1): to the service account, or to the person it acts for."""
+def granted_to_service_account(
+    provider: Provider, form: Parameters, *, audience: str | None = None, any_scope: bool = False
+) -> Grant:
+    """What the JWT bearer grant gives (RFC 7523 §2.1): to the service account, or to the person it acts for.
+
+    ``audience``: the token endpoint's address. ``any_scope``: also those that are not known here.
+    """
     assertion = form.require("assertion")
     email, key_id = _unverified_issuer(assertion)
     keys = provider.keys.service_accounts.get(email, {})
@@ -41,11 +46,11 @@ def granted_to_service_account(provider: Provider, form: Parameters) -> Grant:
     claims = None if refused else _verified(assertion, [keys[key_id]])
     if claims is None:
         raise _refused("invalid_grant", "no assertion of a service account that is known here")
-    if claims.get("aud") != f"{provider.issuer}/token":
+    if claims.get("aud") != (audience or f"{provider.issuer}/token"):
         raise _refused("invalid_grant", "the assertion is for somebody else")
     _check_times(claims, provider.clock(), longest=_ASSERTION_LIVES, error="invalid_grant", status=400)
     scopes = tuple(dict.fromkeys(str(claims.get("scope", "")).split()))
-    if not scopes or unknown_scopes(scopes):
+    if not scopes or (unknown_scopes(scopes) and not any_scope):
         raise _refused("invalid_scope", "this provider does not have all of these scopes")
     subject = claims.get("sub", email)
     account = Account(email, email, email) if subject == email else person(subject)

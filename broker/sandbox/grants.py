@@ -35,6 +35,7 @@ class Code:
     grant: Grant
     redirect_uri: str
     challenge: str
+    """Empty: none was sent, and no verifier is asked for."""
     expires_at: float
     redeemed: bool = False
 
@@ -109,7 +110,7 @@ class Grants:
             raise OAuthError("invalid_grant", "the code has expired")
         if redirect_uri != code.redirect_uri:
             raise OAuthError("invalid_grant", "redirect_uri is not the one the code was sent to")
-        if not verifier_fits(verifier, code.challenge):
+        if code.challenge and not verifier_fits(verifier, code.challenge):
             raise OAuthError("invalid_grant", "code_verifier does not fit the challenge")
         code.redeemed = True
         return self._issue_first(code.grant, behaviour)
@@ -186,6 +187,11 @@ class Grants:
         access = self._access.get(value)
         if access is not None and access.grant.client_id == client_id:
             del self._access[value]
+
+    def forget(self, value: str) -> None:
+        """End this one token and nothing else."""
+        self._access.pop(value, None)
+        self._refresh.pop(value, None)
 
     def _revoke_account(self, client_id: str, account: Account) -> None:
         grants = (token.grant for tokens in (self._access, self._refresh) for token in tokens.values())
