@@ -8,7 +8,7 @@ COPY requirements.lock requirements-build.lock ./
 RUN pip install --only-binary :all: --require-hashes -r requirements-build.lock \
     && python -m venv --without-pip /opt/broker \
     && pip --python /opt/broker/bin/python install --only-binary :all: --require-hashes -r requirements.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md providers.yaml ./
 COPY broker broker
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheel . \
     && pip --python /opt/broker/bin/python install --no-deps --no-index /wheel/*.whl

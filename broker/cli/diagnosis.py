@@ -11,7 +11,7 @@ import httpx2
 from pydantic import BaseModel, Field
 
 from broker.app.heart import Heart
-from broker.cli.providers import CheckedProvider, ask_issuers, lacks
+from broker.cli.providers_check import CheckedProvider, ask_issuers, lacks
 from broker.cli.session import heart_for_command
 from broker.errors import BrokerError, ConfigurationError
 from broker.providers import Registry, load_providers

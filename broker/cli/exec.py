@@ -1,7 +1,6 @@
 """``broker exec``: run a program with a fresh token in its environment, and nowhere else."""
 
 import os
-import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from broker.cli.output import note
 from broker.cli.target import shown, target
 from broker.cli.token import MinTtl, Name, Refused
 from broker.errors import BrokerError, ConfigurationError
+from broker.providers.programs import may_be_set
 
 commands = typer.Typer()
 
@@ -21,11 +21,6 @@ _NOT_FOUND: Final = 127
 _NOT_EXECUTABLE: Final = 126
 """As shells have them (POSIX.1-2024, 2.8.2)."""
 _PLACE: Final = "{access_token}"
-_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_STEERING: Final = re.compile(
-    r"PATH|IFS|ENV|BASH_ENV|SHELLOPTS|HOME|LD_.*|DYLD_.*|(PYTHON|PERL5|RUBY|NODE_)(PATH|HOME|OPT.*|LIB)"
-)
-"""Variables that decide what a program loads or runs: no provider's token belongs there."""
 
 
 @commands.command()
@@ -54,7 +49,7 @@ def _templates(provider: str, env: Mapping[str, str]) -> Mapping[str, str]:
     if not env:
         raise BrokerError(f"the provider {provider!r} names no variables for programs: its entry has no env")
     for variable, template in env.items():
-        if not _NAME.fullmatch(variable) or _STEERING.fullmatch(variable) or _PLACE not in template:
+        if not may_be_set(variable) or _PLACE not in template:
             raise ConfigurationError([f"the env of provider {provider!r} can't be used: {variable!r}"])
     return env
 

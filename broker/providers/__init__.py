@@ -13,6 +13,11 @@ A file becomes a ``Registry`` in this order::
     kinds         what each type of provider takes as a credential; credential_*: what an entry says of that
     private_keys  keys in PEM that can be signed with
     json_schema   the same for editors
+    written       the file line by line: what is marked as unverified
+    copying       entries as text, from one file into another
+    shipped       where the file is that comes with the broker
+    programs      which variables may hold a token
+    lint          what an operator should know about an entry that loads
     faults        what is wrong, and where
 
 Everything that makes a provider differ is data here; nothing anywhere asks for a provider's name. Reads one

@@ -21,6 +21,14 @@ def load_providers(path: Path, environ: Mapping[str, str]) -> Registry:
 
     :raises ConfigurationError: all faults at once, each naming file, line and key, and never a value.
     """
+    return load_text(read_text(path), path, environ)
+
+
+def read_text(path: Path) -> str:
+    """What the file at ``path`` holds.
+
+    :raises ConfigurationError: it can't be read, is too large, or no text.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -34,6 +42,11 @@ def load_providers(path: Path, environ: Mapping[str, str]) -> Registry:
         raise ConfigurationError([f"{path}: is not UTF-8 text"]) from None
     if len(content) > MAX_BYTES:
         raise ConfigurationError([f"{path}: is larger than {MAX_BYTES} bytes"])
+    return text
+
+
+def load_text(text: str, path: Path, environ: Mapping[str, str]) -> Registry:
+    """As :func:`load_providers`, for a file whose text is known. ``path``: what faults call it."""
     faults: list[Fault] = []
     document = parse(text, faults)
     entries = _entries(substitute(document, environ, faults), faults) if document else {}
