@@ -71,8 +71,9 @@ demo: install ## see the whole story with real processes; ARGS=--once presses th
 serve: install ## run the broker
 	$(VENV)/bin/broker serve $(ARGS)
 
-test: install browser terminal interop ## run the tests
-	$(VENV)/bin/python -m pytest $(ARGS)
+# Two processes, each with a store and a practice provider of its own; a file of tests stays in one.
+test: install browser terminal interop ## run the tests; ARGS=tests/vault some of them
+	$(VENV)/bin/python -m pytest $(or $(ARGS),--numprocesses 2 --dist loadfile)
 	@$(HAVE_BROWSER) || echo "*** THE BROWSER TESTS WERE SKIPPED: there is no Chromium here." >&2
 
 lint: install ## format, lint, types, import layers, Dockerfile, compose file

@@ -90,7 +90,9 @@ async def test_the_sink_says_what_the_api_says(
     assert sorted(lines, key=str) == sorted(shown, key=str)
     (created,) = [line for line in lines if line["type"] == "connection.created"]
     assert created["at"].endswith("Z")
-    assert created["data"].keys() == {"provider", "subject", "scopes"}
+    assert created["data"].keys() == {
+        *("provider", "subject", "scopes", "requested_scopes", "means", "session"),
+    }
 
 
 async def test_settling_twice_at_once_doubles_nothing(
