@@ -45,7 +45,6 @@ from broker.settings.values import parse_keys
 from broker.upstream.egress import Egress
 from broker.upstream.facade import Upstream
 from broker.upstream.key_sets import KeySets
-from broker.upstream.schemes.signing import prepare as prepare_signing
 from broker.vault.admission import Admission
 from broker.vault.counters import Counters
 from broker.vault.device_sessions import StoredDeviceSessions
@@ -149,7 +148,6 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     :raises ConfigurationError: there are no usable encryption keys.
     """
     keyring = _keyring(settings)
-    prepare_signing(providers)
     store = open_store(_store_url(settings), keyring, wait_replicas=settings.store_wait_replicas)
     egress = Egress(allow=settings.egress_allow)
     upstream = Upstream(egress, clock)

@@ -1,6 +1,6 @@
 """Which scheme a provider's credentials go by."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Literal
 
 from broker.models.connection import Credential
@@ -45,9 +45,3 @@ def covers_body(provider: Provider) -> Covered:
             return "body" if "body" in used else "digest" if "body_sha256" in used else "nothing"
         case _:
             return "nothing"
-
-
-def prepare(providers: Iterable[Provider]) -> None:
-    """Load what takes long to load and one of ``providers`` signs with, so that no request has to wait for it."""
-    if any(provider.type == "aws_sigv4" for provider in providers):
-        aws_sigv4.prepare()
