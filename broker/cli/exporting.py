@@ -15,9 +15,10 @@ from broker.cli.output import Json, note, print_fields, print_json
 from broker.cli.private_file import new_private_file
 from broker.cli.progress import how_far
 from broker.cli.session import with_heart
-from broker.connections.moving.exporting import Exported, Exporting, Selection
+from broker.connections.moving.exporting import Exported, Exporting, Selection, Write
 from broker.connections.moving.recipients import LONGEST, RecipientKey, UnusableKey, read_public_key
 from broker.connections.moving.sealed_file import Sealer
+from broker.connections.moving.switching_off import SwitchingOff
 from broker.errors import Conflict, InvalidRequest
 from broker.models.connection import Status
 from broker.models.ids import new_id
@@ -25,7 +26,7 @@ from broker.vault.rotation import Rotation
 
 
 class SkippedView(BaseModel):
-    """A connection that is not in the file."""
+    """A connection that is not in the file, or not as it is now."""
 
     id: str
     reason: str
@@ -41,6 +42,8 @@ class ExportView(BaseModel):
     """The thumbprint (RFC 7638) of the key that opens it."""
     connections: int
     skipped: list[SkippedView]
+    switched_off: int
+    """How many were switched off here, and are active in the file."""
     running: int
     """How many broker processes were at work meanwhile."""
 
@@ -54,6 +57,12 @@ def export(
     provider: Annotated[str | None, typer.Option(help="Only those at this provider.")] = None,
     subject: Annotated[str | None, typer.Option(help="Only this subject's.")] = None,
     status: Annotated[Status | None, typer.Option(help="Only those with this status.")] = None,
+    switch_off: Annotated[
+        bool,
+        typer.Option(
+            "--switch-off", help="Switch each off here, so that only the other broker refreshes it from now on."
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write connections, with their credentials, into a file that only the holder of a private key can read.
@@ -64,35 +73,45 @@ def export(
         raise InvalidRequest("of disconnected connections nothing is left to export")
     recipient = read_public_key(_read(to))
     selection = Selection(tenant, provider, subject, status)
-    with how_far() as tell, _opened(file) as out:
+    with how_far() as tell:
 
         async def work(heart: Heart) -> ExportView:
             running = await _running(heart)
+            switching_off = SwitchingOff(heart.records, heart.leases, heart.changes) if switch_off else None
             sealer = Sealer(
                 recipient, export_id=new_id("exp"), broker=heart.settings.public_url, created_at=heart.clock()
             )
-
-            def write(line: bytes) -> None:
-                _write(out, line)
-
-            done = await _exporting(heart).export(selection, sealer, write, tell, recipient=recipient.thumbprint)
-            return _view_of(file, sealer, recipient, done, running)
+            try:
+                with _opened(file) as out:
+                    done = await _exporting(heart, switching_off).export(
+                        selection, sealer, _writer(out), tell, recipient=recipient.thumbprint
+                    )
+            except BaseException:
+                if switching_off is not None:
+                    await switching_off.undo()
+                raise
+            switched_off = switching_off.count if switching_off else 0
+            return _view_of(file, sealer, recipient, done, switched_off=switched_off, running=running)
 
         view = with_heart(work)
-    _print(view, as_json=as_json, to_stdout=file == "-")
+    _print(view, as_json=as_json, to_stdout=file == "-", switch_off=switch_off)
     if view.skipped:
         raise typer.Exit(EXIT_REFUSED)
 
 
-def _write(out: BinaryIO, line: bytes) -> None:
-    try:
-        out.write(line)
-    except OSError as error:
-        raise Conflict(f"the file can't be written: {error.strerror}") from None
+def _writer(out: BinaryIO) -> Write:
+    def write(line: bytes) -> None:
+        try:
+            out.write(line)
+        except OSError as error:
+            raise Conflict(f"the file can't be written: {error.strerror}") from None
+
+    return write
 
 
-def _exporting(heart: Heart) -> Exporting:
-    return Exporting(heart.store, heart.records, heart.parked, heart.journal, heart.bookkeeping, heart.clock)
+def _exporting(heart: Heart, switching_off: SwitchingOff | None) -> Exporting:
+    parts = (heart.store, heart.records, heart.parked, heart.journal, heart.bookkeeping, heart.clock)
+    return Exporting(*parts, switching_off)
 
 
 async def _running(heart: Heart) -> int:
@@ -118,18 +137,21 @@ def _opened(file: str) -> Iterator[BinaryIO]:
         yield out
 
 
-def _view_of(file: str, sealer: Sealer, recipient: RecipientKey, done: Exported, running: int) -> ExportView:
+def _view_of(
+    file: str, sealer: Sealer, recipient: RecipientKey, done: Exported, *, switched_off: int, running: int
+) -> ExportView:
     return ExportView(
         file=file,
         export=sealer.export_id,
         recipient=recipient.thumbprint,
         connections=len(done.generations),
         skipped=[SkippedView(id=each.id, reason=each.reason) for each in done.skipped],
+        switched_off=switched_off,
         running=running,
     )
 
 
-def _print(view: ExportView, *, as_json: bool, to_stdout: bool) -> None:
+def _print(view: ExportView, *, as_json: bool, to_stdout: bool, switch_off: bool) -> None:
     if to_stdout:
         note(f"{view.connections} connections exported ({view.export})")
     elif as_json:
@@ -141,11 +163,12 @@ def _print(view: ExportView, *, as_json: bool, to_stdout: bool) -> None:
                 "export": view.export,
                 "opened with": view.recipient,
                 "connections": str(view.connections),
+                "switched off": str(view.switched_off),
                 "skipped": str(len(view.skipped)),
             }
         )
     for each in view.skipped:
-        note(f"not in the file: {each.id}: {each.reason}")
-    if view.running:
+        note(f"not to be relied upon: {each.id}: {each.reason}")
+    if view.running and not switch_off:
         note(f"A broker runs here ({view.running} processes): what it refreshes from now on is newer than the file,")
         note("and two brokers that refresh one connection may end it. Stop it, export, then start the other.")

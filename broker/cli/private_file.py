@@ -14,7 +14,7 @@ from broker.errors import Conflict, InvalidRequest
 def new_private_file(path: Path) -> Iterator[BinaryIO]:
     """A new file to be written; under its name it appears when it is complete and on disk.
 
-    :raises Conflict: there is one of this name.
+    :raises Conflict: there is one of this name, or it can't be written.
     :raises InvalidRequest: none can be made there.
     """
     if path.exists():
@@ -29,6 +29,8 @@ def new_private_file(path: Path) -> Iterator[BinaryIO]:
             file.flush()
             os.fsync(file.fileno())
         _name(Path(name), path)
+    except OSError as error:
+        raise Conflict(f"the file can't be written: {error.strerror}") from None
     finally:
         Path(name).unlink(missing_ok=True)
 

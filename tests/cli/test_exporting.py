@@ -1,6 +1,7 @@
 """``broker connections export``."""
 
 import base64
+import errno
 import os
 import stat
 import subprocess
@@ -13,10 +14,13 @@ import pytest
 import redis
 
 from broker.app.heart import Heart
+from broker.cli.private_file import new_private_file
 from broker.connections.moving.row import Row
+from broker.errors import Conflict
 from broker.models.connection import Connection
 from broker.vault import names
 from broker.vault.redis.embedded import EmbeddedStore
+from broker.vault.replicas import Replicas
 from tests.cli.conftest import Cli, Running
 from tests.connections.moving.sealing import OURS, THEIRS, read
 
@@ -124,6 +128,29 @@ def test_nothing_is_overwritten(cli: Cli, make_connection: MakeConnection, key: 
     assert cli("connections", "export", str(tmp_path / "nowhere" / "x"), "--to", key).exit_code == 2
 
 
+def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
+    """Somebody else's, of the same name."""
+    path = tmp_path / "out"
+    with pytest.raises(Conflict, match="is there already"), new_private_file(path) as file:
+        file.write(b"ours")
+        path.write_text("theirs")
+    assert path.read_text() == "theirs"
+    assert [each.name for each in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_is_made_where_there_are_no_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some file systems know none."""
+
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    with new_private_file(tmp_path / "out") as file:
+        file.write(b"ours")
+    assert (tmp_path / "out").read_bytes() == b"ours"
+    assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o600
+
+
 def test_an_export_that_fails_leaves_no_file(
     cli: Cli, make_connection: MakeConnection, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,17 +184,62 @@ def test_what_can_t_be_opened_is_named(
     file = tmp_path / "out"
     result = cli("connections", "export", str(file), "--to", key)
     assert result.exit_code == 1
-    assert f"not in the file: {bad.id}" in result.stderr
+    assert f"not to be relied upon: {bad.id}" in result.stderr
     assert [connection.id for connection in connections_in(file)] == [good.id]
 
 
+def test_exported_connections_can_be_switched_off(
+    cli: Cli, make_connection: MakeConnection, key: str, tmp_path: Path
+) -> None:
+    """Here they serve nobody any more; in the file they are as they were. Without the option nothing changes."""
+    connection = make_connection()
+    cli("connections", "export", str(tmp_path / "first"), "--to", key)
+    assert cli("connections", "show", connection.id, "--json").json["status"] == "active"
+    result = cli("connections", "export", str(tmp_path / "second"), "--to", key, "--switch-off", "--json")
+    assert (result.exit_code, result.json["switched_off"]) == (0, 1)
+    assert cli("connections", "show", connection.id, "--json").json["status"] == "disabled"
+    (taken,) = connections_in(tmp_path / "second")
+    assert (taken.status, taken.generation) == ("active", 1)
+
+
+def test_without_a_file_they_are_switched_on_again(
+    cli: Cli, make_connection: MakeConnection, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever kept the file from being made: a full disk, say."""
+    connection = make_connection()
+    with monkeypatch.context() as full:
+        full.setattr(os, "link", lambda *_: _full())
+        full.setattr(Path, "rename", lambda *_: _full())
+        result = cli("connections", "export", str(tmp_path / "out"), "--to", key, "--switch-off")
+    assert result.exit_code == 1
+    assert "No space left" in result.stderr
+    assert sorted(path.name for path in tmp_path.iterdir() if "out" in path.name) == []
+    assert cli("connections", "show", connection.id, "--json").json["status"] == "active"
+    types = [event["type"] for event in cli("events", "--connection", connection.id, "--json").json["items"]]
+    assert types[:3] == ["connection.enabled", "connection.exported", "connection.disabled"]
+
+
+def _full() -> None:
+    raise OSError(28, "No space left on device")
+
+
 def test_it_can_go_through_a_pipe(running: Running, tmp_path: Path, key: str) -> None:
-    """``-`` is standard output, with nothing on it but the file; that a broker runs meanwhile is said beside it."""
+    """``-`` is standard output, with nothing on it but the file; the rest is said beside it."""
     command = [sys.executable, "-m", "broker.cli.main", "connections", "export", "-", "--to", key]
     done = subprocess.run(command, env={**os.environ, **running.environ}, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
     assert connections_in(done.stdout) == []
-    assert b"A broker runs here" in done.stderr
+    assert b"0 connections exported" in done.stderr
+
+
+def test_that_a_broker_runs_is_said(cli: Cli, at_heart: AtHeart, key: str, tmp_path: Path) -> None:
+    """What it refreshes from now on is newer than the file, unless all were switched off."""
+    assert "A broker runs here" not in cli("connections", "export", str(tmp_path / "a"), "--to", key).stderr
+    # A process that lives and has not signed off.
+    at_heart(lambda heart: Replicas(heart.store, heart.keyring).beat("worker"))
+    result = cli("connections", "export", str(tmp_path / "b"), "--to", key, "--json")
+    assert "A broker runs here" in result.stderr
+    assert result.json["running"] == 1
 
 
 def test_who_exported_what_can_be_looked_up(

@@ -6,14 +6,15 @@ refreshed meanwhile is older in the file than here. No line is handed out before
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from broker.clock import Clock
 from broker.connections.bookkeeping import Bookkeeping
 from broker.connections.moving.sealed_file import Sealer
+from broker.connections.moving.switching_off import SwitchingOff
 from broker.connections.moving.whole import document_of
-from broker.errors import SealBroken
+from broker.errors import Conflict, SealBroken
 from broker.models.connection import Connection, Status
 from broker.models.event import Event
 from broker.models.ids import is_id
@@ -79,14 +80,23 @@ class Exporting:
     """Exports connections."""
 
     def __init__(
-        self, store: Store, records: Records, parked: Parked, journal: Journal, bookkeeping: Bookkeeping, clock: Clock
+        self,
+        store: Store,
+        records: Records,
+        parked: Parked,
+        journal: Journal,
+        bookkeeping: Bookkeeping,
+        clock: Clock,
+        switching_off: SwitchingOff | None = None,
     ) -> None:
+        """:param switching_off: switches each connection off before it is read; ``None``: they stay as they are."""
         self._store = store
         self._records = records
         self._parked = parked
         self._journal = journal
         self._bookkeeping = bookkeeping
         self._clock = clock
+        self._switching_off = switching_off
 
     async def export(
         self, selection: Selection, sealer: Sealer, write: Write, tell: Tell, *, recipient: str
@@ -112,6 +122,9 @@ class Exporting:
             if len(done.generations) >= settled + _SETTLE_EVERY:
                 settled = len(done.generations)
                 await self._bookkeeping.settle_all()
+        if self._switching_off is not None:
+            moved_on = await self._switching_off.moved_on(done.generations)
+            done.skipped += [Skipped(each, "it was refreshed after it was exported") for each in moved_on]
         write(sealer.last())
         await self._bookkeeping.settle_all()
         return done
@@ -133,14 +146,20 @@ class Exporting:
             connection = await self._records.read(connection_id)
             if connection is None or not selection.takes(connection):
                 return None
+            if self._switching_off is not None:
+                await self._switching_off.off(connection_id)
             found = await self._records.read_with_credential(connection_id)
             parked = await self._parked.candidates(connection)
-        except SealBroken as error:
+        except (SealBroken, Conflict) as error:
             done.skipped.append(Skipped(connection_id, error.detail))
             return None
-        if found is None or not selection.takes(found[0]):
+        if found is None:
             return None
         connection, credential = found
+        if self._switching_off is not None and self._switching_off.was_on(connection_id):
+            connection = replace(connection, status=Status.ACTIVE)
+        if not selection.takes(connection):
+            return None
         if credential is None:
             done.skipped.append(Skipped(connection_id, "its credential is gone"))
             return None
