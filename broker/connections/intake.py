@@ -76,16 +76,16 @@ class Intake:
         if not provider.ready:
             raise Conflict(f"the provider is not ready: {', '.join(provider.missing)} missing")
         check_scopes(provider, wanted.requested_scopes)
-        wanted = replace(wanted, parameters=check_parameters(provider, wanted.parameters))
+        parameters = check_parameters(provider, wanted.parameters)
         if provider.type != "oauth2":
             read_fields(provider, credentials, patterns=wanted.validate)
-            return replace(wanted, handed_in=not provider.kind.issues)
+            return replace(wanted, parameters=parameters, handed_in=not provider.kind.issues)
         if credentials:
             read_tokens(wanted, credentials, now=self._clock())
-            return replace(wanted, handed_in=True)
+            return replace(wanted, parameters=parameters, handed_in=True)
         if "client_credentials" not in provider.grant_types:
             raise Conflict("the entry doesn't list client_credentials among its grant_types")
-        return replace(wanted, credential_type="client_credentials")
+        return replace(wanted, parameters=parameters, credential_type="client_credentials")
 
     async def check(self, wanted: Wanted, credentials: Mapping[str, Any], *, spend: bool = True) -> Taken:
         """Judge ``credentials``; nothing is stored.

@@ -39,13 +39,15 @@ def new_secret(prefix: str = "") -> str:
 
 
 def id_from(prefix: str, drawn: bytes) -> str:
-    """An identifier such as :func:`new_id` makes, of 32 bytes that were drawn at random or by a key: the same of the
-    same, so that work that is repeated makes the same things."""
-    number, body = int.from_bytes(drawn, "big"), bytearray()
-    for _ in range(_ID_LENGTH):
-        # Of 256 bits 131 are used, so no character is favoured by more than 2^-125.
-        number, character = divmod(number, len(_ALPHABET))
-        body.append(_ALPHABET[character])
+    """An identifier such as :func:`new_id` makes, of 64 bytes that were drawn at random or by a key: the same of the
+    same, so that work that is repeated makes the same things.
+
+    :raises ValueError: they are no such bytes.
+    """
+    body = drawn.translate(_CHARACTERS, _UNFAIR)[:_ID_LENGTH]
+    if len(body) < _ID_LENGTH:
+        # Of 64 drawn ones two are dropped; that 43 were has a chance of 2^-170.
+        raise ValueError("an id is made of 64 bytes that were drawn evenly")
     return f"{prefix}_{body.decode()}"
 
 

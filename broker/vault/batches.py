@@ -59,7 +59,7 @@ class Batch:
         return id_from("evt", self._drawn("event", position))
 
     def _drawn(self, what: str, position: int) -> bytes:
-        return hmac.digest(bytes.fromhex(self.seed), f"{what} {position}".encode(), "sha256")
+        return hmac.digest(bytes.fromhex(self.seed), f"{what} {position}".encode(), "sha512")
 
 
 class Batches:

@@ -104,10 +104,10 @@ class Journal:
 
     async def strike(self, event: Event) -> bool:
         """Take out an event of something that is undone; ``False``: it wasn't there, at least not in these words."""
-        gone = bool(await self._store.execute("ZREM", names.journal(event.tenant), event.encode()))
-        if gone and event.connection_id:
+        if event.connection_id:
+            # First: as long as the event itself is there, a crash leaves something that is found again.
             await self._store.execute("ZREM", names.connection_journal(event.connection_id), event.at)
-        return gone
+        return bool(await self._store.execute("ZREM", names.journal(event.tenant), event.encode()))
 
     async def acknowledge(self, bucket: int, parcels: Sequence[Parcel]) -> None:
         """Remove arrived events from the outbox."""

@@ -110,13 +110,13 @@ class Keyring:
         return {kid: _derive(key, "fingerprint").hex()[:32] for kid, key in self._keys.items()}
 
     def marks(self, purpose: str, message: bytes) -> list[bytes]:
-        """32 bytes that stand for ``message`` and tell nothing of it: under each key, the one that writes first.
+        """64 bytes that stand for ``message`` and tell nothing of it: under each key, the one that writes first.
 
         For finding again what was seen before, also after another key writes. Without the ring nobody can try guesses.
         """
         # HMAC under a key of its own per purpose: a pseudorandom function, whatever the message is.
         writer_first = sorted(self._keys, key=lambda kid: kid != self._writer)
-        return [hmac.digest(_derive(self._keys[kid], "mark", purpose), message, "sha256") for kid in writer_first]
+        return [hmac.digest(_derive(self._keys[kid], "mark", purpose), message, "sha512") for kid in writer_first]
 
     def seal(self, place: Place, plaintext: bytes) -> bytes:
         """``plaintext`` sealed for exactly this place.

@@ -96,7 +96,7 @@ class Imports:
 
     def listed(self, report: Report, order: Order, rows: Rows, batch: Batch) -> Iterator[Imported]:
         """Each row's connection, by another look at the file."""
-        for some in judged_rows(self._judge, order, rows):
+        for some in judged_rows(self._judge.again, order, rows):
             for position, judged in some:
                 connection_id = report.aside.get(position, batch.connection_id(position))
                 if isinstance(judged, Judged) and connection_id:
@@ -185,12 +185,11 @@ class Imports:
                 except (ProviderUnavailable, ProviderError) as error:
                     course.away[judged.provider.name] = error.detail
 
-        for some in judged_rows(self._judge, order, rows):
+        for some in judged_rows(self._judge.again, order, rows):
             good = [(p, judged) for p, judged in some if isinstance(judged, Judged) and seen.aside.get(p) != ""]
             await asyncio.gather(*(one(position, judged) for position, judged in good))
             if batch is not None and resumed:
                 await self._leave_out(batch, [position for position, _ in some if seen.aside.get(position) == ""])
-            # What could be judged a moment ago may be over by now.
             course.faults += [fault for _, judged in some if isinstance(judged, list) for fault in judged]
             tell("verifying" if order.verify else "storing", some[-1][0], seen.rows)
             if stop.is_set():

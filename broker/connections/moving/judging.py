@@ -80,14 +80,21 @@ class Judge:
         if row.provider not in self._providers:
             # It can't be judged any further. Not by its name: it may be something else that stands there.
             return [*faults, RowFault(row.number, "provider", self._unknown(row.provider))]
-        wanted = _wanted(row, self._providers.get(row.provider), order)
+        wanted = _wanted(row, self._providers.get(row.provider), order, validate=True)
         try:
             wanted = self._intake.judge(wanted, row.credentials)
             if wanted.provider.type == "oauth2" and row.credentials:
                 self._check_renewable(wanted, row.credentials)
         except BrokerError as error:
             faults += faults_of(row.number, error)
-        return faults or Judged(row, wanted.provider, replace(wanted, validate=order.verify), None)
+        return faults or Judged(row, wanted.provider, wanted, None)
+
+    def again(self, row: Row, order: Order) -> Judged | list[RowFault]:
+        """A row that was judged before, and passed."""
+        if row.restored is not None:
+            return self._restored(row, row.restored.connection, order)
+        provider = self._providers.get(row.provider)
+        return Judged(row, provider, _wanted(row, provider, order, validate=order.verify), None)
 
     def _restored(self, row: Row, connection: Connection, order: Order) -> Judged | list[RowFault]:
         if connection.provider not in self._providers:
@@ -109,7 +116,7 @@ class Judge:
         return f"there is no such provider; {there}" if named else f"required; {there}"
 
 
-def _wanted(row: Row, provider: Provider, order: Order) -> Wanted:
+def _wanted(row: Row, provider: Provider, order: Order, *, validate: bool) -> Wanted:
     return Wanted(
         tenant=order.tenant or DEFAULT_TENANT,
         client_id=None,
@@ -123,6 +130,7 @@ def _wanted(row: Row, provider: Provider, order: Order) -> Wanted:
         label=row.label or None,
         metadata=dict(row.metadata),
         means="import",
+        validate=validate,
     )
 
 

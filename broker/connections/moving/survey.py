@@ -8,13 +8,13 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from broker.connections.moving.judging import Judge, Judged
 from broker.connections.moving.order import Order, Rows, Stop, Tell
-from broker.connections.moving.row import RowFault
+from broker.connections.moving.row import Row, RowFault
 from broker.models.connection import Connection, Status
 from broker.vault.staged import Staged
 
@@ -39,11 +39,13 @@ class Seen:
         return sum(not connection_id for connection_id in self.aside.values())
 
 
-def judged_rows(judge: Judge, order: Order, rows: Rows) -> Iterator[list[tuple[int, Judged | list[RowFault]]]]:
+def judged_rows(
+    judge: Callable[[Row, Order], Judged | list[RowFault]], order: Order, rows: Rows
+) -> Iterator[list[tuple[int, Judged | list[RowFault]]]]:
     """All rows of the file with their positions, some at a time."""
     some: list[tuple[int, Judged | list[RowFault]]] = []
     for position, row in enumerate(rows(), 1):
-        some.append((position, [row] if isinstance(row, RowFault) else judge.judge(row, order)))
+        some.append((position, [row] if isinstance(row, RowFault) else judge(row, order)))
         if len(some) == AT_ONCE:
             yield some
             some = []
@@ -64,7 +66,7 @@ class Survey:
         :param batch: the batch that it was before: what that one has stored is no obstacle.
         """
         seen, twins = Seen(), _Twins()
-        for some in judged_rows(self._judge, order, rows):
+        for some in judged_rows(self._judge.judge, order, rows):
             seen.rows = some[-1][0]
             for _, judged in some:
                 seen.faults += judged if isinstance(judged, list) else twins.faults_of(judged)
