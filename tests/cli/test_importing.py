@@ -1,0 +1,248 @@
+"""``broker connections import``."""
+
+import csv
+import io
+import json
+import stat
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import redis
+
+from broker.cli import progress
+from broker.models.connection import Connection
+from tests.cli.conftest import Cli
+from tests.connections.moving.sealing import OURS, X25519, protected
+from tests.journey import everything_in, snapshot
+from tests.kinds.cases import ALICE_KEY, made_by
+
+MakeFile = Callable[..., str]
+
+
+@pytest.fixture
+def make_file(tmp_path: Path) -> MakeFile:
+    """``make_file(row, …)``: a file of JSON Lines with these rows."""
+
+    def make(*rows: Mapping[str, Any], name: str = "all.jsonl") -> str:
+        path = tmp_path / name
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        return str(path)
+
+    return make
+
+
+def a_row(number: int = 1, key: str = ALICE_KEY, **more: Any) -> dict[str, Any]:
+    """With a key that the provider accepts."""
+    row = {"provider": "practice-key", "subject": f"user {number}", "credentials": {"api_key": key}}
+    return {**row, "source_id": f"theirs-{number}", **more}
+
+
+def test_a_file_is_taken_in_found_again_and_taken_back(
+    cli: Cli, make_file: MakeFile, sandbox: httpx2.Client, raw_store: redis.Redis, tmp_path: Path
+) -> None:
+    """Each command says what it did, for people and for programs, and what can be done next."""
+    assert cli("connections", "import", "--batches").exit_code == 0
+    before, ids = snapshot(raw_store), tmp_path / "ids.csv"
+    file = make_file(a_row(1), a_row(2))
+    done = cli("connections", "import", file, "--json", "--ids", str(ids))
+    assert done.exit_code == 0, done.stderr
+    batch, connections = done.json["batch"], done.json["connections"]
+    told = {name: done.json[name] for name in ("state", "already", "rows", "imported", "skipped", "unverified")}
+    assert told == {"state": "done", "already": False, "rows": 2, "imported": 2, "skipped": 0, "unverified": 0}
+    assert [(one["row"], one["source_id"], one["provider"], one["subject"]) for one in connections] == [
+        (1, "theirs-1", "practice-key", "user 1"),
+        (2, "theirs-2", "practice-key", "user 2"),
+    ]
+    table = list(csv.DictReader(io.StringIO(ids.read_text())))
+    assert [row["connection_id"] for row in table] == [one["connection_id"] for one in connections]
+    shown = cli("connections", "show", connections[0]["connection_id"], "--json").json
+    assert (shown["subject"], shown["consents"][0]["session"]) == ("user 1", batch)
+    again = cli("connections", "import", file, "--no-verify", "--json", "--ids", str(tmp_path / "ids.jsonl"))
+    assert (again.exit_code, again.json["already"], again.json["connections"]) == (0, True, connections)
+    lines = (tmp_path / "ids.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == connections
+    assert "nothing was changed" in cli("connections", "import", file).stdout
+    (listed,) = cli("connections", "import", "--batches", "--json").json["items"]
+    assert (listed["batch"], listed["state"], listed["file"], listed["rows"]) == (batch, "done", "all.jsonl", 2)
+    assert batch in cli("connections", "import", "--batches").stdout
+    back = cli("connections", "import", "--rollback", batch, "--json")
+    assert back.json == {"state": "rolled_back", "batch": batch, "removed": 2, "forced": 0, "ended": 0}
+    assert {k: v for k, v in snapshot(raw_store).items() if b"{gate:" not in k} == before
+    gone = cli("connections", "import", "--rollback", batch)
+    assert (gone.exit_code, gone.stderr) == (1, "there is no such import\n")
+
+
+def test_people_are_told_what_is_wrong_with_twenty_rows(cli: Cli, make_file: MakeFile) -> None:
+    """Each by its number and field; programs are told all; nobody what stood there."""
+    secret = "no-key-but-a-secret"
+    file = make_file(*(a_row(number, secret) for number in range(1, 31)))
+    refused = cli("connections", "import", file)
+    assert refused.exit_code == 1
+    assert "row 20: credentials.api_key: does not look like one" in refused.stderr
+    assert "row 21" not in refused.stderr
+    assert "and 10 more" in refused.stderr
+    told = cli("connections", "import", file, "--json")
+    assert (told.exit_code, len(told.json["faults"]), told.json["connections"]) == (1, 30, [])
+    assert secret not in refused.stdout + refused.stderr + told.stdout + told.stderr
+
+
+def test_a_dry_run_says_what_would_come(
+    cli: Cli, make_file: MakeFile, sandbox: httpx2.Client, raw_store: redis.Redis
+) -> None:
+    """And stores nothing."""
+    checked = cli("connections", "import", make_file(a_row()), "--dry-run", "--json")
+    assert (checked.exit_code, checked.json["state"], checked.json["batch"]) == (0, "checked", None)
+    assert b"con_" not in everything_in(raw_store)
+    wrong = make_file(a_row(key="pk_practice_nobody_0001"))
+    assert cli("connections", "import", wrong, "--dry-run").exit_code == 1
+
+
+def test_a_provider_that_is_away_pauses_with_an_exit_code_of_its_own(
+    cli: Cli, make_file: MakeFile, sandbox: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And says how to go on, and how to give it up."""
+    monkeypatch.setattr("broker.connections.moving.verifying.PAUSES", ())
+    monkeypatch.setattr("broker.connections.moving.verifying.Verifying.__init__.__defaults__", ((),))
+    sandbox.post("/control", json={"api_fault": "status_500"}).raise_for_status()
+    file = make_file(a_row())
+    paused = cli("connections", "import", file)
+    assert paused.exit_code == 3
+    assert "The same command goes on" in paused.stderr
+    (batch,) = cli("connections", "import", "--batches", "--json").json["items"]
+    assert batch["state"] == "paused"
+    assert f"--rollback {batch['batch']}" in paused.stderr
+    sandbox.post("/control", json={"reset": True}).raise_for_status()
+    assert cli("connections", "import", file, "--json").json["batch"] == batch["batch"]
+
+
+def test_standard_input_is_read_once_and_kept_private(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, sandbox: httpx2.Client
+) -> None:
+    """Of a pipe, too, every look begins anew; the copy has no name and is nobody else's."""
+    seen: list[int] = []
+    spooled = __import__("tempfile").TemporaryFile
+
+    def watched() -> Any:
+        file = spooled()
+        status = __import__("os").fstat(file.fileno())
+        seen.extend((stat.S_IMODE(status.st_mode), status.st_nlink))
+        return file
+
+    monkeypatch.setattr("broker.cli.import_file.tempfile.TemporaryFile", watched)
+    text = json.dumps({name: value for name, value in a_row().items() if name != "provider"})
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{text}\n".encode())))
+    done = cli("connections", "import", "-", "--provider", "practice-key", "--tenant", "acme", "--json")
+    assert (done.exit_code, done.json["imported"]) == (0, 1)
+    assert seen == [0o600, 0]
+    (listed,) = cli("connections", "list", "--tenant", "acme", "--json").json["items"]
+    assert listed["id"] == done.json["connections"][0]["connection_id"]
+
+
+def test_what_decides_what_a_file_means_makes_another_import(
+    cli: Cli, make_file: MakeFile, sandbox: httpx2.Client
+) -> None:
+    """Its tenant, say; how it is tested does not."""
+    file = make_file(a_row())
+    first = cli("connections", "import", file, "--json").json["batch"]
+    assert cli("connections", "import", file, "--no-verify", "--existing", "add", "--json").json["batch"] == first
+    assert cli("connections", "import", file, "--tenant", "acme", "--json").json["batch"] != first
+
+
+def test_rows_are_refreshed_at_once_where_that_is_wanted(cli: Cli, make_file: MakeFile, sandbox: httpx2.Client) -> None:
+    """Whose grant is gone is named, and stays, saying so."""
+    grants = sandbox.post("/control/grants", json={"count": 2}).raise_for_status().json()
+    rows = [
+        {"provider": "practice-strict", "subject": f"user {number}", "credentials": {**tokens, "expires_at": 1}}
+        for number, tokens in enumerate(grants, 1)
+    ]
+    rows.append({**rows[0], "subject": "user 3", "credentials": {"refresh_token": "prt_nobodys", "expires_at": 1}})
+    done = cli("connections", "import", make_file(*rows, a_row(4)), "--refresh", "--json")
+    assert (done.exit_code, done.json["state"], done.json["unverified"]) == (1, "done", 3)
+    assert (done.json["refreshed"]["refreshed"], done.json["refreshed"]["static"]) == (2, 1)
+    (failed,) = done.json["refreshed"]["failed"]
+    assert failed["connection_id"] == done.json["connections"][2]["connection_id"]
+    shown = cli("connections", "show", failed["connection_id"], "--json").json
+    assert shown["status"] == "reauth_required"
+    refused = cli("connections", "import", "--rollback", done.json["batch"])
+    assert refused.exit_code == 1
+    assert refused.stderr.count("changed since: con_") == 2
+    forced = cli("connections", "import", "--rollback", done.json["batch"], "--force", "--json")
+    assert (forced.json["removed"], forced.json["forced"]) == (4, 2)
+
+
+def test_an_export_comes_back_with_its_key(
+    cli: Cli, make_file: MakeFile, make_connection: Callable[..., Connection], sandbox: httpx2.Client, tmp_path: Path
+) -> None:
+    """A passphrase is asked for at a terminal; there is none here."""
+    made = make_connection(tenant="acme")
+    public, private, file = tmp_path / "public.pem", tmp_path / "private.pem", str(tmp_path / "export")
+    public.write_bytes(OURS.public)
+    private.write_bytes(OURS.private)
+    assert cli("connections", "export", file, "--to", str(public)).exit_code == 0
+    there = cli("connections", "import", file, "--key", str(private))
+    assert (there.exit_code, ": id: a connection with this id is there" in there.stderr) == (1, True)
+    assert cli("connections", "delete", made.id).exit_code == 0
+    redis.Redis.from_url(__import__("os").environ["BROKER_REDIS_URL"]).flushall()
+    back = cli("connections", "import", file, "--key", str(private), "--json")
+    assert [one["connection_id"] for one in back.json["connections"]] == [made.id]
+    assert cli("connections", "show", made.id, "--json").json["tenant"] == "acme"
+    private.write_bytes(protected(X25519, b"open sesame"))
+    locked = cli("connections", "import", file, "--key", str(private))
+    assert (locked.exit_code, "passphrase" in locked.stderr) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ((), "FILE: required"),
+        (("nowhere.jsonl",), "No such file"),
+        (("all.jsonl", "--existing", "replace"), "--existing: refuse, skip or add"),
+        (("all.jsonl", "--format", "xls"), "there are: csv"),
+        (("all.jsonl", "--key", "nowhere.pem"), "--key"),
+        (("all.jsonl", "--map", "subject"), "--map"),
+    ],
+)
+def test_what_can_not_be_meant_is_refused(cli: Cli, make_file: MakeFile, words: tuple[str, ...], said: str) -> None:
+    """2, with the option that is wrong."""
+    make_file(a_row())
+    refused = cli("connections", "import", *words)
+    assert refused.exit_code == 2
+    assert said in refused.stderr
+
+
+def test_a_file_that_changes_meanwhile_is_refused(
+    cli: Cli, make_file: MakeFile, sandbox: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was judged must be what is stored."""
+    file = make_file(*(a_row(number, made_by(sandbox, "api_key")["api_key"]) for number in range(3)))
+    looks = iter(range(100))
+
+    def changed(_: object) -> int:
+        return next(looks)
+
+    monkeypatch.setattr("broker.cli.import_file._state", changed)
+    refused = cli("connections", "import", file)
+    assert (refused.exit_code, "was changed" in refused.stderr) == (2, True)
+    assert cli("connections", "list", "--json").json["items"] == []
+
+
+def test_progress_says_how_far_how_fast_and_how_long_yet(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line when a step begins, and then one every few seconds."""
+    moments = iter([10.0, 10.0, 12.0, 12.0, 16.0, 16.0, 17.0, 17.0, 18.0, 18.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(moments))
+    with progress.how_far() as tell:
+        tell("storing", 100, 1000)
+        tell("storing", 300, 1000)
+        tell("storing", 700, 1000)
+        tell("publishing", 5, None)
+    assert capsys.readouterr().err.splitlines() == [
+        "storing 100 of 1000",
+        "storing 700 of 1000, 100/s, 3 s left",
+        "publishing 5",
+    ]

@@ -1,0 +1,194 @@
+"""Batches at rest: steps that only go where they should, and connections that are nobody's until they are published."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis
+
+from broker.models.ids import is_id
+from broker.vault import names
+from broker.vault.batches import KEPT, Batch, Batches
+from broker.vault.keyring import Keyring
+from broker.vault.opening import open_store
+from broker.vault.record_form import Brought
+from broker.vault.records import Records
+from broker.vault.redis.store import Store
+from broker.vault.staged import Staged
+from tests.vault.rotating import KEY_1, KEY_2
+from tests.vault.samples import CREDENTIAL, NOW, a_connection
+from tests.vault.servers import cluster_node
+
+IMPORT = "imp_" + "0" * 22
+OTHER = "imp_" + "1" * 22
+
+
+def a_batch(rows: int = 3) -> Batch:
+    """A batch that begins."""
+    return Batch(IMPORT, "staging", NOW, NOW, "rows.csv", "acme", rows, "ab" * 32)
+
+
+def brought(batch: str = IMPORT, generation: int = 1) -> Brought:
+    """By this batch."""
+    return Brought(batch, generation, NOW, verified=True)
+
+
+@pytest.fixture
+def batches(pipeline: Store, keyring: Keyring) -> Batches:
+    """Batches in the empty store."""
+    return Batches(pipeline, keyring)
+
+
+@pytest.fixture
+def staged(pipeline: Store, keyring: Keyring) -> Staged:
+    """What they bring."""
+    return Staged(pipeline, keyring)
+
+
+@pytest.fixture(scope="module")
+def cluster_url() -> Iterator[str]:
+    """A Cluster of one node."""
+    with cluster_node() as url:
+        yield url
+
+
+@pytest.fixture
+async def cluster(cluster_url: str, keyring: Keyring) -> AsyncIterator[Store]:
+    """The empty Cluster, opened as the broker opens it."""
+    with redis.Redis.from_url(cluster_url) as node:
+        node.flushall()
+    store = open_store(cluster_url, keyring, wait_replicas=0)
+    yield store
+    await store.aclose()
+
+
+async def test_a_batch_moves_only_from_where_it_is_believed_to_be(batches: Batches, raw_store: redis.Redis) -> None:
+    """Of two who take it further one does; it has an end of its own until its commit point."""
+    begun = await batches.step(a_batch(), among=[""], to="staging", now=NOW)
+    assert begun == a_batch() == await batches.read(IMPORT)
+    assert 0 < raw_store.pttl(names.batch(IMPORT)) <= KEPT
+    assert await batches.step(a_batch(), among=[""], to="staging", now=NOW) is None
+    assert await batches.step(a_batch(), among=["publishing"], to="done", now=NOW) is None
+    moved = await batches.step(a_batch(), among=["staging"], to="securing", now=NOW + 1)
+    assert moved is not None
+    assert (moved.state, moved.since) == ("securing", NOW + 1)
+    assert raw_store.pttl(names.batch(IMPORT)) == -1
+    assert await batches.all() == [moved]
+    await batches.forget(moved)
+    assert await batches.read(IMPORT) is None
+    assert not raw_store.keys("broker:imp*")
+    assert not raw_store.exists(names.BATCHES)
+
+
+async def test_a_file_is_known_again_under_every_key_of_the_ring(pipeline: Store) -> None:
+    """And not without one of them: its digest alone proves no guess at what stands in it."""
+    old, both = Keyring([("k1", KEY_1)]), Keyring([("k2", KEY_2), ("k1", KEY_1)])
+    (before,) = Batches(pipeline, old).ids_of(b"file")
+    assert is_id("imp", before)
+    assert Batches(pipeline, both).ids_of(b"file")[1] == before
+    assert Batches(pipeline, Keyring([("k2", KEY_2)])).ids_of(b"file") == Batches(pipeline, both).ids_of(b"file")[:1]
+    assert Batches(pipeline, old).ids_of(b"other") != [before]
+
+
+async def test_ids_follow_from_the_seed_but_for_those_that_are_set_aside(batches: Batches) -> None:
+    """The same of the same row; another of another, and of another batch."""
+    batch = a_batch(4)
+    drawn = [batch.connection_id(position) for position in range(1, 5)]
+    assert all(is_id("con", each) for each in drawn)
+    assert len({*drawn, Batch(OTHER, "staging", NOW, NOW, "", None, 4, "cd" * 32).connection_id(1)}) == 5
+    own = "con_" + "7" * 22
+    await batches.set_aside(batch, {2: own, 3: ""})
+    assert await batches.ids(batch, range(1, 5)) == [(1, drawn[0]), (2, own), (4, drawn[3])]
+    assert await batches.aside(batch) == {2: own, 3: ""}
+    await batches.set_aside(batch, {})
+    assert [found for _, found in await batches.ids(batch, range(1, 5))] == drawn
+
+
+async def test_what_is_staged_has_no_tenant_until_it_is_published(
+    staged: Staged, pipeline: Store, keyring: Keyring, raw_store: redis.Redis
+) -> None:
+    """Then it is as if it had been made the usual way, and says which batch brought it."""
+    records, connection = Records(pipeline, keyring), a_connection()
+    assert await staged.stage(connection, CREDENTIAL, brought())
+    assert await records.read(connection.id) is None
+    assert await records.read_with_credential(connection.id) is None
+    assert raw_store.hget(names.record(connection.id), "t") is None
+    found = await staged.read(connection.id)
+    assert found is not None
+    assert (found.connection, found.brought, found.published) == (connection, brought(), False)
+    for _ in range(2):
+        assert await staged.publish(IMPORT, connection)
+        assert await records.read_with_credential(connection.id) == (connection, CREDENTIAL)
+        assert raw_store.pttl(names.record(connection.id)) == -1
+    assert raw_store.hget(names.record(connection.id), "bt") is None
+
+
+async def test_staging_again_changes_nothing_but_the_end(staged: Staged, raw_store: redis.Redis) -> None:
+    """What is there was tested; and what is somebody's is left alone."""
+    connection = a_connection()
+    assert await staged.stage(connection, CREDENTIAL, brought())
+    before = raw_store.hgetall(names.record(connection.id))
+    raw_store.pexpire(names.record(connection.id), 1000)
+    assert await staged.stage(connection, CREDENTIAL, brought())
+    assert raw_store.hgetall(names.record(connection.id)) == before
+    assert raw_store.pttl(names.record(connection.id)) > KEPT - 60_000
+    assert not await staged.stage(connection, CREDENTIAL, brought(OTHER))
+    assert await staged.keep(IMPORT, connection.id, for_ever=True)
+    assert raw_store.pttl(names.record(connection.id)) == -1
+    assert not await staged.keep(OTHER, connection.id, for_ever=False)
+    assert not await staged.keep(IMPORT, "con_" + "9" * 22, for_ever=False)
+    assert not raw_store.exists(names.record("con_" + "9" * 22))
+
+
+async def test_the_id_of_a_connection_that_is_there_is_taken(
+    staged: Staged, pipeline: Store, keyring: Keyring, raw_store: redis.Redis
+) -> None:
+    """Staging over it, publishing and withdrawing it change nothing."""
+    connection = a_connection()
+    assert await staged.stage(connection, CREDENTIAL, brought(OTHER))
+    assert await staged.publish(OTHER, connection)
+    before = raw_store.hgetall(names.record(connection.id))
+    assert not await staged.stage(connection, CREDENTIAL, brought())
+    assert not await staged.publish(IMPORT, connection)
+    assert not await staged.withdraw(IMPORT, connection)
+    assert not await staged.keep(OTHER, connection.id, for_ever=False)
+    assert raw_store.hgetall(names.record(connection.id)) == before
+    # Nor is a batch mistaken for one whose id begins alike.
+    assert not await staged.withdraw(OTHER[:-1], connection)
+
+
+async def test_withdrawing_takes_all_that_is_only_its_own(staged: Staged, raw_store: redis.Redis) -> None:
+    """Unless its credential is another by now."""
+    connection = a_connection()
+    assert await staged.stage(connection, CREDENTIAL, brought())
+    assert await staged.publish(IMPORT, connection)
+    raw_store.lpush(names.parked(connection.id), "x")
+    raw_store.set(names.lease(connection.id), "x")
+    raw_store.hset(names.device_sessions(connection.id), "x", "y")
+    members = {f"{kind}:{connection.id}": 1 for kind in ("refresh", "check", "abandon")}
+    raw_store.zadd(names.due(connection.id), {**members, "refresh:con_other": 1})
+    raw_store.hset(names.record(connection.id), "g", 2)
+    assert not await staged.withdraw(IMPORT, connection)
+    raw_store.hset(names.record(connection.id), "g", 1)
+    assert await staged.withdraw(IMPORT, connection)
+    assert not await staged.withdraw(IMPORT, connection)
+    assert raw_store.keys("broker:{*") == [names.due(connection.id).encode()]
+    assert raw_store.zrange(names.due(connection.id), 0, -1) == [b"refresh:con_other"]
+
+
+async def test_every_step_runs_on_a_cluster(cluster: Store, keyring: Keyring) -> None:
+    """All keys of a script lie in one slot."""
+    batches, staged, connection = Batches(cluster, keyring), Staged(cluster, keyring), a_connection()
+    batch = await batches.step(a_batch(), among=[""], to="staging", now=NOW)
+    assert batch is not None
+    await batches.set_aside(batch, {1: connection.id})
+    await batches.keep_aside(batch)
+    assert await staged.stage(connection, CREDENTIAL, brought())
+    assert await staged.keep(IMPORT, connection.id, for_ever=True)
+    assert await staged.publish(IMPORT, connection)
+    assert [found.connection for found in await staged.read_all([connection.id]) if found] == [connection]
+    await Records(cluster, keyring).index(connection)
+    assert await staged.of_subject("acme", "ann") == [connection]
+    assert await staged.withdraw(IMPORT, connection)
+    assert await batches.ids(batch, range(1, 2)) == [(1, connection.id)]
+    await batches.forget(batch)
+    assert await batches.all() == []
