@@ -134,6 +134,8 @@ def _import(
     as_json: bool,
 ) -> None:
     reading = reader(format_, source.head)
+    # Options that don't fit are refused before anything is begun, and before half a document is printed.
+    reading.read(source.file, options)
     signals: list[int] = []
 
     def rows() -> Iterator[Row | RowFault]:

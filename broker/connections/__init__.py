@@ -5,7 +5,8 @@
   ``proof`` – who may complete.
 * ``submission`` – a session whose person hands a credential in on our own page, up to the completion; ``handed_in`` –
   from there to the connection.
-* ``authorization`` – from an authorization code to a stored connection: exchange, identity, account check.
+* ``authorization`` – from an authorization code to a stored connection: exchange, identity, account check;
+  ``ordered`` – what a session wants of it.
 * ``device_request`` – a machine asks to log in; ``device_approval`` – its person agrees on our page, goes the
   browser's way and comes back; ``device_poll`` – the machine asks again, and so do we at a provider with a device grant
   of its own; ``device_life`` – machines that are logged in; ``managed_devices`` – as their person sees them.

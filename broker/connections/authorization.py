@@ -16,7 +16,6 @@ from broker.models.connection import Connection, Credential, Health, Minted, Sta
 from broker.models.consent import KEPT, Consent, Means
 from broker.models.event import Event
 from broker.models.ids import new_id
-from broker.models.session import ConnectSession
 from broker.observe import metrics
 from broker.providers import Provider
 from broker.upstream.endpoints import Endpoints
@@ -282,29 +281,3 @@ def check_account(before: Account | None, now: Account | None, *, allowed: bool)
         return
     if now is None or now.id != before.id:
         raise AccountChanged
-
-
-def wanted_by(
-    session: ConnectSession, provider: Provider, parameters: Mapping[str, str], request_id: str | None
-) -> Wanted:
-    """The connection that a session was opened for.
-
-    :param parameters: what its person said; what the app said counts more.
-    """
-    return Wanted(
-        tenant=session.tenant,
-        client_id=session.client_id,
-        subject=session.subject,
-        provider=provider,
-        credential_type=provider.type,
-        requested_scopes=session.scopes,
-        parameters={**parameters, **session.parameters},
-        label=session.label,
-        metadata=session.metadata,
-        renews=session.connection_id if session.reconnect else None,
-        means="device" if session.device_authorization else "form" if provider.connects_by == "form" else "browser",
-        session=session.id,
-        allow_account_change=session.allow_account_change,
-        request_id=request_id,
-        connection_id=None if session.reconnect else session.connection_id,
-    )

@@ -6,11 +6,12 @@ from typing import Final
 
 from broker.clock import Clock
 from broker.connections.announcing import EXCHANGE_AT_MOST, Announcements
-from broker.connections.authorization import AccountChanged, Authorizations, wanted_by
+from broker.connections.authorization import AccountChanged, Authorizations
 from broker.connections.detached import Detached
 from broker.connections.handed_in import HandedIn
 from broker.connections.intake import Taken
 from broker.connections.journey import Journey
+from broker.connections.ordered import wanted_by
 from broker.connections.persistence import until_stored
 from broker.connections.proof import CompletionRequest, Proofs
 from broker.connections.verdict import blameless

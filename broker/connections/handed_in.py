@@ -2,8 +2,8 @@
 
 from contextlib import suppress
 
-from broker.connections.authorization import wanted_by
 from broker.connections.intake import Intake, Taken
+from broker.connections.ordered import wanted_by
 from broker.errors import Conflict, NotSent, ProviderUnavailable, StoreUnavailable
 from broker.models.connection import Connection
 from broker.models.session import ConnectSession

@@ -9,9 +9,10 @@ confirms who is signed in, or by the browser that is bound. What didn't pass is 
 from dataclasses import dataclass, field
 
 from broker.connections.arrival import Arrivals
-from broker.connections.authorization import check_account, wanted_by
+from broker.connections.authorization import check_account
 from broker.connections.intake import Intake, Taken
 from broker.connections.journey import Journey, is_bound
+from broker.connections.ordered import wanted_by
 from broker.errors import Conflict, NotFound
 from broker.models.session import Completion, ConnectSession, SessionStatus
 from broker.providers import Provider

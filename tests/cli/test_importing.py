@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import os
 import stat
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import httpx2
 import pytest
 import redis
 
-from broker.cli import progress
+from broker.cli.progress import how_far
 from broker.models.connection import Connection
 from tests.cli.conftest import Cli
 from tests.connections.moving.sealing import OURS, X25519, protected
@@ -124,11 +126,11 @@ def test_standard_input_is_read_once_and_kept_private(
 ) -> None:
     """Of a pipe, too, every look begins anew; the copy has no name and is nobody else's."""
     seen: list[int] = []
-    spooled = __import__("tempfile").TemporaryFile
+    spooled = tempfile.TemporaryFile
 
     def watched() -> Any:
         file = spooled()
-        status = __import__("os").fstat(file.fileno())
+        status = os.fstat(file.fileno())
         seen.extend((stat.S_IMODE(status.st_mode), status.st_nlink))
         return file
 
@@ -186,7 +188,7 @@ def test_an_export_comes_back_with_its_key(
     there = cli("connections", "import", file, "--key", str(private))
     assert (there.exit_code, ": id: a connection with this id is there" in there.stderr) == (1, True)
     assert cli("connections", "delete", made.id).exit_code == 0
-    redis.Redis.from_url(__import__("os").environ["BROKER_REDIS_URL"]).flushall()
+    redis.Redis.from_url(os.environ["BROKER_REDIS_URL"]).flushall()
     back = cli("connections", "import", file, "--key", str(private), "--json")
     assert [one["connection_id"] for one in back.json["connections"]] == [made.id]
     assert cli("connections", "show", made.id, "--json").json["tenant"] == "acme"
@@ -235,8 +237,8 @@ def test_progress_says_how_far_how_fast_and_how_long_yet(
 ) -> None:
     """A line when a step begins, and then one every few seconds."""
     moments = iter([10.0, 10.0, 12.0, 12.0, 16.0, 16.0, 17.0, 17.0, 18.0, 18.0])
-    monkeypatch.setattr(progress.time, "monotonic", lambda: next(moments))
-    with progress.how_far() as tell:
+    monkeypatch.setattr("broker.cli.progress.time.monotonic", lambda: next(moments))
+    with how_far() as tell:
         tell("storing", 100, 1000)
         tell("storing", 300, 1000)
         tell("storing", 700, 1000)

@@ -5,7 +5,7 @@
   object's members say, each read by its type.
 * ``exporting`` – every connection, whole (``whole``), into a file (``sealed_file``) for one key (``recipients``).
 * ``engine`` – taking them in: ``imports`` (``order``: what is wanted) has a file looked through (``survey``, each row
-  judged by ``judging``), asks the providers (``verifying``), stores all as nobody's, and has it published
+  judged by ``judging``), the providers asked (``verifying``), all of it stored as nobody's (``storing``), and published
   (``publishing``). ``rollback`` takes it back; ``renewing`` refreshes it; ``lease``: one process at a time.
 * ``formats/`` – readers: CSV, JSON Lines, exports of other systems and of this one → rows.
 """

@@ -11,6 +11,7 @@ from broker.connections.moving.judging import Judge
 from broker.connections.moving.lease import Holding
 from broker.connections.moving.publishing import Publishing
 from broker.connections.moving.rollback import Rollbacks
+from broker.connections.moving.storing import Storing
 from broker.connections.moving.verifying import Verifying
 from broker.connections.turns import Turns
 from broker.providers import Registry
@@ -54,14 +55,15 @@ def build_moving(
     """Compose."""
     batches, staged, holding = Batches(store, keyring), Staged(store, keyring), Holding(store)
     publishing = Publishing(batches, staged, records, journal, bookkeeping, holding, clock)
+    judge = Judge(intake, providers, clock)
+    verifying = Verifying(intake, authorizations, upstream, turns, clock)
     return Moving(
         batches=batches,
         imports=Imports(
             batches,
             staged,
-            Judge(intake, providers, clock),
-            parked,
-            Verifying(intake, authorizations, upstream, turns, clock),
+            judge,
+            Storing(batches, staged, parked, judge, verifying, clock),
             publishing,
             holding,
             clock,

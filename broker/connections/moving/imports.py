@@ -6,9 +6,8 @@ Until the commit point whatever goes wrong with a row takes everything back; wha
 provider or this process leaves it as it is, and the same command goes on.
 """
 
-import asyncio
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from secrets import token_hex
 from typing import Final
 
@@ -16,32 +15,16 @@ from broker.clock import Clock
 from broker.connections.moving.judging import Judge, Judged
 from broker.connections.moving.lease import Holding
 from broker.connections.moving.order import Imported, Order, Report, Rows, Stop, Tell
-from broker.connections.moving.publishing import Incomplete, Publishing, pieces
+from broker.connections.moving.publishing import Incomplete, Publishing
 from broker.connections.moving.row import RowFault
-from broker.connections.moving.survey import FAULTS_AT_MOST, Seen, Survey, judged_rows
-from broker.connections.moving.verifying import Draft, Verifying
-from broker.errors import BrokerError, Conflict, ProviderError, ProviderUnavailable, StoreUnavailable
-from broker.models.connection import Connection
+from broker.connections.moving.storing import Course, Storing
+from broker.connections.moving.survey import Seen, Survey, judged_rows
+from broker.errors import BrokerError, Conflict, StoreUnavailable
 from broker.vault.batches import Batch, Batches
-from broker.vault.parked import Parked
-from broker.vault.record_form import Brought
 from broker.vault.staged import Staged
 
-_ASKED_AT_ONCE: Final = 32
-"""Rows whose providers are asked at the same time; each provider has a limit of its own."""
 _ROUNDS: Final = 3
 _INTERRUPTED: Final = "it was interrupted"
-
-
-@dataclass(slots=True)
-class _Course:
-    """How the storing of a batch goes."""
-
-    stored: int = 0
-    unverified: int = 0
-    faults: list[RowFault] = field(default_factory=list)
-    away: dict[str, str] = field(default_factory=dict)
-    """Provider → why nobody there can be asked now. Its rows wait; others' go on."""
 
 
 class Imports:
@@ -52,8 +35,7 @@ class Imports:
         batches: Batches,
         staged: Staged,
         judge: Judge,
-        parked: Parked,
-        verifying: Verifying,
+        storing: Storing,
         publishing: Publishing,
         holding: Holding,
         clock: Clock,
@@ -62,8 +44,7 @@ class Imports:
         self._staged = staged
         self._judge = judge
         self._survey = Survey(judge, staged)
-        self._parked = parked
-        self._verifying = verifying
+        self._storing = storing
         self._publishing = publishing
         self._holding = holding
         self._clock = clock
@@ -74,14 +55,10 @@ class Imports:
         :raises Conflict: somebody else is at it, or it is being taken back.
         """
         ids = self._batches.ids_of(order.fingerprint)
+        found = await self._found(ids)
         if order.dry_run:
-            found = await self._found(ids)
-            return (
-                await self._already(found)
-                if found and found.state == "done"
-                else await self._try(order, rows, tell, stop)
-            )
-        async with self._holding.try_for(ids[0]) as mine:
+            return await self._try(order, rows, found, tell, stop)
+        async with self._holding.try_for(found.id if found else ids[0]) as mine:
             if not mine:
                 raise Conflict("another process is importing this file now")
             found = await self._found(ids)
@@ -109,12 +86,14 @@ class Imports:
                 return batch
         return None
 
-    async def _try(self, order: Order, rows: Rows, tell: Tell, stop: Stop) -> Report:
-        seen = await self._survey.look(order, rows, tell, stop)
+    async def _try(self, order: Order, rows: Rows, found: Batch | None, tell: Tell, stop: Stop) -> Report:
+        if found is not None and found.state == "done":
+            return await self._already(found)
+        seen = await self._survey.look(order, rows, tell, stop, batch=found.id if found else None)
         if seen.faults or stop.is_set():
             return _ended(None, seen, seen.faults, stop)
-        course = _Course()
-        await self._ask_all(order, rows, seen, None, course, tell, stop)
+        course = Course()
+        await self._storing.store_all(order, rows, seen, None, course, tell, stop)
         return _ended(None, seen, course.faults, stop, course)
 
     async def _take(self, order: Order, rows: Rows, found: Batch | None, new_id: str, tell: Tell, stop: Stop) -> Report:
@@ -127,8 +106,8 @@ class Imports:
                 if seen.faults:
                     return await self._refused(found, seen, seen.faults, tell)
                 batch = await self._begun(order, found, new_id, seen)
-                course = _Course()
-                await self._ask_all(order, rows, seen, batch, course, tell, stop, resumed=found is not None)
+                course = Course()
+                await self._storing.store_all(order, rows, seen, batch, course, tell, stop, resumed=found is not None)
                 if course.faults:
                     return await self._refused(batch, seen, course.faults, tell)
                 if course.away or stop.is_set():
@@ -156,99 +135,16 @@ class Imports:
         await self._batches.set_aside(begun, seen.aside)
         return begun
 
-    async def _ask_all(
-        self,
-        order: Order,
-        rows: Rows,
-        seen: Seen,
-        batch: Batch | None,
-        course: _Course,
-        tell: Tell,
-        stop: Stop,
-        *,
-        resumed: bool = False,
-    ) -> None:
-        """Ask about every row, and store what passes, unless it is stored; without a batch nothing is stored."""
-        places = asyncio.Semaphore(_ASKED_AT_ONCE if order.verify else 4 * _ASKED_AT_ONCE)
-
-        async def one(position: int, judged: Judged) -> None:
-            connection_id = seen.aside.get(position) or (batch.connection_id(position) if batch else "con_")
-            async with places:
-                if stop.is_set() or judged.provider.name in course.away or len(course.faults) >= FAULTS_AT_MOST:
-                    return
-                if batch is not None and resumed and await self._is_stored(batch, connection_id, judged, course):
-                    return
-                try:
-                    await self._ask(order, judged, connection_id, batch, course, stop)
-                except StoreUnavailable:
-                    raise
-                except (ProviderUnavailable, ProviderError) as error:
-                    course.away[judged.provider.name] = error.detail
-
-        for some in judged_rows(self._judge.again, order, rows):
-            good = [(p, judged) for p, judged in some if isinstance(judged, Judged) and seen.aside.get(p) != ""]
-            await asyncio.gather(*(one(position, judged) for position, judged in good))
-            if batch is not None and resumed:
-                await self._leave_out(batch, [position for position, _ in some if seen.aside.get(position) == ""])
-            course.faults += [fault for _, judged in some if isinstance(judged, list) for fault in judged]
-            tell("verifying" if order.verify else "storing", some[-1][0], seen.rows)
-            if stop.is_set():
-                return
-
-    async def _ask(
-        self, order: Order, judged: Judged, connection_id: str, batch: Batch | None, course: _Course, stop: Stop
-    ) -> None:
-        batch_id = batch.id if batch else None
-        draft = await self._verifying.draft(judged, connection_id, batch_id, stop, verify=order.verify)
-        if isinstance(draft, list):
-            course.faults += draft
-            return
-        # Where one is refused nothing will be kept; the others are asked all the same, so that all faults are known.
-        if batch is not None and not course.faults and not await self._store(batch, draft):
-            course.faults.append(RowFault(judged.row.number, "id", "a connection with this id is there already"))
-            return
-        course.stored += 1
-        course.unverified += not draft.verified
-
-    async def _store(self, batch: Batch, draft: Draft) -> bool:
-        brought = Brought(batch.id, draft.connection.generation, self._clock(), draft.verified)
-        stored = await self._staged.stage(draft.connection, draft.credential, brought)
-        if stored:
-            await self._park(draft.connection, draft.parked)
-        return stored
-
-    async def _park(self, connection: Connection, parked: Sequence[str]) -> None:
-        """Put beside it what lay beside it where it comes from, unless that is done."""
-        if parked and not (await self._parked.candidates(connection)).count:
-            for refresh_token in reversed(parked):
-                await self._parked.park(connection, refresh_token)
-
-    async def _is_stored(self, batch: Batch, connection_id: str, judged: Judged, course: _Course) -> bool:
-        found = await self._staged.read(connection_id)
-        if found is None or found.brought is None or found.brought.batch != batch.id:
-            return False
-        if not found.published and not await self._staged.keep(batch.id, connection_id, for_ever=False):
-            return False
-        if judged.row.restored is not None and not found.published:
-            await self._park(found.connection, judged.row.restored.parked)
-        course.stored += 1
-        course.unverified += not found.brought.verified
-        return True
-
-    async def _leave_out(self, batch: Batch, positions: list[int]) -> None:
-        """What was stored of rows that are left out by now, because somebody made such a connection meanwhile."""
-        for found in await self._staged.read_all([batch.connection_id(position) for position in positions]):
-            if found is not None and not found.published:
-                await self._staged.withdraw(batch.id, found.connection)
-
     async def _completed(self, order: Order, rows: Rows, batch: Batch, tell: Tell, stop: Stop) -> Batch:
         """Store again what is lost of a batch whose commit point was near, or is past."""
         if batch.state == "securing":
             back = await self._batches.step(batch, among=["securing"], to="staging", now=self._clock())
         else:
-            seen, course = await self._seen_before(batch), _Course()
+            seen, course = await self._seen_before(batch), Course()
             # All were asked about before.
-            await self._ask_all(replace(order, verify=False), rows, seen, batch, course, tell, stop, resumed=True)
+            await self._storing.store_all(
+                replace(order, verify=False), rows, seen, batch, course, tell, stop, resumed=True
+            )
             back = await self._batches.read(batch.id)
         if back is None:
             raise StoreUnavailable("somebody else has taken the import further")
@@ -260,18 +156,9 @@ class Imports:
     async def _refused(self, batch: Batch | None, seen: Seen, faults: list[RowFault], tell: Tell) -> Report:
         """Take back what was stored: nothing half done."""
         if batch is not None:
-            await self.undo(batch, tell)
+            await self._storing.undo(batch, tell)
+            await self._batches.forget(batch)
         return Report("refused", None, seen.rows, faults=_in_order(faults))
-
-    async def undo(self, batch: Batch, tell: Tell) -> None:
-        """Let nothing be left of a batch before its commit point."""
-        for positions in pieces(batch):
-            ids = await self._batches.ids(batch, positions)
-            found = await self._staged.read_all([each for _, each in ids])
-            mine = [one for one in found if one and one.brought and one.brought.batch == batch.id and not one.published]
-            await asyncio.gather(*(self._staged.withdraw(batch.id, one.connection) for one in mine))
-            tell("taking back", positions[-1], batch.rows)
-        await self._batches.forget(batch)
 
     async def _already(self, batch: Batch) -> Report:
         report = _ended(batch, await self._seen_before(batch), [], Stop())
@@ -286,11 +173,9 @@ class Imports:
         return Report("paused", found.id if found else None, found.rows if found else 0, why=why)
 
 
-def _ended(
-    batch: Batch | None, seen: Seen, faults: list[RowFault], stop: Stop, course: _Course | None = None
-) -> Report:
+def _ended(batch: Batch | None, seen: Seen, faults: list[RowFault], stop: Stop, course: Course | None = None) -> Report:
     """What is to be told."""
-    course = course or _Course()
+    course = course or Course()
     why = None
     if faults:
         state = "refused"

@@ -8,7 +8,7 @@ import pytest
 import redis
 
 from broker.app.heart import Heart
-from broker.connections.moving import imports
+from broker.connections.moving import storing
 from broker.connections.moving.order import Stop
 from tests.connections.moving.taking_in import (
     all_of,
@@ -32,7 +32,7 @@ UNSPENT = {"ok": 0, "error": 0}
 @pytest.fixture(autouse=True)
 def _impatient(heart: Heart, monkeypatch: pytest.MonkeyPatch) -> None:
     """No pause between attempts."""
-    monkeypatch.setattr(heart.moving.imports._verifying, "_pauses", (0.0, 0.0))
+    monkeypatch.setattr(heart.moving.imports._storing._verifying, "_pauses", (0.0, 0.0))
 
 
 async def test_a_key_that_is_refused_is_named_and_nothing_is_kept(
@@ -174,7 +174,7 @@ async def test_a_provider_sees_no_more_at_once_than_it_bears(
 
     monkeypatch.setattr(type(heart.upstream), "identify", lambda _self, *args, **more: counted(*args, **more))
     cap = heart.providers.get("practice-key").refresh.max_concurrent
-    monkeypatch.setattr(imports, "_ASKED_AT_ONCE", 4 * cap)
+    monkeypatch.setattr(storing, "_ASKED_AT_ONCE", 4 * cap)
     rows = key_rows(sandbox, 6 * cap)
     assert (await take(heart, rows)).state == "done"
     assert max(entered) <= cap
