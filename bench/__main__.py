@@ -12,7 +12,7 @@ from typing import Any
 import httpx2
 import redis
 
-from bench import authentication, expiring, proxying
+from bench import authentication, expiring, moving, proxying
 from bench.calls import authorization, connection_of_app, connection_of_person
 from bench.world import World, world
 from broker.vault.redis.data_dir import socket_path
@@ -28,6 +28,7 @@ def main() -> None:
         "expiring": expiring.main,
         "authentication": authentication.main,
         "proxying": proxying.main,
+        "moving": moving.main,
     }.items():
         if name in sys.argv[1:]:
             scenario(quick="quick" in sys.argv[1:])
