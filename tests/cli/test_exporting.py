@@ -131,8 +131,7 @@ def test_nothing_is_overwritten(cli: Cli, make_connection: MakeConnection, key: 
 def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path: Path) -> None:
     """Somebody else's, of the same name."""
     path = tmp_path / "out"
-    with pytest.raises(Conflict, match="is there already"), new_private_file(path) as file:
-        file.write(b"ours")
+    with pytest.raises(Conflict, match="is there already"), new_private_file(path):
         path.write_text("theirs")
     assert path.read_text() == "theirs"
     assert [each.name for each in tmp_path.iterdir()] == ["out"]

@@ -152,6 +152,7 @@ WRITTEN_BY_STRANGERS: dict[str, bytes] = {
     "a place that is no number": first_line(GOOD) + further({"end": 0}, seq="1"),
     "another count": first_line(GOOD) + further({"end": 1}),
     "no object": first_line(GOOD) + further([1]),
+    "two ends": first_line(GOOD) + further({"end": 0}) + further({"end": 1}, seq=2),
     "more beside the end": first_line(GOOD) + further({"end": 0, "connection": {}}),
 }
 
