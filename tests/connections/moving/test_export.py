@@ -54,7 +54,7 @@ async def some_of_each(
 
 async def restore(heart: Heart, file: bytes) -> list[Restored]:
     """Put everything into another broker."""
-    rows = list(read(file))
+    rows = list(read(file, entries=heart.providers))
     assert all(isinstance(row, Row) for row in rows), rows
     found = [row.restored for row in rows if isinstance(row, Row) and row.restored is not None]
     for restored in found:
