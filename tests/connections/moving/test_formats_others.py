@@ -2,7 +2,9 @@
 
 import csv
 import io
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -99,6 +101,15 @@ def test_allauth_tokens() -> None:
     assert "SOCIALACCOUNT_STORE_TOKENS" in message
 
 
+@pytest.mark.parametrize("model", ["socialaccount.socialaccount", "socialaccount.socialtoken"])
+@pytest.mark.parametrize("rest", [{}, {"fields": None}, {"fields": []}, {"pk": 1, "fields": {"user": {}}}])
+def test_an_object_of_a_dump_that_lacks_what_it_should_say_is_named(model: str, rest: dict[str, object]) -> None:
+    """A dump that somebody edited."""
+    ((number, field, _),) = faults(json.dumps([{"model": model, **rest}]), name="django-allauth")
+    assert number == 1
+    assert field.startswith("fields")
+
+
 def test_a_dump_may_be_lines() -> None:
     """``dumpdata --format jsonl``."""
     lines = b"\n".join(line.rstrip(b",") for line in sample("allauth.json").splitlines()[1:-1])
@@ -121,6 +132,41 @@ def test_no_fault_repeats_what_stands_in_a_file(path: Path) -> None:
         for name in FORMATS:
             found = read(content[:start] + instead + content[max(start, end) :], name=name, private_key=OURS.private)
             assert "canary" not in str([each for each in found if isinstance(each, RowFault)])
+
+    check()
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5) | st.just("canary"),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=5), inner, max_size=2),
+    max_leaves=3,
+)
+OBJECTS = {
+    "jsonl": [json.loads(line) for line in sample("connections.jsonl").splitlines() if line],
+    "nango": json.loads(sample("nango.json"))["connections"],
+    "authjs": [json.loads(line) for line in sample("authjs.jsonl").splitlines()],
+    "django-allauth": json.loads(sample("allauth.json")),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_whatever_stands_in_the_place_of_a_member_is_a_row_or_a_fault(name: str, providers: Registry) -> None:
+    """Of any type, or missing, in any object of a file; a fault doesn't repeat it."""  # G2
+
+    @given(st.data())
+    def check(data: st.DataObject) -> None:
+        objects = json.loads(json.dumps(OBJECTS[name]))
+        target: Any = data.draw(st.sampled_from(objects))
+        while True:
+            member = data.draw(st.sampled_from(sorted(target)))
+            if not (isinstance(target[member], dict) and target[member] and data.draw(st.booleans())):
+                break
+            target = target[member]
+        target[member] = data.draw(JSON)
+        if data.draw(st.booleans()):
+            del target[member]
+        found = read(json.dumps(objects), name=name, entries=providers)
+        assert "canary" not in str([each for each in found if isinstance(each, RowFault)])
 
     check()
 

@@ -69,12 +69,12 @@ def _rows(file: BinaryIO, options: ReadOptions) -> Iterator[Row | RowFault]:
 
 
 def _account(item: Mapping[str, Any]) -> tuple[str, _Account]:
-    read, key = Members(Members(item).object("fields"), "fields"), Members(item).identifier("pk")
-    subject, provider, uid = _user(item["fields"]), read.text("provider"), read.identifier("uid")
+    fields, key = Members(item).object("fields"), Members(item).identifier("pk")
+    read = Members(fields, "fields")
+    subject, provider, uid = _user(fields), read.text("provider"), read.identifier("uid")
     if key is None or subject is None or provider is None or uid is None:
         raise Untakeable("fields", "an account has a pk, a user, a provider and a uid")
-    extra = item["fields"].get("extra_data")
-    return key, _Account(subject, provider, uid, _name(extra), read.moment("date_joined"))
+    return key, _Account(subject, provider, uid, _name(fields.get("extra_data")), read.moment("date_joined"))
 
 
 def _user(fields: Mapping[str, Any]) -> str | None:
