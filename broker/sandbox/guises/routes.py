@@ -55,7 +55,11 @@ class Guises:
 
     async def order(self, request: Request) -> Response:
         """``{"end_grants": true}``: what people allowed is over. ``{"approve_device": "CODE"}``, ``deny_device``."""
-        guise, order = self._named(request), json.loads(await _json_body(request))
+        guise = self._named(request)
+        try:
+            order = json.loads(await _json_body(request))
+        except (ValueError, RecursionError):
+            raise OAuthError("invalid_request", "the body must be JSON") from None
         match order:
             case {"end_grants": True, **others} if not others:
                 guise.provider.grants.revoke_grants()
