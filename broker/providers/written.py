@@ -59,11 +59,11 @@ def as_written(text: str) -> Written:
     own = providers if isinstance(providers, dict) else {}
     keyed = {line for entry in own.values() for _, line in _lines(entry)}
     marks, stray = {}, []
-    for line, comment, alone in _comments(text):
+    for line, comment in _comments(text):
         if comment.partition(" ")[0].rstrip(":;,.") != "unverified":
             continue
         mark = _MARK.fullmatch(comment)
-        if mark is None or alone or line not in keyed:
+        if mark is None or line not in keyed:
             stray.append(line)
         else:
             marks[line] = mark["note"]
@@ -104,8 +104,8 @@ def _alone(entry: Node, path: Path) -> bool:
     return node is not None and isinstance(node.value, dict) and len(node.value) == 1
 
 
-def _comments(text: str) -> Iterator[tuple[int, str, bool]]:
-    """The line of each comment, what it says, and whether it stands there alone."""
+def _comments(text: str) -> Iterator[tuple[int, str]]:
+    """The line of each comment, and what it says."""
     inside: dict[int, list[tuple[int, int]]] = {}
     for token in yaml.scan(text):
         if isinstance(token, yaml.ScalarToken):
@@ -116,5 +116,5 @@ def _comments(text: str) -> Iterator[tuple[int, str, bool]]:
     for number, content in enumerate(text.splitlines()):
         for match in re.finditer(r"(?:^|(?<=\s))#", content):
             if not any(begins <= match.start() < ends for begins, ends in inside.get(number, ())):
-                yield number + 1, content[match.end() :].strip(), not content[: match.start()].strip()
+                yield number + 1, content[match.end() :].strip()
                 break

@@ -15,7 +15,7 @@ COMMANDS = {
     "connect": [],
     "doctor": [],
     "clients": ["create", "list", "show", "rotate", "delete"],
-    "providers": ["list", "check"],
+    "providers": ["list", "check", "add"],
     "connections": ["create", "update", "list", "show", "test", "refresh", "delete"],
     "keys": ["generate", "status", "rotate"],
     "events": [],

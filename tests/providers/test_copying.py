@@ -56,6 +56,12 @@ def test_what_is_anchored_elsewhere_comes_along() -> None:
     assert " \n" not in copied
 
 
+def test_what_is_anchored_inside_stays_an_alias() -> None:
+    """Nothing is written twice that was written once."""
+    source = "providers:\n  one:\n    identity: {headers: &own {A: b}}\n    api: {headers: *own}\n"
+    assert entry_of(source, "one").text == "one:\n  identity: {headers: &own {A: b}}\n  api: {headers: *own}\n"
+
+
 def test_the_rest_of_the_file_stays_as_it_is() -> None:
     """Byte by byte; the entry comes behind it, as far to the right as the others."""
     mine = "# Mine.\n\nproviders:\n\n    mine:   # as I like it\n        display_name: 'Mine'\n"

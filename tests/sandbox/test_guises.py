@@ -107,6 +107,7 @@ def test_the_whole_way(app: App) -> None:
     ("rules", "asked"),
     [
         ({"scope_separator": ","}, {}),
+        ({}, {"scope": "read,write"}),
         ({"scope_form": "read"}, {}),
         ({"scope_param": "user_scope"}, {}),
         ({"scope_param": None}, {}),
@@ -174,7 +175,10 @@ def test_answers_have_the_providers_shape(app: App) -> None:
     answer = {"ok": True, "user": {"token": "{access_token}", "renew": "{refresh_token}"}, "list": "{scopes}", "n": 1}
     rule = {
         "answer": answer,
-        "refresh": {"rotation": "none", "answer": {"fresh": "{access_token}", "r": "{refresh_token}"}},
+        "refresh": {
+            "rotation": "none",
+            "answer": {"fresh": "{access_token}", "r": "{refresh_token}", "user": {"r": "{refresh_token}"}},
+        },
     }
     shop = Guised(app, **part("token", **rule, unlisted_scopes=["write"]))
     tokens = shop.tokens()
