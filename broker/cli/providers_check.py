@@ -45,7 +45,8 @@ class Unverified(BaseModel):
 
 class CheckedProvider(BaseModel):
     """Whether a provider can be used now. ``problem``: why not, in a sentence. ``missing``: what has to be set.
-    ``redirect_uri``: what to register there, if people connect by going there."""
+    ``extends``: the entry that this one takes over what it doesn't say. ``redirect_uri``: what to register there, if
+    people connect by going there."""
 
     name: str
     usable: bool
@@ -53,6 +54,7 @@ class CheckedProvider(BaseModel):
     authorization_endpoint: str | None = None
     token_endpoint: str | None = None
     missing: list[str] = []
+    extends: str | None = None
     redirect_uri: str | None = None
     findings: list[Found] = []
     unverified: list[Unverified] = []
@@ -91,6 +93,7 @@ def with_findings(
     return checked.model_copy(
         update={
             "missing": list(provider.missing),
+            "extends": written.bases.get(provider.name),
             "redirect_uri": provider.redirect_uri(settings.public_url) if registers else None,
             "findings": [Found.of(finding) for finding in lint(provider, written)],
             "unverified": [Unverified(key=mark.key, note=mark.note) for mark in written.unverified(provider.name)],
@@ -129,6 +132,7 @@ def print_details(checked: Iterable[CheckedProvider]) -> None:
             print()
         print(printable(f"{found.name}: {'usable' if found.usable else found.problem}"))
         lines = [
+            ("extends", found.extends),
             ("redirect URI", found.redirect_uri),
             ("authorization", found.authorization_endpoint),
             ("token", found.token_endpoint),

@@ -152,6 +152,8 @@ def test_every_shipped_entry_passes_the_check(cli: Cli, monkeypatch: pytest.Monk
     monkeypatch.setenv("BROKER_PROVIDERS_FILE", str(shipped_file()))
     checked = cli("providers", "check", "--json")
     assert checked.exit_code == 0
+    bases = {item["name"]: item["extends"] for item in checked.json["items"] if item["extends"]}
+    assert bases["slack-user"] == "slack"
     told = {f"{item['name']}: {mark['key']}" for item in checked.json["items"] for mark in item["unverified"]}
     assert "notion: refresh.rotation" in told
     assert all(item["usable"] or item["missing"] for item in checked.json["items"])

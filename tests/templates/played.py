@@ -46,10 +46,10 @@ class Played:
         allowed = self.provider.device.scope_allowlist
         return [scope for scope in self.scopes if allowed is None or scope in allowed]
 
-    async def opened(self) -> dict[str, Any]:
-        """A connect session for all scopes."""
+    async def opened(self, *, by_default: bool = False) -> dict[str, Any]:
+        """A connect session for all scopes, or for those that are asked for by default."""
         wanted: dict[str, Any] = {"provider": self.provider.name, "parameters": dict(self.quirks.parameters)}
-        if self.scopes:
+        if self.scopes and not by_default:
             wanted["scopes"] = self.scopes
         return await self.app.open_session(**wanted)
 
@@ -61,9 +61,9 @@ class Played:
         assert shown.status_code == 200, self.seen()["refusals"] or shown.text
         return await self.person.consent(left.headers["location"], decision)
 
-    async def connected(self) -> dict[str, Any]:
+    async def connected(self, *, by_default: bool = False) -> dict[str, Any]:
         """The whole way; the connection."""
-        opened = await self.opened()
+        opened = await self.opened(by_default=by_default)
         arrived = await self.person.arrive(await self.approve(opened))
         returned = parameters_of(arrived.headers["location"])
         assert "completion_code" in returned, (returned, self.seen()["refusals"])

@@ -64,6 +64,15 @@ async def reaches_the_api(played: Played, connection: dict[str, Any]) -> None:
     assert played.sandbox.get(url, headers=headers, params=told["query"]).status_code == 200, played.seen()
 
 
+@pytest.mark.parametrize("name", OAUTH)
+async def test_what_is_asked_for_by_default_tells_whose_account_it_is(play: Play, name: str) -> None:
+    """Whoever names no scopes gets a connection that can be tested."""
+    played = play(name)
+    connection = await played.connected(by_default=True)
+    assert connection["account"] == played.quirks.account, played.seen()
+    assert [set(scopes) for scopes in played.seen()["granted"]] == [set(played.provider.default_scopes)]
+
+
 @pytest.mark.parametrize("name", REFRESHING)
 async def test_it_is_refreshed_again_and_again(play: Play, name: str) -> None:
     """The new refresh token is kept where there is one, the old one where it stays."""  # P10
