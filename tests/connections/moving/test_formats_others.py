@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.connections.moving.formats import FORMATS
@@ -124,6 +124,7 @@ FILES = sorted(path for path in SAMPLES.iterdir() if path.is_file())
 def test_no_fault_repeats_what_stands_in_a_file(path: Path) -> None:
     """Cut off anywhere, with anything in the place of anything: rows or faults, and no secret in a fault."""  # G2
 
+    @settings(deadline=None)
     @given(st.integers(0, path.stat().st_size), st.integers(0, path.stat().st_size), st.binary(max_size=30))
     def check(start: int, end: int, instead: bytes) -> None:
         content = path.read_bytes()
@@ -153,6 +154,7 @@ OBJECTS = {
 def test_whatever_stands_in_the_place_of_a_member_is_a_row_or_a_fault(name: str, providers: Registry) -> None:
     """Of any type, or missing, in any object of a file; a fault doesn't repeat it."""  # G2
 
+    @settings(deadline=None)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         objects = json.loads(json.dumps(OBJECTS[name]))
@@ -175,6 +177,7 @@ def test_whatever_stands_in_the_place_of_a_member_is_a_row_or_a_fault(name: str,
 def test_any_bytes_are_rows_or_faults(name: str) -> None:
     """Whatever somebody brings, nothing else comes of it."""
 
+    @settings(deadline=None)
     @given(st.binary(max_size=300) | st.text(alphabet='{}[],:"\\ \n\t;abc01eyJ.', max_size=200).map(str.encode))
     def check(content: bytes) -> None:
         for each in read(content, name=name, private_key=OURS.private):
@@ -183,6 +186,7 @@ def test_any_bytes_are_rows_or_faults(name: str) -> None:
     check()
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.lists(st.text(alphabet=st.characters(codec="utf-8"), max_size=5), min_size=3, max_size=3), max_size=5)
 )

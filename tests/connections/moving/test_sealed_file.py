@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwe
 from joserfc.jwk import OctKey
@@ -97,6 +97,7 @@ def test_a_file_that_is_not_as_it_was_written_ends_in_a_fault(lines: list[bytes]
     assert subjects == [f"subject-{number}" for number in range(len(subjects))]
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(b"".join(WHOLE)) - 1), st.integers(1, 255))
 def test_no_byte_can_be_changed(position: int, change: int) -> None:
     """A file with any byte changed is read in part at most, and never to an end without a fault."""

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.connections.moving.members import Untakeable
@@ -64,6 +64,7 @@ JSON = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.sampled_from(places(document())), JSON)
 def test_whatever_stands_anywhere_it_is_a_connection_or_a_fault(where: tuple[Any, ...], value: object) -> None:
     """Never another exception, and never the value in a fault."""
