@@ -1,4 +1,5 @@
-"""``broker connections``: what is connected, how it fares, and its end. How one is made or changed: ``changing``."""
+"""``broker connections``: what is connected, how it fares, and its end. How one is made or changed: ``changing``; how
+many move in and out: ``importing``, ``exporting``."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,14 +21,14 @@ from broker.models.connection import Connection, Status
 
 commands = typer.Typer(
     name="connections",
-    help="Look at connections, make them of credentials you have, change and end them.",
+    help="Look at connections, make them of credentials you have, change, move and end them.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 commands.command()(create)
 commands.command()(update)
-commands.command()(export)
 commands.command("import")(import_)
+commands.command()(export)
 
 
 @commands.command("list")

@@ -16,7 +16,7 @@ COMMANDS = {
     "doctor": [],
     "clients": ["create", "list", "show", "rotate", "delete"],
     "providers": ["list", "check", "add"],
-    "connections": ["create", "update", "list", "show", "test", "refresh", "delete"],
+    "connections": ["create", "update", "import", "export", "list", "show", "test", "refresh", "delete"],
     "keys": ["generate", "status", "rotate"],
     "events": [],
     "config": ["schema"],
@@ -48,7 +48,7 @@ def test_exactly_the_commands_of_this_version_exist(capsys: pytest.CaptureFixtur
         assert listed(capsys.readouterr().out) == subcommands
 
 
-@pytest.mark.parametrize("words", [["sign"], ["tokens", "practice"], ["clients", "publish"], ["connections", "export"]])
+@pytest.mark.parametrize("words", [["sign"], ["tokens", "practice"], ["clients", "publish"], ["connections", "merge"]])
 def test_what_does_not_exist_is_a_usage_error(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown command ends with 2 and a line that names it."""
     with pytest.raises(SystemExit) as ended:
