@@ -4,7 +4,13 @@
 * ``application`` – which module holds which command, errors → lines on stderr and exit codes.
 * ``session`` – settings, providers and the store for the length of one command.
 * ``output`` – tables for people, JSON for programs; ``faults`` – what is said when it goes wrong.
-* ``serve``, ``clients``, ``connections``, ``providers``, ``keys``, ``events``, ``config`` – a command or a group each.
+* ``serve``, ``clients``, ``connections``, ``devices``, ``providers``, ``keys``, ``events``, ``config`` – a command or a
+  group each; ``parameters`` and ``proofs`` – options that several take; ``progress`` – how far a long one is.
+* ``changing`` – connections made of a credential, and changed; ``handing_in`` – how the credential gets in;
+  ``one_connection`` – finding and showing one.
+* ``importing`` – many at once: ``import_file`` is what is read, ``import_report`` what is said; ``exporting`` – and out
+  again, into a ``private_file``.
+* ``providers_check``, ``providers_add`` – judging entries, and copying those that are shipped.
 * ``greeting`` – what ``serve`` says once it listens: ready, or why not yet.
 * ``doctor`` – says what is wrong with a set-up; ``diagnosis`` – its checks.
 * ``connect`` – the browser flow from a terminal: ``loopback`` is where the browser returns to, ``remote`` the broker

@@ -22,6 +22,9 @@
 * ``bookkeeping`` – the audit record moves from the outboxes to the journal, and indexes follow the records.
 * ``intake`` – credentials that are handed in: judged in three steps, then stored; ``credential_format`` – the
   first, ``credential_document`` – for those that come as a file; ``importing`` – tokens that somebody else obtained.
+* ``changes`` – what an app says of a connection, and a new credential in the place of the old one; ``standing_in`` –
+  another connection of the same account serves.
+* ``moving/`` – many at once: imported from elsewhere, and exported.
 * ``lifecycle`` – refreshing on demand, testing, disconnecting; ``giving_back`` – what they held goes back
   to the provider, now or later.
 * ``detached`` – work that outlives the request that started it; ``persistence`` – writes that are not given up;

@@ -14,6 +14,7 @@
   ``siblings`` – who may share a grant; ``directory``, ``listing`` – what there is.
 * ``device_authorizations`` – machines that wait to be logged in; ``device_sessions`` – machines that are.
 * ``stepping`` – hashes that pass through statuses, each step taken once.
+* ``batches`` – imports, from their first row to their rollback; ``staged`` – their connections, nobody's until then.
 * ``sessions`` – connect sessions; ``typed`` – what a person typed into one; ``documents`` – clients and broker tokens;
   ``references`` – capabilities; ``repeats`` – requests that may come again, and what was answered;
   ``counters`` – what rate limits count with; ``spent`` – identifiers that work once.
