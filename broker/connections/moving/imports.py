@@ -14,7 +14,7 @@ from typing import Final
 from broker.clock import Clock
 from broker.connections.moving.judging import Judge, Judged
 from broker.connections.moving.lease import Holding
-from broker.connections.moving.order import Imported, Order, Report, Rows, Stop, Tell
+from broker.connections.moving.order import Ending, Imported, Order, Report, Rows, Stop, Tell
 from broker.connections.moving.publishing import Incomplete, Publishing
 from broker.connections.moving.row import RowFault
 from broker.connections.moving.storing import Course, Storing
@@ -176,6 +176,7 @@ class Imports:
 def _ended(batch: Batch | None, seen: Seen, faults: list[RowFault], stop: Stop, course: Course | None = None) -> Report:
     """What is to be told."""
     course = course or Course()
+    state: Ending = "checked"
     why = None
     if faults:
         state = "refused"
@@ -185,16 +186,14 @@ def _ended(batch: Batch | None, seen: Seen, faults: list[RowFault], stop: Stop, 
         state = "done"
     elif stop.is_set():
         state, why = "paused", _INTERRUPTED
-    else:
-        state = "checked"
-    done = state == "done" and batch is not None
+    whole = batch if batch is not None and batch.state != "staging" else None
     return Report(
-        state,  # type: ignore[arg-type]
+        state,
         batch.id if batch else None,
         seen.rows,
-        imported=seen.rows - batch.skipped if done and batch else 0,
-        skipped=batch.skipped if done and batch else seen.skipped,
-        unverified=batch.unverified if done and batch else course.unverified,
+        imported=seen.rows - whole.skipped if whole and state == "done" else 0,
+        skipped=whole.skipped if whole else seen.skipped,
+        unverified=whole.unverified if whole else course.unverified,
         faults=_in_order(faults),
         why=why,
         aside=seen.aside,

@@ -14,6 +14,10 @@ Existing = Literal["refuse", "skip", "add"]
 """What to do where a subject has a connection at the provider already: take nothing of the whole file, leave the row
 out, or add another one."""
 
+Ending = Literal["checked", "refused", "paused", "done"]
+"""``checked``: nothing is wrong, and nothing was stored, as wanted. ``refused``: some rows are at fault, and nothing is
+stored. ``paused``: it goes on when it is run again. ``done``: all is there."""
+
 Tell = Callable[[str, int, int | None], None]
 """Called with what is being done, how much of it is, and how much there is, where that is known."""
 
@@ -37,13 +41,9 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of it.
+    """What came of it."""
 
-    ``checked``: nothing is wrong, and nothing was stored, as wanted. ``refused``: because of ``faults``, and nothing is
-    stored. ``paused``: it goes on when it is run again. ``done``: all is there; ``already``: it was before.
-    """
-
-    state: Literal["checked", "refused", "paused", "done"]
+    state: Ending
     batch: str | None
     rows: int
     imported: int = 0
@@ -53,6 +53,7 @@ class Report:
     why: str | None = None
     """Why it paused."""
     already: bool = False
+    """It was done before; nothing was changed."""
     aside: Mapping[int, str] = field(default_factory=dict)
     """Position → the id that the row brought along, or "" where it was left out."""
 

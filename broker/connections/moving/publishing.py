@@ -19,7 +19,7 @@ from broker.connections.moving.lease import Holding
 from broker.connections.moving.order import Stop, Tell
 from broker.errors import StoreUnavailable
 from broker.models.event import Event
-from broker.vault.batches import Batch, Batches
+from broker.vault.batches import Batch, Batches, State
 from broker.vault.journal import Journal
 from broker.vault.records import Records
 from broker.vault.staged import Found, Staged
@@ -135,8 +135,8 @@ class Publishing:
     async def _is_told(self, event: Event) -> bool:
         return any(other.id == event.id for other in await self._journal.at(event.tenant, event.at))
 
-    async def _moved(self, batch: Batch, expected: str, to: str) -> Batch:
-        moved = await self._batches.step(batch, among=[expected], to=to, now=self._clock())  # type: ignore[arg-type,list-item]
+    async def _moved(self, batch: Batch, expected: State, to: State) -> Batch:
+        moved = await self._batches.step(batch, among=[expected], to=to, now=self._clock())
         if moved is None:
             raise StoreUnavailable("somebody else has taken the import further")
         return moved

@@ -6,11 +6,13 @@ from dataclasses import replace
 from typing import Any
 
 import httpx2
+import pytest
 import redis
 
 from broker.app.heart import Heart
 from broker.connections.moving.order import Imported, Order, Report, Stop
 from broker.connections.moving.row import Row, RowFault
+from broker.errors import StoreUnavailable
 from broker.models.connection import Connection
 from tests.journey import snapshot
 from tests.kinds.cases import made_by
@@ -90,3 +92,29 @@ async def all_of(heart: Heart, tenant: str = "default") -> list[Connection]:
         found += page
         if cursor is None:
             return found
+
+
+def die_after(patch: pytest.MonkeyPatch, heart: Heart, commands: int) -> None:
+    """After so many commands the store answers no more."""
+    left = iter(range(commands))
+    kind = type(heart.store)
+    execute, run, commit = kind.execute, kind.run, kind.commit
+
+    async def counted_execute(self: Any, *parts: Any) -> Any:
+        if next(left, None) is None:
+            raise StoreUnavailable("gone")
+        return await execute(self, *parts)
+
+    async def counted_run(self: Any, *parts: Any) -> Any:
+        if next(left, None) is None:
+            raise StoreUnavailable("gone")
+        return await run(self, *parts)
+
+    async def counted_commit(self: Any, *parts: Any) -> Any:
+        if next(left, None) is None:
+            raise StoreUnavailable("gone")
+        return await commit(self, *parts)
+
+    patch.setattr(kind, "commit", counted_commit)
+    patch.setattr(kind, "execute", counted_execute)
+    patch.setattr(kind, "run", counted_run)

@@ -16,6 +16,7 @@ import redis
 
 from broker.app.heart import Heart, build_heart
 from broker.connections.moving.order import Stop
+from broker.errors import StoreUnavailable
 from broker.models.ids import is_id
 from broker.providers import Registry
 from broker.settings import Settings
@@ -26,7 +27,7 @@ from broker.vault.redis.embedded import EmbeddedStore
 from broker.vault.replicas import Replicas
 from broker.vault.rotation import Rotation
 from tests.cli.conftest import KEY
-from tests.connections.moving.taking_in import all_of, key_row, listed, order_of, stored, take
+from tests.connections.moving.taking_in import all_of, die_after, key_row, listed, order_of, stored, take
 from tests.journey import MakeClient
 from tests.processes import broker_environment
 from tests.world import FakeClock
@@ -94,6 +95,42 @@ async def test_the_same_file_goes_on_to_the_same_end(heart: Heart, raw_store: re
     told = Counter(json.loads(event)["connection_id"] for event in events)
     assert told == Counter(ids)
     assert all(raw_store.ttl(key) == -1 for key in records(raw_store))
+
+
+async def test_broken_off_at_every_command_it_comes_to_the_same_end(
+    settings: Settings, providers: Registry, clock: FakeClock, raw_store: redis.Redis, tmp_path: Path
+) -> None:
+    """Once each: connection, list entry, due work and event; the sink may be told twice, under one id."""
+    sink = tmp_path / "events"
+    heart = build_heart(settings.model_copy(update={"events_sink": f"file:{sink}"}), providers, clock)
+    await heart.store.execute("PING")
+    rows = [key_row(number) for number in range(1, 4)]
+    paused = 0
+    for allowed in range(1, 1000):
+        with pytest.MonkeyPatch.context() as patch:
+            die_after(patch, heart, allowed)
+            try:
+                report = await take(heart, rows, verify=False)
+            except StoreUnavailable:
+                continue
+            finally:
+                # Nobody gave the batch back.
+                raw_store.delete("broker:leader:none", *cast("list[bytes]", raw_store.keys("broker:leader:*")))
+        if report.state == "done":
+            break
+        paused += 1
+        # What is published is somebody's from then on, who may change it at once.
+        for connection in await all_of(heart):
+            if connection.generation == 1:
+                raw_store.hset(names.record(connection.id), mapping={"sc": f"changed {allowed}"})
+    assert paused > 10
+    ids = Counter(one.connection_id for one in await listed(heart, await take(heart, rows, verify=False), rows))
+    assert Counter(connection.id for connection in await all_of(heart)) == ids
+    events = await heart.store.execute("ZRANGE", names.journal("default"), 0, -1)
+    assert Counter(json.loads(event)["connection_id"] for event in events) == ids
+    told = {json.loads(line)["id"] for line in sink.read_text().splitlines()}
+    assert told == {json.loads(event)["id"] for event in events}
+    await heart.aclose(work_ends_within=2)
 
 
 async def test_a_running_broker_finishes_what_passed_its_commit_point(

@@ -8,6 +8,7 @@ from typing import Any, cast
 import httpx2
 import pytest
 import redis
+from pydantic import SecretStr
 
 from broker.app.heart import Heart, build_heart
 from broker.connections.moving.order import Stop
@@ -19,6 +20,7 @@ from broker.settings import Settings
 from broker.vault import names
 from tests.connections.moving.taking_in import (
     all_of,
+    die_after,
     key_row,
     listed,
     made,
@@ -31,6 +33,7 @@ from tests.connections.moving.taking_in import (
 from tests.journey import MakeClient
 from tests.kinds.cases import created
 from tests.kinds.test_imported import tokens_of
+from tests.vault.servers import cluster_node
 from tests.world import FakeClock
 
 KeptStore = dict[bytes, tuple[Any, Any]]
@@ -171,7 +174,7 @@ async def test_a_rollback_that_was_broken_off_goes_on(
     failures = 0
     for allowed in range(1, 1000):
         with pytest.MonkeyPatch.context() as patch:
-            _die_after(patch, heart, allowed)
+            die_after(patch, heart, allowed)
             try:
                 await roll_back(heart, report.batch)
             except (StoreUnavailable, NotFound) as error:
@@ -185,25 +188,6 @@ async def test_a_rollback_that_was_broken_off_goes_on(
             raw_store.delete(key)
     assert failures > 10
     assert await stored(heart, raw_store) == before
-
-
-def _die_after(patch: pytest.MonkeyPatch, heart: Heart, commands: int) -> None:
-    left = iter(range(commands))
-    kind = type(heart.store)
-    execute, run = kind.execute, kind.run
-
-    async def counted_execute(self: Any, *parts: Any) -> Any:
-        if next(left, None) is None:
-            raise StoreUnavailable("gone")
-        return await execute(self, *parts)
-
-    async def counted_run(self: Any, *parts: Any) -> Any:
-        if next(left, None) is None:
-            raise StoreUnavailable("gone")
-        return await run(self, *parts)
-
-    patch.setattr(kind, "execute", counted_execute)
-    patch.setattr(kind, "run", counted_run)
 
 
 async def test_a_rollback_is_told_to_the_sink(
@@ -242,3 +226,22 @@ async def test_a_restored_connection_is_taken_back_with_what_lay_beside_it(
     after = [key async for page in other_heart.store.scan("*") for key in page if "{gate:" not in key]
     assert after == before
     assert await other_heart.store.execute("EXISTS", names.parked(old.id)) == 0
+
+
+async def test_all_of_it_runs_on_a_cluster(settings: Settings, providers: Registry, clock: FakeClock) -> None:
+    """Taken in, broken off, gone on with and taken back: nothing is left there, either."""
+    with cluster_node() as url, redis.Redis.from_url(url) as node:
+        heart = build_heart(settings.model_copy(update={"redis_url": SecretStr(url)}), providers, clock)
+        before, rows, stop = await stored(heart, node), [key_row(number) for number in range(1, 301)], Stop()
+
+        def tell(step: str, _done: int, _of: int | None) -> None:
+            if step == "publishing":
+                stop.set()
+
+        paused = await heart.moving.imports.run(order_of(rows, verify=False), lambda: iter(rows), tell, stop)
+        assert paused.state == "paused"
+        assert (await take(heart, rows, verify=False)).imported == 300
+        assert len(await all_of(heart)) == 300
+        assert (await roll_back(heart, paused.batch)).removed == 300
+        assert await stored(heart, node) == before
+        await heart.aclose(work_ends_within=2)
