@@ -70,7 +70,7 @@ def when_idle(
     ``refresh.keepalive`` after its last refresh, and a day before the refresh token's end where that is known.
     ``None``: there is nothing to keep alive. A time that is not after ``now`` (ms): at once.
     """
-    refreshed = connection.health.last_refreshed_at
+    refreshed = connection.health.last_refreshed_at or _moved_in_at(connection)
     since = min(connection.created_at if refreshed is None else refreshed, now)
     return _kept_alive(connection, provider, since=since, has_refresh_token=has_refresh_token, chance=chance)
 
@@ -84,8 +84,11 @@ def keepalive_is_due(connection: Connection, provider: Provider, *, now: int, ha
 def is_active(connection: Connection, provider: Provider, now: int) -> bool:
     """Whether the connection was used within ``refresh.active_within`` before ``now`` (ms).
 
-    One that was never used counts from when it was made. Uses are noted to the minute.
+    One that was never used counts from when it was made; one that was moved in is not active before its first use: its
+    refresh token may still be in use where it comes from. Uses are noted to the minute.
     """
+    if connection.last_used_at is None and _moved_in_at(connection) is not None:
+        return False
     last = connection.created_at if connection.last_used_at is None else connection.last_used_at
     return now - last < provider.refresh.active_within * 1000
 
@@ -142,6 +145,13 @@ def check_is_due(connection: Connection, provider: Provider, *, now: int) -> int
         return now
     known = max(health.last_checked_at or 0, health.last_refreshed_at or 0)
     return next_check(provider, now=min(known, now), chance=lambda: 1.0) or now
+
+
+def _moved_in_at(connection: Connection) -> int | None:
+    """When it was taken over from another system (ms), if it has not been refreshed here since."""
+    latest = connection.consents[-1] if connection.consents else None
+    fresh = latest is not None and latest.means == "import" and connection.health.last_refreshed_at is None
+    return latest.at if latest is not None and fresh else None
 
 
 def _renewable(connection: Connection, has_refresh_token: bool) -> bool:
