@@ -34,6 +34,12 @@ def test_every_threat_has_its_line() -> None:
     assert sorted(requirement for requirement, _ in LINE.findall(DOCUMENT)) == sorted(PROMISED)
 
 
+def test_whatever_it_names_is_there() -> None:
+    """Also beside the lines that have a requirement's id."""
+    for path, name in CITED.findall(DOCUMENT):
+        assert _source(path, name or None), f"{path}::{name}"
+
+
 @pytest.mark.parametrize("requirement", PROMISED)
 def test_what_shows_it_is_there_and_is_about_it(requirement: str) -> None:
     """Each test that a line names exists and carries the line's id."""
