@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory, TemporaryFile
 import httpx2
 
 _ROOT = Path(__file__).parent.parent
-_PATIENCE = 20
+_PATIENCE = 60
 
 
 @contextmanager
