@@ -76,6 +76,8 @@ class TokenResponse(Entry):
     """Seconds that the refresh token lives; not in the RFC, but several providers say it there."""
     scope: Pointer = "/scope"
     token_type: Pointer = "/token_type"  # noqa: S105 - a JSON pointer
+    unlisted_scopes: tuple[Text, ...] = ()
+    """Scopes that no answer lists, though they are granted: they count as granted where they were asked for."""
     error: Pointer = "/error"
     """Whatever stands here marks a failure, also in an answer with status 200."""
     error_description: Pointer = "/error_description"

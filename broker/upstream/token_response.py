@@ -160,7 +160,10 @@ def whole_seconds(value: object) -> int | None:
 
 def _scopes(provider: Provider, said: object, requested: Sequence[str]) -> tuple[str, ...]:
     found = read_scopes(provider, said)
-    return tuple(requested) if found is None else found
+    if found is None:
+        return tuple(requested)
+    unlisted = provider.token_response.unlisted_scopes
+    return (*found, *(scope for scope in requested if scope in unlisted and scope not in found))
 
 
 def read_scopes(provider: Provider, said: object) -> tuple[str, ...] | None:

@@ -36,11 +36,6 @@ class Played:
         return list(self.quirks.scopes or self.provider.scopes)
 
     @property
-    def listed(self) -> list[str]:
-        """What of them the provider lists as granted."""
-        return [scope for scope in self.scopes if scope not in self.quirks.part("token").get("unlisted_scopes", ())]
-
-    @property
     def device_scopes(self) -> list[str]:
         """What a device may ask for."""
         allowed = self.provider.device.scope_allowlist

@@ -45,7 +45,9 @@ async def test_it_connects_and_opens_the_api(play: Play, name: str) -> None:
     if quirks.granted is not None:
         assert set(connection["scopes"]) == set(quirks.granted)
     if name in OAUTH:
-        assert set(connection["scopes"]) == set(played.listed)
+        # Also those that the provider never lists.
+        assert set(connection["scopes"]) == set(played.scopes)
+        assert connection["consents"][0]["missing_scopes"] == []
         assert [set(scopes) for scopes in played.seen()["granted"]] == [set(played.scopes)]
     if quirks.calls:
         await reaches_the_api(played, connection)
@@ -86,7 +88,7 @@ async def test_it_is_refreshed_again_and_again(play: Play, name: str) -> None:
         tokens.add((await played.app.fetch(connection["id"])).json()["access_token"])
     shown = await played.shown(connection)
     assert (len(tokens), shown["generation"], shown["status"]) == (3, before + 3, "active")
-    assert set(shown["scopes"]) == set(played.listed)
+    assert set(shown["scopes"]) == set(played.scopes)
     assert played.seen()["refusals"] == []
 
 

@@ -165,6 +165,17 @@ def test_scopes_in_every_shape(value: object, separator: str, scopes: tuple[str,
     assert parse({"access_token": "x", "scope": value}, entry={"scope_separator": separator}).scopes == scopes
 
 
+@pytest.mark.parametrize(
+    ("said", "scopes"),
+    [("a", ("a", "b")), ("a b", ("a", "b")), ("", ("b",)), (None, ("a", "b")), ("c", ("c", "b"))],
+)
+def test_a_scope_that_is_never_listed_counts_as_granted(said: str | None, scopes: tuple[str, ...]) -> None:
+    """Where it was asked for; what else is not listed was not granted."""  # P6
+    entry = {"token_response": {"unlisted_scopes": ["b", "never-asked"]}}
+    document = {"access_token": "x"} | ({} if said is None else {"scope": said})
+    assert parse(document, entry=entry).scopes == scopes
+
+
 @pytest.mark.parametrize("token_type", ["bearer", "BEARER", "bot", "user", "", None, 7, ["bearer"]])
 def test_other_token_types_are_served_as_bearer(token_type: object) -> None:
     """What a provider calls its bearer tokens doesn't matter."""
