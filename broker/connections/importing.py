@@ -6,10 +6,9 @@ whatever is found out about it afterwards: see :attr:`Imported.spent`. Who must 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Final
 
-from broker.clock import Clock
+from broker.clock import Clock, moment_of
 from broker.connections.authorization import Wanted
 from broker.connections.credential_format import read_fields
 from broker.errors import FieldFault, InvalidCredentials, ProviderRefused
@@ -20,8 +19,6 @@ _MARGIN: Final = 30_000
 """Milliseconds: a token that ends so soon is treated as over."""
 _LONGEST: Final = 10 * 365 * 86_400
 """Seconds that an access token lives at most, as in answers of providers."""
-_MILLISECONDS_FROM: Final = 100_000_000_000
-"""As seconds it would be the year 5138: such a number counts milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +91,7 @@ def read_tokens(wanted: Wanted, credentials: Mapping[str, Any], *, now: int) -> 
         raise _fault("access_token", "required, unless there is a refresh_token")
     expires_in = None
     if "expires_at" in fields:
-        end = _moment(fields["expires_at"])
+        end = moment_of(fields["expires_at"])
         if end is None:
             raise _fault("expires_at", "must be a time (RFC 3339, or seconds or milliseconds since 1970)")
         # Rounded down: rather over too early than too late.
@@ -107,18 +104,6 @@ def read_tokens(wanted: Wanted, credentials: Mapping[str, Any], *, now: int) -> 
         scopes=tuple(dict.fromkeys(separators.split())) or tuple(wanted.requested_scopes),
         asked_at=now,
     )
-
-
-def _moment(text: str) -> int | None:
-    """A moment in milliseconds since the epoch; ``None`` for what is none."""
-    try:
-        if text.isascii() and text.replace(".", "", 1).isdigit():
-            number = float(text)
-            return int(number if number >= _MILLISECONDS_FROM else number * 1000)
-        moment = datetime.fromisoformat(text)
-        return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        return None
 
 
 def _fault(field: str, message: str) -> InvalidCredentials:

@@ -4,15 +4,10 @@ A fault names the member and the type, never what stood there.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
+from broker.clock import LATEST, moment_of
 from broker.connections.moving.row import RowFault
-
-_MILLISECONDS_FROM: Final = 100_000_000_000
-"""As seconds it would be the year 5138: such a number counts milliseconds."""
-_LATEST: Final = 253_402_300_800_000
-"""The end of the year 9999 (ms)."""
 
 
 class Untakeable(Exception):
@@ -63,7 +58,7 @@ class Members:
     def moment(self, *names: str) -> int | None:
         """A time in milliseconds since the epoch, from RFC 3339 or from seconds or milliseconds since then."""
         found = self._first(names, _is_moment, "must be a time (RFC 3339, or seconds or milliseconds since 1970)")
-        return None if found is None else moment(found)
+        return None if found is None else moment_of(found)
 
     def refuse_others(self, known: Iterable[str]) -> None:
         """Fault what is not ``known``. It is not named: somebody may have put a secret in the place of the name."""
@@ -82,22 +77,11 @@ class Members:
         return None
 
 
-def moment(value: str | float) -> int | None:
-    """A time in milliseconds since the epoch; ``None`` for what is none."""
-    try:
-        if not isinstance(value, str) or (value.isascii() and value.replace(".", "", 1).isdigit()):
-            number = float(value)
-            found = int(number if number >= _MILLISECONDS_FROM else number * 1000)
-        else:
-            read = datetime.fromisoformat(value)
-            found = int(read.replace(tzinfo=read.tzinfo or UTC).timestamp() * 1000)
-    except (ValueError, OverflowError):
-        return None
-    return found if 0 <= found < _LATEST else None
-
-
 def _is_moment(value: object) -> bool:
-    return isinstance(value, str | int | float) and not isinstance(value, bool) and moment(value) is not None
+    if not isinstance(value, str | int | float) or isinstance(value, bool):
+        return False
+    found = moment_of(value)
+    return found is not None and 0 <= found <= LATEST
 
 
 def _is_identifier(value: object) -> bool:
