@@ -11,9 +11,10 @@ from typing import Any, Final
 
 from broker.clock import Clock
 from broker.connections.bookkeeping import Bookkeeping
+from broker.connections.moving.members import Untakeable
 from broker.connections.moving.sealed_file import Sealer
 from broker.connections.moving.switching_off import SwitchingOff
-from broker.connections.moving.whole import document_of
+from broker.connections.moving.whole import document_of, restored_of
 from broker.errors import Conflict, SealBroken
 from broker.models.connection import Connection, Status
 from broker.models.event import Event
@@ -163,7 +164,14 @@ class Exporting:
         if credential is None:
             done.skipped.append(Skipped(connection_id, "its credential is gone"))
             return None
-        return connection, document_of(connection, credential, parked.refresh_tokens)
+        document = document_of(connection, credential, parked.refresh_tokens)
+        try:
+            # Judged as its reader will: one line that it refuses would keep the whole file out.
+            restored_of(document)
+        except Untakeable as fault:
+            done.skipped.append(Skipped(connection_id, f"no broker would take it in: {fault.field} {fault.message}"))
+            return None
+        return connection, document
 
     @staticmethod
     def _sealed(whole: _Whole, sealer: Sealer, done: Exported) -> tuple[Connection, bytes | None]:

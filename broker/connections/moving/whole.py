@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
+from broker.clock import LATEST
 from broker.connections.moving.members import Untakeable
 from broker.connections.moving.row import Restored
 from broker.models.connection import Connection, Credential, Status
@@ -20,8 +21,8 @@ from broker.models.ids import is_id
 from broker.models.metadata import fault_of_metadata
 from broker.providers.kinds import KINDS
 
-_LATEST: Final = 2**53
-"""Milliseconds, and whatever else counts: what JSON carries without loss."""
+_MOST: Final = 2**53
+"""Of what is counted: what JSON carries without loss."""
 _PARKED: Final = 4
 _SECRETS: Final = 20
 _LONGEST_SECRET: Final = 65_536
@@ -89,11 +90,12 @@ def _bounds_of(connection: Connection) -> Iterator[tuple[str, bool]]:
     yield "subject", 1 <= len(connection.subject) <= 255
     yield "status", connection.status is not Status.REVOKED
     yield "credential_type", connection.credential_type in _TYPES
-    yield "generation", 1 <= connection.generation <= _LATEST
+    yield "generation", 1 <= connection.generation <= _MOST
     yield "grant_id", _GRANT.fullmatch(connection.grant_id) is not None
     yield "scopes", _are_scopes(connection.scopes)
     yield "requested_scopes", _are_scopes(connection.requested_scopes)
-    yield "minted", _is_text(connection.minted.issuer, 2048) and len(connection.minted.client_id) <= 2048
+    # An entry whose keys go nowhere in particular has neither an issuer nor an app.
+    yield "minted", all(len(part) <= 2048 and part.isprintable() for part in asdict(connection.minted).values())
     yield (
         "parameters",
         len(connection.parameters) <= 20
@@ -103,7 +105,7 @@ def _bounds_of(connection: Connection) -> Iterator[tuple[str, bool]]:
     yield "account", account is None or (_is_text(account.id, 1024) and _is_name(account.name, 1024))
     yield "label", _is_name(connection.label, 200)
     yield "fallback", connection.fallback is None or is_id("con", connection.fallback)
-    yield "health", 0 <= health.consecutive_failures <= _LATEST
+    yield "health", 0 <= health.consecutive_failures <= _MOST
     yield (
         "health.last_error",
         health.last_error is None
@@ -154,7 +156,7 @@ def _times_of(connection: Connection) -> Iterator[int | None]:
 
 
 def _are_times(times: Iterable[int | None]) -> bool:
-    return all(time is None or 0 <= time <= _LATEST for time in times)
+    return all(time is None or 0 <= time <= LATEST for time in times)
 
 
 def _are_scopes(scopes: Sequence[str]) -> bool:

@@ -100,7 +100,7 @@ WRONG: list[tuple[str, Any]] = [
     ("connection.minted", {"issuer": "https://a.example"}),
     ("connection.minted.issuer", "https://a.example\r\n"),
     ("connection.created_at", -1),
-    ("connection.access_token_expires_at", 2**60),
+    ("connection.access_token_expires_at", 253_402_300_800_000),
     ("connection.parameters", {"a": "b\n"}),
     ("connection.account", {"id": ""}),
     ("connection.label", "x" * 201),
