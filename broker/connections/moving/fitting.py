@@ -5,6 +5,7 @@ been handed in. Whose app its tokens belong to is judged where that is known, wi
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from broker.connections.credential_format import read_fields
 from broker.connections.moving.row import Restored
@@ -31,10 +32,18 @@ def misfits(restored: Restored, provider: Provider) -> Iterator[FieldFault]:
         yield from _of_what_was_handed_in(credential, provider)
 
 
+def fitted(connection: Connection, provider: Provider) -> Connection:
+    """The connection, which fits, as it lives by the entry: with the defaults of parameters that the entry has gained.
+
+    :raises InvalidRequest: it doesn't fit.
+    """
+    return replace(connection, parameters=check_parameters(provider, connection.parameters))
+
+
 def _of_what_is_asked(connection: Connection, provider: Provider) -> Iterator[FieldFault]:
     try:
-        if check_parameters(provider, connection.parameters) != dict(connection.parameters):
-            yield FieldFault("connection.parameters", "the entry here asks for others")
+        # What it doesn't have yet, and this entry has a default for, it gets: see fitted().
+        check_parameters(provider, connection.parameters)
         check_scopes(provider, connection.requested_scopes)
     except InvalidRequest as error:
         yield from (FieldFault(f"connection.{fault.field}", fault.message) for fault in error.faults)

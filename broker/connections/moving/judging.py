@@ -11,8 +11,9 @@ from broker.clock import Clock
 from broker.connections.authorization import Wanted
 from broker.connections.importing import read_tokens
 from broker.connections.intake import Intake
+from broker.connections.moving.fitting import fitted, misfits
 from broker.connections.moving.order import Order
-from broker.connections.moving.row import Row, RowFault
+from broker.connections.moving.row import Restored, Row, RowFault
 from broker.errors import BrokerError, InvalidCredentials, InvalidRequest
 from broker.models.access import DEFAULT_TENANT
 from broker.models.account import Account
@@ -75,7 +76,7 @@ class Judge:
     def judge(self, row: Row, order: Order) -> Judged | list[RowFault]:
         """The row, or all that is wrong with it."""
         if row.restored is not None:
-            return self._restored(row, row.restored.connection, order)
+            return self._restored(row, row.restored, order)
         faults = [RowFault(row.number, name, message) for name, message in _faults_of(row, now=self._clock())]
         if row.provider not in self._providers:
             # It can't be judged any further. Not by its name: it may be something else that stands there.
@@ -92,17 +93,23 @@ class Judge:
     def again(self, row: Row, order: Order) -> Judged | list[RowFault]:
         """A row that was judged before, and passed."""
         if row.restored is not None:
-            return self._restored(row, row.restored.connection, order)
+            return self._restored(row, row.restored, order)
         provider = self._providers.get(row.provider)
         return Judged(row, provider, _wanted(row, provider, order, validate=order.verify), None)
 
-    def _restored(self, row: Row, connection: Connection, order: Order) -> Judged | list[RowFault]:
+    def _restored(self, row: Row, restored: Restored, order: Order) -> Judged | list[RowFault]:
+        connection = restored.connection
         if connection.provider not in self._providers:
             return [RowFault(row.number, "provider", self._unknown(connection.provider))]
         provider = self._providers.get(connection.provider)
         if not provider.ready:
             return [RowFault(row.number, "provider", f"is not ready: {', '.join(provider.missing)} missing")]
-        return Judged(row, provider, None, replace(connection, tenant=order.tenant or connection.tenant))
+        faults = [RowFault(row.number, fault.field, fault.message) for fault in misfits(restored, provider)]
+        if faults:
+            return faults
+        return Judged(
+            row, provider, None, replace(fitted(connection, provider), tenant=order.tenant or connection.tenant)
+        )
 
     def _check_renewable(self, wanted: Wanted, credentials: Mapping[str, Any]) -> None:
         """:raises InvalidCredentials: the access token is over, and nothing could ever bring another one."""

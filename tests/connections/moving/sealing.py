@@ -23,7 +23,6 @@ from broker.connections.moving.recipients import read_public_key
 from broker.connections.moving.row import Row, RowFault
 from broker.connections.moving.sealed_file import Sealer
 from broker.models.ids import new_id
-from broker.providers import Registry
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,6 @@ def protected(key: PrivateKeyTypes, passphrase: bytes) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(passphrase))
 
 
-NONE: Final = Registry(())
 X25519: Final = x25519.X25519PrivateKey.generate()
 OURS: Final = Pair.of(X25519)
 THEIRS: Final = Pair.of(x25519.X25519PrivateKey.generate())
@@ -92,7 +90,7 @@ async def exported(
     return b"".join(lines), done
 
 
-def read(file: bytes, pair: Pair = OURS, entries: Registry = NONE) -> Iterator[Row | RowFault]:
+def read(file: bytes, pair: Pair = OURS) -> Iterator[Row | RowFault]:
     """What a file says."""
-    options = ReadOptions(private_key=pair.private, entries=entries)
+    options = ReadOptions(private_key=pair.private)
     return reader(None, file[:4096]).read(io.BytesIO(file), options)

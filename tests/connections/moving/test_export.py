@@ -12,6 +12,7 @@ import redis
 from broker.app.composition import app_of
 from broker.app.heart import Heart
 from broker.connections.moving.exporting import Selection
+from broker.connections.moving.fitting import misfits
 from broker.connections.moving.row import Restored, Row
 from broker.models.access import CLIENT_SCOPES
 from broker.models.connection import Credential, Status
@@ -54,10 +55,11 @@ async def some_of_each(
 
 async def restore(heart: Heart, file: bytes) -> list[Restored]:
     """Put everything into another broker."""
-    rows = list(read(file, entries=heart.providers))
+    rows = list(read(file))
     assert all(isinstance(row, Row) for row in rows), rows
     found = [row.restored for row in rows if isinstance(row, Row) and row.restored is not None]
     for restored in found:
+        assert not list(misfits(restored, heart.providers.get(restored.connection.provider)))
         await heart.records.create(
             restored.connection, restored.credential, an_event(restored.connection, "connection.created")
         )

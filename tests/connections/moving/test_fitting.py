@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from broker.app.heart import Heart
 from broker.connections.moving.fitting import misfits
-from broker.connections.moving.row import Restored, RowFault
+from broker.connections.moving.judging import Judge, Judged
+from broker.connections.moving.order import Order
+from broker.connections.moving.row import Restored, Row
 from broker.connections.moving.whole import document_of
 from broker.models.connection import Connection, Credential
 from broker.providers import Registry
@@ -79,7 +82,6 @@ def test_a_credential_of_another_type_is_refused(provider: str, kind: str, provi
         ("practice-realms", {"realm": "a/../b"}),
         ("practice-realms", {"realm": "a", "host": "evil.example"}),
         ("practice-hosts", {"host": "evil.example:80/x?"}),
-        ("practice-hosts", {}),
     ],
 )
 def test_parameters_that_nobody_could_have_handed_in_are_refused(
@@ -97,18 +99,33 @@ def test_scopes_that_hold_two_are_refused(providers: Registry) -> None:
     assert fields(restored, providers) == {"connection.scopes"}
 
 
-def test_a_file_is_read_so_where_the_entries_are_known(providers: Registry) -> None:
-    """Each misfit is a fault of its line; without a value."""
+async def test_whatever_is_restored_is_judged_so(heart: Heart, providers: Registry) -> None:
+    """Each misfit is a fault of its row, without a value; also of a row that was judged before, by another entry."""
+    judge, order = Judge(heart.intake, providers, heart.clock), Order(b"", "x")
+    evil, good = (at("practice", parameters=given) for given in ({"subdomain": "canary"}, {}))
     sealer = sealer_for()
-    evil = at("practice", parameters={"subdomain": "canary"})
-    lines = [
-        sealer.first(),
-        sealer.line(document_of(evil, OAUTH, [])),
-        sealer.line(document_of(at("practice"), OAUTH, [])),
-    ]
-    file = b"".join([*lines, sealer.last()])
-    fault, row = read(file, entries=providers)
-    assert isinstance(fault, RowFault)
-    assert (fault.number, fault.field) == (2, "connection.parameters.subdomain")
-    assert "canary" not in fault.message
-    assert row.number == 3
+    lines = [sealer.first(), *(sealer.line(document_of(each, OAUTH, [])) for each in (evil, good)), sealer.last()]
+    first, second = read(b"".join(lines))
+    assert isinstance(first, Row)
+    assert isinstance(second, Row)
+    for ask in (judge.judge, judge.again):
+        found = ask(first, order)
+        assert isinstance(found, list)
+        assert [(fault.number, fault.field) for fault in found] == [(2, "connection.parameters.subdomain")]
+        assert "canary" not in found[0].message
+        assert isinstance(ask(second, order), Judged)
+
+
+async def test_parameters_that_the_entry_has_gained_get_their_defaults(heart: Heart, providers: Registry) -> None:
+    """An entry may grow after the export; what the connection has stays as it was."""
+    judge = Judge(heart.intake, providers, heart.clock)
+    whole = of(next(case for case in CASES if case.provider == "practice-aws"), providers)
+    assert whole.connection.parameters == {"region": "practice-1"}
+    before = replace(whole, connection=replace(whole.connection, parameters={}))
+    judged = judge.judge(Row(1, "practice-aws", "ann", {}, restored=before), Order(b"", "x"))
+    assert isinstance(judged, Judged)
+    assert judged.restored == whole.connection
+    elsewhere = replace(whole, connection=replace(whole.connection, parameters={"region": "elsewhere"}))
+    judged = judge.judge(Row(1, "practice-aws", "ann", {}, restored=elsewhere), Order(b"", "x"))
+    assert isinstance(judged, Judged)
+    assert judged.restored == elsewhere.connection

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from broker.connections.moving.fitting import misfits
 from broker.connections.moving.formats.reading import ReadOptions
 from broker.connections.moving.members import Untakeable
 from broker.connections.moving.recipients import RecipientKey, read_private_key
@@ -11,14 +10,10 @@ from broker.connections.moving.row import Row, RowFault
 from broker.connections.moving.sealed_file import opened
 from broker.connections.moving.whole import restored_of
 from broker.errors import FieldFault, InvalidRequest
-from broker.providers import Registry
 
 
 class SealedExport:
-    """Reads it. Every row comes with the connection as it was; what it says besides repeats that for people.
-
-    Where the connection's entry is known, it has to fit it.
-    """
+    """Reads it. Every row comes with the connection as it was; what it says besides repeats that for people."""
 
     def read(self, file: BinaryIO, options: ReadOptions) -> Iterator[Row | RowFault]:
         """See :class:`~broker.connections.moving.formats.reading.Reader`."""
@@ -26,10 +21,10 @@ class SealedExport:
         if options.private_key is None:
             fault = FieldFault("--key", "required: the private key that the export was sealed to")
             raise InvalidRequest("the export can't be opened", [fault])
-        return _rows(file, read_private_key(options.private_key, options.passphrase), options.entries)
+        return _rows(file, read_private_key(options.private_key, options.passphrase))
 
 
-def _rows(file: BinaryIO, private: RecipientKey, entries: Registry) -> Iterator[Row | RowFault]:
+def _rows(file: BinaryIO, private: RecipientKey) -> Iterator[Row | RowFault]:
     for number, document in opened(file, private):
         if isinstance(document, RowFault):
             yield document
@@ -40,11 +35,6 @@ def _rows(file: BinaryIO, private: RecipientKey, entries: Registry) -> Iterator[
             yield error.at(number)
             continue
         connection = restored.connection
-        if connection.provider in entries:
-            faults = list(misfits(restored, entries.get(connection.provider)))
-            if faults:
-                yield from (RowFault(number, fault.field, fault.message) for fault in faults)
-                continue
         yield Row(
             number=number,
             provider=connection.provider,
