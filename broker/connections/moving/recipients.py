@@ -4,7 +4,7 @@ X25519 and the NIST curves by ECDH-ES+A256KW (RFC 7518 §4.6, RFC 8037 §3.2), R
 (SubjectPublicKeyInfo; PKCS #8, PKCS #1 or SEC 1) or as a JWK (RFC 7517). No message repeats anything of a key.
 """
 
-import json
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, cast
@@ -12,9 +12,11 @@ from typing import Any, Final, cast
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from joserfc import jwe
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
+from broker.connections.moving.json_items import read_json
 from broker.errors import FieldFault, InvalidRequest
 
 LONGEST: Final = 32_768
@@ -23,6 +25,8 @@ _RSA_BITS: Final = range(2048, 8192 + 1)
 _CURVES: Final = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 _PRIVATE_MEMBERS: Final = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 _MEMBERS: Final = frozenset({"kty", "crv", "x", "y", "n", "e"}) | _PRIVATE_MEMBERS
+_OPERATIONS: Final = ("deriveKey", "deriveBits", "wrapKey", "unwrapKey", "encrypt", "decrypt")
+"""What a key may be meant for (RFC 7517 §4.3)."""
 _TAKEN: Final = "X25519, EC on P-256, P-384 or P-521, or RSA of 2048 to 8192 bits"
 
 
@@ -55,13 +59,13 @@ def read_public_key(given: bytes, option: str = "--to") -> RecipientKey:
         members = _jwk(text, option)
         if not _PRIVATE_MEMBERS.isdisjoint(members):
             raise UnusableKey(option, _PRIVATE)
-        return _of_jwk(members, option)
+        return _tried(_of_jwk(members, option), option)
     if "PRIVATE KEY-----" in text:
         raise UnusableKey(option, _PRIVATE)
     if "BEGIN CERTIFICATE-----" in text:
         raise UnusableKey(option, "is a certificate; take the key out: openssl x509 -pubkey -noout -in FILE")
     try:
-        return _fit(load_pem_public_key(text.encode()), option)
+        return _tried(_fit(load_pem_public_key(text.encode()), option), option)
     except (ValueError, UnsupportedAlgorithm):
         raise UnusableKey(option, f"is no public key in PEM, nor a JWK: {_TAKEN}") from None
 
@@ -111,13 +115,16 @@ def _text(given: bytes, option: str) -> str:
 
 def _jwk(text: str, option: str) -> dict[str, Any]:
     try:
-        members = json.loads(text)
-    except (ValueError, RecursionError):
+        members = read_json(text.encode())
+    except ValueError:
         members = None
     if not isinstance(members, dict):
         raise UnusableKey(option, "is no JWK")
     if members.get("use", "enc") != "enc":
         raise UnusableKey(option, "is a key for signatures (its use is not 'enc')")
+    operations = members.get("key_ops", list(_OPERATIONS))
+    if not isinstance(operations, list) or not any(each in _OPERATIONS for each in operations):
+        raise UnusableKey(option, f"is a key for something else (its key_ops have none of {', '.join(_OPERATIONS)})")
     # The parts alone: whatever else stands there is not for the library to interpret.
     return {name: value for name, value in members.items() if name in _MEMBERS}
 
@@ -131,13 +138,32 @@ def _of_jwk(members: Mapping[str, Any], option: str) -> RecipientKey:
             case "EC":
                 key = ECKey.import_key(parts)
             # Judged before the library sees it, which would warn about a short one on standard error.
-            case "RSA" if len(parts.get("n", ())) * 6 >= _RSA_BITS.start:
+            case "RSA" if _bits_of(str(parts.get("n", ""))) in _RSA_BITS:
                 key = RSAKey.import_key(parts)
             case _:
                 raise UnusableKey(option, f"is a key of another kind: it takes {_TAKEN}")
         return _fit(key.private_key or key.public_key, option)
     except (JoseError, ValueError, KeyError, TypeError):
         raise UnusableKey(option, "the JWK's parts make no key") from None
+
+
+def _bits_of(encoded: str) -> int:
+    """How large a number in base64url is, whatever zeros it begins with."""
+    return int.from_bytes(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))).bit_length()
+
+
+def _tried(recipient: RecipientKey, option: str) -> RecipientKey:
+    """The key, once something could be sealed to it.
+
+    What looks like a key may be none: points of low order give every sender the same secret (RFC 7748 §6.1), and a
+    number without two large primes encrypts nothing.
+    """
+    header = {"alg": recipient.algorithm, "enc": "A256GCM"}
+    try:
+        jwe.encrypt_compact(header, b"", recipient.key, algorithms=[*header.values()])
+    except (JoseError, ValueError):
+        raise UnusableKey(option, "is none that anything can be sealed to") from None
+    return recipient
 
 
 def _fit(key: object, option: str) -> RecipientKey:

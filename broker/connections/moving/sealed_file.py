@@ -41,6 +41,10 @@ _HEADER: Final = {
     "seq": HeaderParameter("The line's place among those of connections, from 1", "int"),
 }
 
+_FIRST_MEMBERS: Final = frozenset({"alg", "enc", "typ", "kid", "epk"})
+_FURTHER_MEMBERS: Final = frozenset({"alg", "enc", *_HEADER})
+"""What a header says. Whatever else one says (``crit``, ``zip``, where a key can be fetched) was not written here."""
+
 
 class _Registry(jwe.JWERegistry):
     # A connection with all its metadata is longer than what the library takes by default.
@@ -133,7 +137,7 @@ def opened(file: BinaryIO, private: RecipientKey) -> Iterator[tuple[int, Mapping
             document = _document(line, opening, number - 1)
             if "end" not in document:
                 yield number, document
-            elif document == {"end": number - 2}:
+            elif len(document) == 1 and _is_number(document["end"], number - 2):
                 ended = True
             else:
                 raise _Refused("the export ends with another number of connections than it has")
@@ -148,7 +152,7 @@ def opened(file: BinaryIO, private: RecipientKey) -> Iterator[tuple[int, Mapping
 
 def _opening(line: bytes, private: RecipientKey) -> _Opening:
     header = _header(line)
-    if header.get("typ") != _TYPE or header.get("alg") not in _WRAPS:
+    if not header.keys() <= _FIRST_MEMBERS or header.get("typ") != _TYPE or header.get("alg") not in _WRAPS:
         raise _Refused("it doesn't begin as an export does")
     if header.get("kid") != private.thumbprint or header["alg"] != private.algorithm:
         raise _Refused("it was sealed to another key than --key")
@@ -168,8 +172,11 @@ def _opening(line: bytes, private: RecipientKey) -> _Opening:
 
 
 def _document(line: bytes, opening: _Opening, seq: int) -> Mapping[str, Any]:
-    content, header = _opened(line, opening.key, _FURTHER), _header(line)
-    if header.get("export") != opening.export or header.get("seq") != seq:
+    header = _header(line)
+    if header.keys() != _FURTHER_MEMBERS:
+        raise _Refused("a line's header is none that is written here")
+    content = _opened(line, opening.key, _FURTHER)
+    if header["export"] != opening.export or not _is_number(header["seq"], seq):
         raise _Refused("a line stands where it doesn't belong: lines were moved, left out or mixed in")
     return content
 
@@ -195,6 +202,11 @@ def _header(line: bytes) -> dict[str, Any]:
     if not isinstance(header, dict):
         raise _Refused("a line is no JWE")
     return header
+
+
+def _is_number(value: object, number: int) -> bool:
+    # To Python false is 0, and so is 0.0.
+    return type(value) is int and value == number
 
 
 def _json(content: Mapping[str, Any]) -> bytes:

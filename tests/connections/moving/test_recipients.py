@@ -1,8 +1,11 @@
 """Keys that an export is sealed to."""
 
+import base64
 import json
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import x25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import import_key
 
@@ -84,10 +87,49 @@ def test_a_certificate_is_refused_with_a_way_out() -> None:
     assert "openssl x509 -pubkey" in refused.value.faults[0].message
 
 
-def test_a_key_for_signatures_is_refused() -> None:
-    """Who says ``use: sig`` means it (RFC 7517 §4.2)."""
+@pytest.mark.parametrize("meant", [{"use": "sig"}, {"key_ops": ["verify"]}, {"key_ops": []}, {"key_ops": "deriveKey"}])
+def test_a_key_for_signatures_is_refused(meant: dict[str, object]) -> None:
+    """Who says ``use: sig`` or ``key_ops: verify`` means it (RFC 7517 §4.2, §4.3)."""
+    for read, jwk in ((read_public_key, OURS.jwk.public), (read_private_key, OURS.jwk.private)):
+        read(json.dumps({**json.loads(jwk), "use": "enc", "key_ops": ["deriveKey"]}).encode())
+        with pytest.raises(UnusableKey):
+            read(json.dumps({**json.loads(jwk), **meant}).encode())
+
+
+def test_a_jwk_that_says_something_twice_is_refused() -> None:
+    """Readers disagree about which one counts (RFC 7517 §4)."""
+    twice = OURS.jwk.public.replace(b"{", b'{"x": "AA", ', 1)
     with pytest.raises(UnusableKey):
-        read_public_key(json.dumps({**json.loads(OURS.jwk.public), "use": "sig"}).encode())
+        read_public_key(twice)
+
+
+def encoded(number: bytes) -> str:
+    """As a JWK has it."""
+    return base64.urlsafe_b64encode(number).rstrip(b"=").decode()
+
+
+NOBODYS: dict[str, dict[str, str]] = {
+    "X25519 zero": {"kty": "OKP", "crv": "X25519", "x": encoded(bytes(32))},
+    "X25519 one": {"kty": "OKP", "crv": "X25519", "x": encoded(b"\1" + bytes(31))},
+    "RSA even": {"kty": "RSA", "n": encoded(b"\xff" * 255 + b"\xfe"), "e": "AQAB"},
+    "RSA 1024 and zeros": {"kty": "RSA", "n": encoded(bytes(128) + b"\xff" * 128), "e": "AQAB"},
+    "RSA that encrypts nothing": {"kty": "RSA", "n": encoded(b"\xff" * 256), "e": "AQ"},
+}
+
+
+@pytest.mark.parametrize("jwk", NOBODYS.values(), ids=NOBODYS)
+def test_what_nothing_can_be_sealed_to_is_refused_with_words(jwk: dict[str, str]) -> None:
+    """Before anything is exported, without a warning of the library's."""
+    with pytest.raises(UnusableKey):
+        read_public_key(json.dumps(jwk).encode())
+
+
+def test_a_point_of_low_order_is_refused_in_pem_as_well() -> None:
+    """Everybody would know the secret that it gives (RFC 7748 §6.1)."""
+    point = x25519.X25519PublicKey.from_public_bytes(bytes(32))
+    with pytest.raises(UnusableKey) as refused:
+        read_public_key(point.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    assert "sealed to" in refused.value.faults[0].message
 
 
 def test_a_private_key_may_have_a_passphrase() -> None:
