@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from broker.access.allow import ENTRIES_AT_MOST, parse_entry
 from broker.access.key_rules import check_jwks
 from broker.errors import AddressRefused, FieldFault, InvalidRequest
-from broker.models.access import CLIENT_SCOPES, Client, Workload
+from broker.models.access import CLIENT_SCOPES, Client, Workload, fault_of_tenant
 from broker.upstream.address_guard import parse_address
 
 WORKLOADS_AT_MOST: Final = 20
@@ -33,7 +33,7 @@ def checked(client: Client, known_providers: Collection[str] | None) -> Client:
     """
     faults = [
         *_text_faults("name", client.name, _NAME_LENGTH),
-        *_text_faults("tenant", client.tenant, _NAME_LENGTH),
+        *_tenant_faults(client.tenant),
         *_scope_faults(client.scopes),
         *(fault for url in client.return_urls for fault in _return_url_faults(url)),
         *_provider_faults(client.providers or (), known_providers),
@@ -105,6 +105,11 @@ def _text_faults(field: str, value: str, longest: int) -> list[FieldFault]:
     if 0 < len(value) <= longest and value.isprintable() and value.strip() == value:
         return []
     return [FieldFault(field, f"1 to {longest} printable characters, no space at either end")]
+
+
+def _tenant_faults(tenant: str) -> list[FieldFault]:
+    fault = fault_of_tenant(tenant)
+    return [] if fault is None else [FieldFault("tenant", fault)]
 
 
 def _scope_faults(scopes: Collection[str]) -> list[FieldFault]:

@@ -11,7 +11,7 @@ from broker.app.heart import Heart
 from broker.cli.handing_in import read_credentials
 from broker.cli.one_connection import ConnectionId, existing_connection, print_connection
 from broker.cli.output import Json
-from broker.cli.parameters import parameters_of
+from broker.cli.parameters import named_tenant, parameters_of
 from broker.cli.session import configured_providers, with_heart
 from broker.connections.authorization import Wanted
 from broker.connections.changes import Change
@@ -37,7 +37,7 @@ def create(
         typer.Option(help="What the provider asks for, such as a subdomain; may be repeated.", metavar="NAME=VALUE"),
     ] = None,
     label: Annotated[str | None, typer.Option(help="For people.")] = None,
-    tenant: Annotated[str, typer.Option(help="Whose connection.")] = DEFAULT_TENANT,
+    tenant: Annotated[str, typer.Option(help="Whose connection.", callback=named_tenant)] = DEFAULT_TENANT,
     validate: Validate = True,
     as_json: Json = False,
 ) -> None:

@@ -9,6 +9,7 @@ import typer
 from broker.access.clients import OVERLAP
 from broker.app.heart import Heart
 from broker.cli.output import Json, Yes, confirm, note, print_fields, print_json, print_table
+from broker.cli.parameters import named_tenant
 from broker.cli.proofs import keys_of, workloads_of
 from broker.cli.session import with_heart
 from broker.downstream.api.views import ClientList, ClientView, CreatedClient, DeletedClient, RotatedClient
@@ -39,7 +40,9 @@ def create(
     provider: Annotated[
         list[str] | None, typer.Option(help="A provider it may use; may be repeated. Default: all.")
     ] = None,
-    tenant: Annotated[str, typer.Option(help="The tenant whose connections it sees.")] = DEFAULT_TENANT,
+    tenant: Annotated[
+        str, typer.Option(help="The tenant whose connections it sees.", callback=named_tenant)
+    ] = DEFAULT_TENANT,
     completion: Annotated[
         str | None, typer.Option(help="'browser': connections may be completed by the browser alone.")
     ] = None,
@@ -125,7 +128,7 @@ def _check_public(scopes: Sequence[str], *, device: bool) -> None:
 
 @commands.command("list")
 def list_(
-    tenant: Annotated[str | None, typer.Option(help="Only the clients of this tenant.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Only the clients of this tenant.", callback=named_tenant)] = None,
     as_json: Json = False,
 ) -> None:
     """List the clients."""

@@ -13,6 +13,7 @@ from broker.cli.exporting import export
 from broker.cli.importing import import_
 from broker.cli.one_connection import ConnectionId, account_name, existing_connection, print_connection
 from broker.cli.output import Json, Yes, confirm, note, print_fields, print_json, print_table
+from broker.cli.parameters import named_tenant
 from broker.cli.session import with_heart
 from broker.downstream.api.views import ConnectionList, ConnectionView, DisconnectedView, TestedView
 from broker.errors import ReauthRequired
@@ -36,7 +37,7 @@ def list_(
     subject: Annotated[str | None, typer.Option(help="Only this subject's.")] = None,
     provider: Annotated[str | None, typer.Option(help="Only those at this provider.")] = None,
     status: Annotated[Status | None, typer.Option(help="Only those with this status.")] = None,
-    tenant: Annotated[str, typer.Option(help="Whose connections.")] = DEFAULT_TENANT,
+    tenant: Annotated[str, typer.Option(help="Whose connections.", callback=named_tenant)] = DEFAULT_TENANT,
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
     cursor: Annotated[str | None, typer.Option(help="Go on where the list before ended.")] = None,
     as_json: Json = False,

@@ -7,6 +7,7 @@ import typer
 from broker.app.heart import Heart
 from broker.cli.one_connection import existing_connection
 from broker.cli.output import Json, Yes, confirm, note, print_json, print_table
+from broker.cli.parameters import named_tenant
 from broker.cli.session import with_heart
 from broker.downstream.api.views import DeviceSessionList, DeviceSessionView, EndedDeviceSession
 from broker.errors import NotFound
@@ -28,7 +29,7 @@ def list_(
     connection: Annotated[str | None, typer.Option(help="Only with this connection.", metavar="con_…")] = None,
     subject: Annotated[str | None, typer.Option(help="Only with this subject's connections.")] = None,
     provider: Annotated[str | None, typer.Option(help="Only with connections at this provider.")] = None,
-    tenant: Annotated[str, typer.Option(help="Whose connections.")] = DEFAULT_TENANT,
+    tenant: Annotated[str, typer.Option(help="Whose connections.", callback=named_tenant)] = DEFAULT_TENANT,
     as_json: Json = False,
 ) -> None:
     """List the machines that are logged in."""

@@ -10,6 +10,7 @@ import typer
 from broker.app.heart import Heart
 from broker.cli.one_connection import existing_connection
 from broker.cli.output import Json, note, print_json, print_table
+from broker.cli.parameters import named_tenant
 from broker.cli.session import with_heart
 from broker.downstream.api.views import EventList, EventView
 from broker.models.access import DEFAULT_TENANT
@@ -27,7 +28,9 @@ def events(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="How many at most.")] = 50,
     connection: Annotated[str | None, typer.Option(help="Only those of this connection.", metavar="con_…")] = None,
     type_: Annotated[str | None, typer.Option("--type", help="Only those of this type: token.released, …")] = None,
-    tenant: Annotated[str, typer.Option(help="Whose record; a connection has its own.")] = DEFAULT_TENANT,
+    tenant: Annotated[
+        str, typer.Option(help="Whose record; a connection has its own.", callback=named_tenant)
+    ] = DEFAULT_TENANT,
     cursor: Annotated[str | None, typer.Option(help="Go on where the list before ended.")] = None,
     as_json: Json = False,
 ) -> None:

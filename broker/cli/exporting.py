@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from broker.app.heart import Heart
 from broker.cli.faults import EXIT_REFUSED
 from broker.cli.output import Json, note, print_fields, print_json
+from broker.cli.parameters import named_tenant
 from broker.cli.private_file import new_private_file
 from broker.cli.progress import how_far
 from broker.cli.session import with_heart
@@ -53,7 +54,9 @@ def export(
     to: Annotated[
         Path, typer.Option("--to", help="The public key of whom it is for: PEM or JWK.", metavar="PUBLIC_KEY")
     ],
-    tenant: Annotated[str | None, typer.Option(help="Only this tenant's. Default: every tenant's.")] = None,
+    tenant: Annotated[
+        str | None, typer.Option(help="Only this tenant's. Default: every tenant's.", callback=named_tenant)
+    ] = None,
     provider: Annotated[str | None, typer.Option(help="Only those at this provider.")] = None,
     subject: Annotated[str | None, typer.Option(help="Only this subject's.")] = None,
     status: Annotated[Status | None, typer.Option(help="Only those with this status.")] = None,

@@ -19,6 +19,7 @@ from broker.cli import import_report
 from broker.cli.faults import EXIT_REFUSED, EXIT_UNAVAILABLE
 from broker.cli.import_file import ImportFile, opened
 from broker.cli.output import Json, Yes, confirm, note, print_fields, print_json, print_table
+from broker.cli.parameters import named_tenant
 from broker.cli.progress import how_far
 from broker.cli.session import configured_providers, with_heart
 from broker.clock import rfc3339
@@ -40,7 +41,10 @@ def import_(
     provider: Annotated[str, typer.Option(help="The provider of rows that name none.")] = "",
     tenant: Annotated[
         str | None,
-        typer.Option(help="Whose they become. Default: the default tenant's; those of an export keep theirs."),
+        typer.Option(
+            help="Whose they become. Default: the default tenant's; those of an export keep theirs.",
+            callback=named_tenant,
+        ),
     ] = None,
     format_: Annotated[
         str | None, typer.Option("--format", help=f"{', '.join(FORMATS)}. Default: told by how the file begins.")

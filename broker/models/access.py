@@ -32,6 +32,14 @@ CONNECTION_SCOPES: Final = (
 
 DEFAULT_TENANT: Final = "default"
 """The tenant that is written into a client made without ``--tenant``; never assumed for a record without one."""
+LONGEST_TENANT: Final = 100
+
+
+def fault_of_tenant(tenant: str) -> str | None:
+    """What is wrong with the name of a tenant; ``None``: nothing."""
+    if 0 < len(tenant) <= LONGEST_TENANT and tenant.isprintable() and tenant.strip() == tenant:
+        return None
+    return f"1 to {LONGEST_TENANT} printable characters, no space at either end"
 
 
 @dataclass(frozen=True, slots=True)

@@ -248,3 +248,25 @@ def test_progress_says_how_far_how_fast_and_how_long_yet(
         "storing 700 of 1000, 100/s, 3 s left",
         "publishing 5",
     ]
+
+
+@pytest.mark.parametrize("tenant", ["", " ", " acme", "ac\nme", "a" * 101])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("connections", "import", "FILE"),
+        ("connections", "export", "-", "--to", "key.pem"),
+        ("connections", "list"),
+        ("connections", "create", "practice-key", "--subject", "ann"),
+        ("events",),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_what_is_no_tenant_is_not_taken_for_one(
+    cli: Cli, make_file: MakeFile, raw_store: redis.Redis, command: tuple[str, ...], tenant: str
+) -> None:
+    """An empty one, such as a variable that isn't set, would be the default tenant, or everybody."""
+    file = make_file(a_row())
+    refused = cli(*(file if part == "FILE" else part for part in command), "--tenant", tenant)
+    assert (refused.exit_code, "--tenant" in refused.stderr) == (2, True)
+    assert b"con_" not in everything_in(raw_store)
