@@ -157,7 +157,7 @@ def _import(
             renewed = None
             if refresh and batch is not None:
                 made = (one.connection_id for one in listed())
-                renewed = await renew(heart.lifecycle, heart.records, made, tell, stop)
+                renewed = await renew(heart.lifecycle, heart.records, heart.turns, heart.providers, made, tell, stop)
         if ids is not None and batch is not None:
             import_report.write_ids(ids, listed())
         if as_json:

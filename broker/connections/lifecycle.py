@@ -81,8 +81,8 @@ class Lifecycle:
     async def test(self, connection: Connection, *, request_id: str | None, unasked: bool = False) -> Account | None:
         """Ask the provider whose account it is, with a fresh token; ``None`` where the provider can't be asked that.
 
-        What it says is noted in the connection's health. A credential that was handed in and was refused is asked about
-        again: it is active again if it works again.
+        What it says is noted in the connection's health; and whose account it is, where nobody knew. A credential that
+        was handed in and was refused is asked about again: it is active again if it works again.
 
         :param unasked: nobody waits for the answer. Then what tells nothing about the credential is not noted.
         :raises Conflict: the connection is switched off, or its provider is no longer configured.
@@ -119,13 +119,18 @@ class Lifecycle:
             raise
         if account is not None:
             # Otherwise nothing was asked, so nothing is known: what the last failure said still stands.
-            await self._note_check(connection)
+            await self._note_check(connection, account=account if connection.account is None else None)
         elif connection.status is not Status.ACTIVE:
             raise unusable(connection.status)
         return account
 
-    async def _note_check(self, connection: Connection, error: BrokerError | None = None) -> None:
-        """Note how a test went, unless somebody has noted something else of this credential meanwhile."""
+    async def _note_check(
+        self, connection: Connection, error: BrokerError | None = None, *, account: Account | None = None
+    ) -> None:
+        """Note how a test went, unless somebody has noted something else of this credential meanwhile.
+
+        :param account: whose it is, if that wasn't known before.
+        """
         now, before = self._clock(), connection.health
         failures = 0 if error is None else before.consecutive_failures + 1
         fault = None if error is None else fault_of(error, at=now)
@@ -137,11 +142,15 @@ class Lifecycle:
             next_check_at=schedule.next_check(self._providers.get(connection.provider), now=now, failures=failures),
         )
         works_again = error is None and connection.status is Status.REAUTH_REQUIRED
-        event = Event.about("connection.recovered", connection, at=now) if works_again else None
+        told = "connection.recovered" if works_again else "connection.identified" if account else None
+        event = Event.about(told, connection, at=now) if told else None
         status = Status.ACTIVE if works_again else None
-        await self._records.annotate(
-            connection, status=status, health=health, instead_of=before, updated_at=now, event=event
+        noted = await self._records.annotate(
+            connection, status=status, health=health, account=account, instead_of=before, updated_at=now, event=event
         )
+        if noted and account is not None:
+            # Broken off here it stands among those that nobody knows, which all others reckon with.
+            await self._records.index(replace(connection, account=account), formerly=connection)
 
     async def disconnect(self, connection: Connection, *, client_id: str | None, request_id: str | None) -> Ending:
         """End the connection; its credential is unusable when this returns, whatever the provider says.

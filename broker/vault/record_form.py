@@ -5,7 +5,8 @@ tenant, ``p`` provider, ``st`` status, ``g`` generation, ``gr`` grant id, ``x`` 
 token expiry, ``sc`` scopes, ``a`` sealed access token, ``s`` sealed other secrets, ``d`` what an authorization fixed,
 ``l`` what the app says of it (label, metadata, fallback), ``h`` health, ``u`` last used, ``up`` updated, ``i`` refresh
 intent, ``o`` who committed last, ``w`` whose commit waits for the status to be decided,
-``e`` how a disconnect ended at the provider, ``c`` what was consented to, authorization by authorization.
+``e`` how a disconnect ended at the provider, ``c`` what was consented to, authorization by authorization, ``wa`` whose
+account it turned out to be where the authorization didn't say; it holds as long as the grant.
 
 A connection that a batch brings has two more: ``b`` which batch, and how it was then (:class:`Brought`), and, until the
 whole batch is there, ``bt`` in the place of ``t``. Without a tenant it is nobody's: no reader finds it, and no script
@@ -26,7 +27,7 @@ from broker.vault.keyring import Keyring, Place
 from broker.vault.redis.store import Argument
 from broker.vault.stored import made_from
 
-SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", "up", "c")
+SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", "up", "c", "wa")
 """The fields that :func:`connection_of` reads."""
 SECRET: Final = ("a", "s")
 """The fields that :func:`credential_of` reads."""
@@ -178,6 +179,17 @@ def notes_json(connection: Connection) -> str:
     return json.dumps({name: value for name, value in notes.items() if value is not None or name != "fallback"})
 
 
+def learned_json(connection: Connection, account: Account) -> str:
+    """The field ``wa``."""
+    return json.dumps({"grant_id": connection.grant_id, **asdict(account)})
+
+
+def _learned(text: str, grant_id: str) -> Account | None:
+    """Whose account it turned out to be, unless that was said of another grant."""
+    told = json.loads(text) if text else {}
+    return made_from(Account, told) if told.get("grant_id") == grant_id else None
+
+
 def health_json(health: Health) -> str:
     """The field ``h``."""
     return json.dumps({key: value for key, value in asdict(health).items() if value})
@@ -238,7 +250,7 @@ def _parsed(connection_id: str, reply: list[bytes | None]) -> Connection:
         updated_at=int(text["up"]),
         parameters=document["parameters"],
         provider_data=document["provider_data"],
-        account=made_from(Account, document["account"]) if document["account"] else None,
+        account=made_from(Account, document["account"]) if document["account"] else _learned(text["wa"], text["gr"]),
         label=user_owned["label"],
         metadata=user_owned["metadata"],
         fallback=user_owned.get("fallback"),

@@ -10,12 +10,22 @@ from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
 from broker.errors import StoreUnavailable
+from broker.models.account import Account
 from broker.models.connection import Connection, Credential, Ending, Health, Status
 from broker.models.event import Event
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring
 from broker.vault.leases import Lease
-from broker.vault.record_form import SECRET, SHOWN, connection_of, credential_of, fields_of, health_json, notes_json
+from broker.vault.record_form import (
+    SECRET,
+    SHOWN,
+    connection_of,
+    credential_of,
+    fields_of,
+    health_json,
+    learned_json,
+    notes_json,
+)
 from broker.vault.redis.store import Argument, Confirmation, Store
 from broker.vault.siblings import account_index
 from broker.vault.stored import made_from
@@ -155,6 +165,7 @@ class Records:
         *,
         status: Status | None = None,
         health: Health | None = None,
+        account: Account | None = None,
         updated_at: int,
         event: Event | None = None,
         lease: Lease | None = None,
@@ -162,11 +173,12 @@ class Records:
         settles_intent: bool = False,
         parked: int | None = None,
     ) -> bool:
-        """Note status or health without touching the credential; ``False`` if the generation has moved on, or ``lease``
-        is lost.
+        """Note status, health or whose account it is, without touching the credential; ``False`` if the generation has
+        moved on, or ``lease`` is lost.
 
         With health it says when the connection is refreshed next.
 
+        :param account: as its provider says, where no authorization has. A refresh leaves it as it is.
         :param instead_of: the health that ``health`` builds on; ``False`` if somebody noted another one meanwhile.
         :param parked: how many parked credentials have been tried; ``False`` if another one came since.
         :param settles_intent: the refresh that was begun is known not to have had an effect.
@@ -176,6 +188,8 @@ class Records:
             fields["st"] = status.value
         if health is not None:
             fields["h"] = health_json(health)
+        if account is not None:
+            fields["wa"] = learned_json(connection, account)
         expected = "" if instead_of is None else health_json(instead_of)
         # Whoever sets the status decides what a writer that came late was to find out.
         drop = (*(("i",) if settles_intent else ()), *(("w",) if status is not None else ()))

@@ -14,12 +14,13 @@ from broker.connections.intake import Intake
 from broker.connections.moving.fitting import fitted, misfits
 from broker.connections.moving.order import Order
 from broker.connections.moving.row import Restored, Row, RowFault
-from broker.errors import BrokerError, InvalidCredentials, InvalidRequest
+from broker.errors import BrokerError, FieldFault, InvalidCredentials, InvalidRequest
 from broker.models.access import DEFAULT_TENANT
 from broker.models.account import Account
 from broker.models.connection import Connection
 from broker.models.metadata import fault_of_metadata
 from broker.providers import Provider, Registry
+from broker.upstream.parameters import check_scopes
 
 _TEXTS: Final = {"subject": (1, 255), "label": (0, 200), "account_id": (1, 255), "account_name": (0, 200)}
 """Characters, at least and at most, as the API has it."""
@@ -52,7 +53,7 @@ class Judged:
 
     @property
     def account(self) -> Account | None:
-        """Whose account it is said to be."""
+        """Whose account it is said to be; of a new one, by the file alone: it proves nothing, and isn't stored."""
         if self.restored is not None:
             return self.restored.account
         return None if self.row.account_id is None else Account(self.row.account_id, self.row.account_name or None)
@@ -85,7 +86,7 @@ class Judge:
         try:
             wanted = self._intake.judge(wanted, row.credentials)
             if wanted.provider.type == "oauth2" and row.credentials:
-                self._check_renewable(wanted, row.credentials)
+                self._check_tokens(wanted, row.credentials)
         except BrokerError as error:
             faults += faults_of(row.number, error)
         return faults or Judged(row, wanted.provider, wanted, None)
@@ -111,9 +112,18 @@ class Judge:
             row, provider, None, replace(fitted(connection, provider), tenant=order.tenant or connection.tenant)
         )
 
-    def _check_renewable(self, wanted: Wanted, credentials: Mapping[str, Any]) -> None:
-        """:raises InvalidCredentials: the access token is over, and nothing could ever bring another one."""
+    def _check_tokens(self, wanted: Wanted, credentials: Mapping[str, Any]) -> None:
+        """:raises InvalidCredentials: nothing could ever bring another access token, and this one is over; or a refresh
+        would have to say what was granted, and the file doesn't."""
         tokens = read_tokens(wanted, credentials, now=self._clock())
+        try:
+            check_scopes(wanted.provider, tokens.scopes)
+        except InvalidRequest as error:
+            faults = [FieldFault("credentials.scope", fault.message) for fault in error.faults]
+            raise InvalidCredentials.malformed(faults) from None
+        if tokens.refresh_token is not None and not tokens.scopes and _names_scopes(wanted.provider):
+            message = "required: this provider's refreshes name the scopes that were granted"
+            raise InvalidCredentials.malformed([FieldFault("credentials.scope", message)])
         over = tokens.expires_in is not None and tokens.expires_in <= 0
         if over and tokens.refresh_token is None:
             raise InvalidCredentials("live_test", "the access token is over, and there is no refresh token to renew it")
@@ -123,6 +133,20 @@ class Judge:
         return f"there is no such provider; {there}" if named else f"required; {there}"
 
 
+def _names_scopes(provider: Provider) -> bool:
+    """Whether its refreshes have to say what was granted."""
+    return any("{scope}" in value for value in provider.refresh_params.values())
+
+
+def _asked_for(row: Row, provider: Provider) -> tuple[str, ...]:
+    """What a row was asked for. Where it doesn't say so, nobody knows, unless the broker is who asks: for tokens that
+    it has issued itself."""
+    if row.scopes is not None:
+        return tuple(dict.fromkeys(row.scopes))
+    issues = provider.kind.issues or (provider.type == "oauth2" and not row.credentials)
+    return provider.default_scopes if issues else ()
+
+
 def _wanted(row: Row, provider: Provider, order: Order, *, validate: bool) -> Wanted:
     return Wanted(
         tenant=order.tenant or DEFAULT_TENANT,
@@ -130,7 +154,7 @@ def _wanted(row: Row, provider: Provider, order: Order, *, validate: bool) -> Wa
         subject=row.subject,
         provider=provider,
         credential_type=provider.type,
-        requested_scopes=provider.default_scopes if row.scopes is None else tuple(dict.fromkeys(row.scopes)),
+        requested_scopes=_asked_for(row, provider),
         # What a person has granted elsewhere is moved as it is.
         needed_scopes=(),
         parameters=dict(row.parameters),

@@ -1,18 +1,24 @@
-"""Refreshing what was just taken in, where that is wanted: whether each grant lives is known then, and not later."""
+"""Refreshing what was just taken in, where that is wanted: whether each grant lives, and whose account it is, is known
+then, and not later."""
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Final
 
 from broker.connections.lifecycle import Lifecycle
 from broker.connections.moving.order import Stop, Tell
+from broker.connections.turns import Turns
 from broker.errors import BrokerError
-from broker.models.connection import Status
+from broker.models.connection import Connection, Status
+from broker.providers import Registry
 from broker.vault.records import Records
 
 _AT_ONCE: Final = 32
+_PATIENCE: Final = 30.0
+"""Seconds that a connection waits for its turn to be asked whose it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +40,18 @@ class Renewed:
 
 
 async def renew(
-    lifecycle: Lifecycle, records: Records, connection_ids: Iterable[str], tell: Tell, stop: Stop
+    lifecycle: Lifecycle,
+    records: Records,
+    turns: Turns,
+    providers: Registry,
+    connection_ids: Iterable[str],
+    tell: Tell,
+    stop: Stop,
 ) -> Renewed:
     """Refresh each of these once, as ``broker connections refresh`` does; each provider's limits hold.
 
-    Who was refreshed since it was taken in is left alone.
+    Who was refreshed since it was taken in is left alone. Where nobody knows whose account it is, the provider is asked
+    then; if it doesn't say, that is no failure.
 
     :raises StoreUnavailable: the store can't be reached.
     """
@@ -53,11 +66,20 @@ async def renew(
             result.refreshed += 1
             return
         try:
-            await lifecycle.refresh(connection, request_id=None)
+            refreshed = await lifecycle.refresh(connection, request_id=None)
         except BrokerError as error:
             result.failed.append(Failure(connection_id, error.detail))
-        else:
-            result.refreshed += 1
+            return
+        result.refreshed += 1
+        if refreshed.account is None:
+            with suppress(BrokerError):
+                await learn(refreshed)
+
+    async def learn(connection: Connection) -> None:
+        provider = providers.get(connection.provider)
+        where = (provider.identity.url if provider.identity else provider.issuer) or "whoami"
+        async with turns.turn(provider, where=where, patience=_PATIENCE):
+            await lifecycle.test(connection, request_id=None, unasked=True)
 
     left = iter(connection_ids)
     while (some := list(islice(left, _AT_ONCE))) and not stop.is_set():

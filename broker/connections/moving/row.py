@@ -34,7 +34,7 @@ class Row:
     label: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     account_id: str | None = None
-    """Whose account it is, as the other system says; compared with what the provider says where it is asked."""
+    """Whose account it is, as the other system says; compared with what the provider says, and never stored."""
     account_name: str | None = None
     created_at: int | None = None
     """When it was connected there (ms)."""

@@ -109,7 +109,8 @@ class Verifying:
         connection, credential = await self._authorizations.draft(
             replace(taken.wanted, requested_scopes=asked),
             taken.tokens,
-            taken.account or judged.account,
+            # What the file says is compared, and not believed: others may stand in for the account, or share its end.
+            taken.account,
             fields=taken.fields,
         )
         checked = connection.health.last_checked_at if taken.account else None

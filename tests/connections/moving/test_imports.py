@@ -12,7 +12,6 @@ from broker.app.heart import Heart, build_heart
 from broker.connections.moving.order import Report
 from broker.connections.moving.row import Restored, Row, RowFault
 from broker.errors import Conflict
-from broker.models.account import Account
 from broker.models.connection import Status
 from broker.vault import names
 from tests.connections.moving.taking_in import (
@@ -159,12 +158,13 @@ async def test_who_is_connected_already_is_a_choice(heart: Heart) -> None:
     assert subjects == ["user 1", "user 2", "user 2", "user 3"]
 
 
-async def test_another_account_of_the_same_person_is_another_connection(heart: Heart) -> None:
-    """Where both accounts are known. One that nobody knows may be any."""
-    first = key_row(1, account_id="usr_a")
-    assert (await take(heart, [first], verify=False)).state == "done"
-    assert (await take(heart, [key_row(1, "pk_practice_other", account_id="usr_b")], verify=False)).state == "done"
-    assert (await take(heart, [key_row(1, "pk_practice_third")], verify=False)).state == "refused"
+async def test_another_account_of_the_same_person_is_another_connection(heart: Heart, sandbox: httpx2.Client) -> None:
+    """Where the provider has said whose the one is, and the file says whose the other. What nobody knows may be any."""
+    assert (await take(heart, [key_row(1, ALICE_KEY)])).state == "done"
+    assert (await take(heart, [key_row(1, "pk_practice_third", label="third")], verify=False)).state == "refused"
+    other = key_row(1, "pk_practice_other", account_id="usr_b")
+    assert (await take(heart, [other], verify=False)).state == "done"
+    assert (await take(heart, [replace(other, account_id="usr_c")], verify=False)).state == "refused"
 
 
 async def test_the_same_file_again_changes_nothing(
@@ -223,12 +223,11 @@ async def test_a_restored_connection_keeps_what_it_was(
     assert [fault.field for fault in (await take(heart, elsewhere, existing="add")).faults] == ["provider"]
 
 
-async def test_the_account_that_the_file_names_counts_where_nobody_is_asked(heart: Heart) -> None:
-    """And it is not taken for tested."""
+async def test_what_nobody_was_asked_about_is_not_taken_for_tested(heart: Heart) -> None:
+    """Whatever the file says of it."""
     rows = [key_row(1, account_id="usr_9", account_name="Nina")]
     report = await take(heart, rows, verify=False)
     (connection,) = await made(heart, report, rows)
-    assert connection.account == Account("usr_9", "Nina")
     assert (connection.health.last_checked_at, report.unverified) == (None, 1)
 
 
