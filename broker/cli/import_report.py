@@ -1,16 +1,13 @@
-"""What ``broker connections import`` says: a summary for people, one document for programs, a table of ids."""
+"""What ``broker connections import`` says: a summary for people, one document for programs."""
 
-import csv
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, Final
 
 from broker.cli.output import note, print_fields
 from broker.connections.moving.order import Imported, Report
 from broker.connections.moving.renewing import Renewed
-from broker.errors import FieldFault, InvalidRequest
 
 _NAMED: Final = 20
 """Faults that people are told; the document has all that were found."""
@@ -59,25 +56,6 @@ def print_summary(report: Report, renewed: Renewed | None, *, verify: bool) -> N
     for failure in renewed.failed[:_NAMED] if renewed else ():
         note(f"not refreshed: {failure.connection_id}: {failure.reason}")
     _advise(report, verify=verify)
-
-
-def write_ids(path: Path, listed: Iterable[Imported]) -> None:
-    """Row, id there, id here, provider and subject: CSV, or JSON Lines where the file is called so.
-
-    :raises InvalidRequest: it can't be written.
-    """
-    try:
-        with path.open("w", encoding="utf-8", newline="") as file:
-            if path.suffix in {".jsonl", ".ndjson"}:
-                file.writelines(f"{json.dumps(asdict(one))}\n" for one in listed)
-                return
-            table = csv.writer(file)
-            table.writerow(Imported.__dataclass_fields__)
-            table.writerows(asdict(one).values() for one in listed)
-    except OSError as error:
-        raise InvalidRequest(
-            "the ids can't be written", [FieldFault("--ids", error.strerror or "unwritable")]
-        ) from None
 
 
 def _advise(report: Report, *, verify: bool) -> None:

@@ -18,6 +18,7 @@ from broker.app.heart import Heart
 from broker.cli import import_report
 from broker.cli.faults import EXIT_REFUSED, EXIT_UNAVAILABLE
 from broker.cli.import_file import ImportFile, opened
+from broker.cli.import_ids import TellIds, ids_file
 from broker.cli.output import Json, Yes, confirm, note, print_fields, print_json, print_table
 from broker.cli.parameters import named_tenant
 from broker.cli.progress import how_far
@@ -69,7 +70,8 @@ def import_(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Do all of it but storing.")] = False,
     refresh: Annotated[bool, typer.Option("--refresh", help="When all are there, refresh each once.")] = False,
     ids: Annotated[
-        Path | None, typer.Option(help="Write which row became which connection: CSV, or JSON Lines (.jsonl).")
+        Path | None,
+        typer.Option(help="Write which row became which connection: a new file, CSV, or JSON Lines (.jsonl)."),
     ] = None,
     rollback: Annotated[str | None, typer.Option(help="Take an import back.", metavar="BATCH")] = None,
     force: Annotated[
@@ -100,9 +102,11 @@ def import_(
         entries=configured_providers(load_settings()),
         **_key_of(key),
     )
-    with opened(file) as source:
+    with ids_file(ids) as tell_ids, opened(file) as source:
         order = _order(source, options, tenant, format_, existing, verify=verify, dry_run=dry_run)
-        _import(source, options, order, format_, refresh=refresh, ids=ids, as_json=as_json)
+        code = _import(source, options, order, format_, tell_ids, refresh=refresh, as_json=as_json)
+    if code:
+        raise typer.Exit(code)
 
 
 def _order(
@@ -132,11 +136,12 @@ def _import(
     options: ReadOptions,
     order: Order,
     format_: str | None,
+    tell_ids: TellIds | None,
     *,
     refresh: bool,
-    ids: Path | None,
     as_json: bool,
-) -> None:
+) -> int:
+    """Do it; answers the exit code."""
     reading = reader(format_, source.head)
     # Options that don't fit are refused before anything is begun, and before half a document is printed.
     reading.read(source.file, options)
@@ -158,8 +163,8 @@ def _import(
             if refresh and batch is not None:
                 made = (one.connection_id for one in listed())
                 renewed = await renew(heart.lifecycle, heart.records, heart.turns, heart.providers, made, tell, stop)
-        if ids is not None and batch is not None:
-            import_report.write_ids(ids, listed())
+        if tell_ids is not None and batch is not None:
+            tell_ids(listed())
         if as_json:
             import_report.print_document(report, listed(), renewed)
         else:
@@ -167,8 +172,7 @@ def _import(
         return report, renewed
 
     report, renewed = with_heart(work, seals=True)
-    if code := _exit_code(report, renewed, signals):
-        raise typer.Exit(code)
+    return _exit_code(report, renewed, signals)
 
 
 def _exit_code(report: Report, renewed: Renewed | None, signals: list[int]) -> int:

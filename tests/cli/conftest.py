@@ -43,6 +43,7 @@ class Result:
 
 
 Cli = Callable[..., Result]
+MakeFile = Callable[..., str]
 
 
 @pytest.fixture
@@ -86,6 +87,18 @@ def logging_restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def cli(environment: None, run_here: Cli) -> Cli:
     """``cli("clients", "list")`` runs a command and answers what it did."""
     return run_here
+
+
+@pytest.fixture
+def make_file(tmp_path: Path) -> MakeFile:
+    """``make_file(row, …)``: a file of JSON Lines with these rows."""
+
+    def make(*rows: Mapping[str, Any], name: str = "all.jsonl") -> str:
+        path = tmp_path / name
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        return str(path)
+
+    return make
 
 
 @pytest.fixture

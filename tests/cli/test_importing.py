@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,10 @@ import redis
 
 from broker.cli.progress import how_far
 from broker.models.connection import Connection
-from tests.cli.conftest import Cli
+from tests.cli.conftest import Cli, MakeFile
 from tests.connections.moving.sealing import OURS, X25519, protected
 from tests.journey import everything_in, snapshot
 from tests.kinds.cases import ALICE_KEY, made_by
-
-MakeFile = Callable[..., str]
-
-
-@pytest.fixture
-def make_file(tmp_path: Path) -> MakeFile:
-    """``make_file(row, …)``: a file of JSON Lines with these rows."""
-
-    def make(*rows: Mapping[str, Any], name: str = "all.jsonl") -> str:
-        path = tmp_path / name
-        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-        return str(path)
-
-    return make
 
 
 def a_row(number: int = 1, key: str = ALICE_KEY, **more: Any) -> dict[str, Any]:
