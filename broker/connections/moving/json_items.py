@@ -38,7 +38,7 @@ def items_of(file: BinaryIO, *, member: str = "") -> Iterator[Item]:
     head = file.read(_HEAD)
     file.seek(start)
     around = _beginning(head, member)
-    return _of_lines(file) if around is None else _Array(file, around, enclosed=bool(member)).elements()
+    return _of_lines(file) if around is None else _Array(file, around).elements()
 
 
 def read_json(text: str | bytes) -> Any:  # noqa: ANN401 - the caller looks what it is
@@ -85,10 +85,11 @@ def _object_of(line: bytes, number: int) -> Mapping[str, Any] | RowFault:
 class _Array:
     """An array that is read element by element."""
 
-    def __init__(self, file: BinaryIO, beginning: re.Pattern[str], *, enclosed: bool) -> None:
+    def __init__(self, file: BinaryIO, beginning: re.Pattern[str]) -> None:
         self._file = file
         self._beginning = beginning
-        self._enclosed = enclosed
+        # Told from the file: an array that could have an object around it may come without one.
+        self._enclosed = False
         self._decoder = codecs.getincrementaldecoder("utf-8-sig")()
         self._text = ""
         self._over = False
@@ -98,6 +99,7 @@ class _Array:
         try:
             self._read_on()
             begun = self._beginning.match(self._text)
+            self._enclosed = begun is not None and "{" in begun[0]
             self._text = self._text[begun.end() if begun else 0 :]
             while self._at() != "]" or number > 1:
                 value = self._value()
