@@ -10,13 +10,14 @@ from typing import Any, BinaryIO, Final
 
 from broker.connections.moving.formats.fields import GROUPS, OWN, row_of
 from broker.connections.moving.formats.reading import IGNORED, ReadOptions
-from broker.connections.moving.formats.table import Table, shown
+from broker.connections.moving.formats.table import Table, column_at
 from broker.connections.moving.members import Untakeable
 from broker.connections.moving.row import Row, RowFault
 from broker.errors import FieldFault, InvalidRequest
+from broker.providers.faults import suggestion
 
 _LOOKS_LIKE_NAMES: Final = 2
-"""Columns that have to be known before the names of others are told: it may be a file without a line of names."""
+"""Columns that have to be known before others are called unknown: it may be a file without a line of names."""
 
 
 class CsvTable:
@@ -69,13 +70,13 @@ def _faults_of(
     if len(known) < min(_LOOKS_LIKE_NAMES, len(places)):
         yield RowFault(1, "", "the first line must name the columns, such as provider,subject,api_key")
         return
+    ours = (*OWN, *sorted(options.credential_fields))
     for position, (name, place) in enumerate(zip(names, places, strict=True)):
         if place is None:
-            message = f"an unknown column: say what it is (--map FIELD=COLUMN) or leave it out (--map {IGNORED}=COLUMN)"
-            yield RowFault(1, shown(name, position), message)
-    counted = [place for place in known if place != ("", IGNORED)]
-    for group, name in dict.fromkeys(place for place in counted if counted.count(place) > 1):
-        yield RowFault(1, f"{group}.{name}" if group else name, "two columns are this field")
+            advice = f"say what it is (--map FIELD=COLUMN) or leave it out (--map {IGNORED}=COLUMN)"
+            yield RowFault(1, column_at(position), f"an unknown column{suggestion(name, ours)}: {advice}")
+        elif place != ("", IGNORED) and (first := places.index(place)) < position:
+            yield RowFault(1, column_at(position), f"is the same field as {column_at(first)}")
     yield from (RowFault(1, column, "is mapped, and there is no such column") for column in options.columns
                 if column not in names)  # fmt: skip
     if ("", "subject") not in known:

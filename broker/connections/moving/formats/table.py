@@ -1,11 +1,10 @@
 """Tables in text: a line of names, then a record on each line, cells in quotes where they hold what separates them
 (RFC 4180). The separator is the comma, the semicolon or the tab, whichever the line of names is made of.
 
-A fault names the column, as long as it looks like a name: a file without a line of names begins with somebody's token.
+A fault counts the columns, and never repeats what one is called: values may have run into the line of names.
 """
 
 import csv
-import re
 from collections.abc import Iterator
 from typing import BinaryIO, Final
 
@@ -14,7 +13,6 @@ from broker.connections.moving.row import RowFault
 
 _SEPARATORS: Final = ",;\t"
 _MOST_COLUMNS: Final = 500
-_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9 _.\-]{0,39}")
 
 
 class Table:
@@ -64,9 +62,9 @@ class Table:
             yield line.decode()
 
 
-def shown(name: str, position: int) -> str:
-    """How a fault calls a column: by its name, or, if it doesn't look like one, by its ``position`` (from 0)."""
-    return name if _NAME.fullmatch(name) else f"column {position + 1}"
+def column_at(position: int) -> str:
+    """How a fault calls a column, ``position`` counting from 0."""
+    return f"column {position + 1}"
 
 
 def _fault_of(names: tuple[str, ...]) -> RowFault | None:
@@ -75,4 +73,6 @@ def _fault_of(names: tuple[str, ...]) -> RowFault | None:
     if len(names) > _MOST_COLUMNS:
         return RowFault(1, "", f"at most {_MOST_COLUMNS} columns")
     twice = next((position for position, name in enumerate(names) if name and name in names[:position]), None)
-    return None if twice is None else RowFault(1, shown(names[twice], twice), "two columns have this name")
+    if twice is None:
+        return None
+    return RowFault(1, column_at(twice), f"is called as {column_at(names.index(names[twice]))} is")
