@@ -1,12 +1,13 @@
 """``broker providers add``: an entry of the shipped file, copied into the operator's own; and what comes next."""
 
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from broker.cli.output import note
-from broker.errors import Conflict, NotFound
+from broker.errors import ConfigurationError, Conflict, NotFound
 from broker.providers import Provider
 from broker.providers.copying import entry_of, names_in, with_entry
 from broker.providers.faults import suggestion
@@ -24,7 +25,7 @@ def add_entry(settings: Settings, name: str, called: str) -> Sequence[Provider]:
 
     :raises NotFound: no such entry is shipped.
     :raises Conflict: the file has an entry that is called so.
-    :raises ConfigurationError: the file can't be read or would have faults; it stays as it is.
+    :raises ConfigurationError: the file can't be read or written, or would have faults; it stays as it is.
     """
     shipped = read_text(shipped_file())
     written = as_written(shipped)
@@ -33,8 +34,8 @@ def add_entry(settings: Settings, name: str, called: str) -> Sequence[Provider]:
         raise NotFound(f"no entry {name!r} is shipped{suggestion(name, written.entries)}; there are {known}")
     if not NAME.fullmatch(called):
         raise Conflict("a name is a lower-case letter and up to 63 of a-z 0-9 _ -")
-    path = settings.providers_file.resolve()
-    text = read_text(path) if path.exists() else ""
+    path = Path(os.path.realpath(settings.providers_file))
+    text = read_text(path) if _is_there(path) else ""
     present = set(names_in(text))
     if called in present:
         raise Conflict(f"{settings.providers_file} has an entry {called!r} already; --as gives this one another name")
@@ -69,15 +70,48 @@ def say_what_follows(added: Sequence[Provider], settings: Settings) -> None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Put the whole file in place at once: whoever reads it meanwhile reads the one or the other."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", delete=False) as file:
-        try:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-            Path(file.name).chmod(path.stat().st_mode if path.exists() else 0o644)
-            Path(file.name).replace(path)
-        except BaseException:
-            Path(file.name).unlink(missing_ok=True)
-            raise
+    """Put the whole file in place at once: whoever reads it meanwhile reads the one or the other.
+
+    Mode, owner and group stay.
+
+    :raises ConfigurationError: it can't be written there.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.", encoding="utf-8", delete=False) as file:
+            try:
+                file.write(text)
+                file.flush()
+                _dress(file.fileno(), path)
+                os.fsync(file.fileno())
+                Path(file.name).replace(path)
+            except BaseException:
+                Path(file.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise _unusable(path, "written", error) from None
+
+
+def _dress(descriptor: int, path: Path) -> None:
+    """Give the new file what the one at ``path`` has."""
+    if not path.exists():
+        os.fchmod(descriptor, 0o644)
+        return
+    old = path.stat()
+    try:
+        os.fchown(descriptor, old.st_uid, old.st_gid)
+    except OSError:
+        note(f"{path} may belong to another user or group now: only the superuser can keep its owner.")
+    # After its owner: a change of that takes special bits away.
+    os.fchmod(descriptor, stat.S_IMODE(old.st_mode))
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise _unusable(path, "read", error) from None
+
+
+def _unusable(path: Path, how: str, error: OSError) -> ConfigurationError:
+    return ConfigurationError([f"{path}: can't be {how}: {error.strerror} (BROKER_PROVIDERS_FILE says where it is)"])

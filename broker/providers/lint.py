@@ -48,7 +48,7 @@ def lint(provider: Provider, written: Written) -> tuple[Finding, ...]:
 def lint_file(written: Written) -> tuple[Finding, ...]:
     """What is to be said of the file as a whole."""
     message = (
-        "line {}: the comment marks nothing; write '# unverified' or '# unverified: why' behind a key and its value"
+        "line {}: the comment marks nothing; mark it as # unverified, or as # unverified: why, behind a key and value"
     )
     return tuple(Finding("", "", "problem", message.format(line)) for line in written.stray)
 

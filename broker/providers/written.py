@@ -17,6 +17,10 @@ from broker.providers.faults import Path
 from broker.providers.inheritance import inherit
 
 _MARK: Final = re.compile(r"unverified(?::\s*(?P<note>\S.*))?")
+_MEANT: Final = re.compile(
+    r"(?:un-?verified|not[ -](?:yet[ -])?verified)\b(?P<ends>\s*(?:$|[:;,.(\u2013-]))?", re.IGNORECASE
+)
+"""Other ways to write it, which mark nothing. Where more words follow at once, a line of its own may be prose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +64,9 @@ def as_written(text: str) -> Written:
     keyed = {line for entry in own.values() for _, line in _lines(entry)}
     marks, stray = {}, []
     for line, comment in _comments(text):
-        if comment.partition(" ")[0].rstrip(":;,.") != "unverified":
+        mark, meant = _MARK.fullmatch(comment), _MEANT.match(comment)
+        if meant is None or not (meant["ends"] is not None or line in keyed or comment.startswith("unverified")):
             continue
-        mark = _MARK.fullmatch(comment)
         if mark is None or line not in keyed:
             stray.append(line)
         else:

@@ -1,5 +1,7 @@
 """``broker providers``."""
 
+import errno
+import os
 from pathlib import Path
 
 import httpx2
@@ -221,3 +223,50 @@ def test_a_result_with_faults_replaces_nothing(cli: Cli, monkeypatch: pytest.Mon
     assert (refused.exit_code, own.read_text()) == (2, before)
     assert "display_nam" in refused.stderr
     assert list(tmp_path.glob("*.yaml*")) == [own]
+
+
+@pytest.mark.parametrize("below", ["a file", "a loop"])
+def test_a_folder_that_cannot_be_made_is_said(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, below: str
+) -> None:
+    """In a line, with the exit code of a configuration that is at fault."""
+    blocked = tmp_path / "blocked"
+    blocked.write_text("a file") if below == "a file" else blocked.symlink_to(blocked)
+    monkeypatch.setenv("BROKER_PROVIDERS_FILE", str(blocked / "etc" / "providers.yaml"))
+    refused = cli("providers", "add", "github")
+    assert (refused.exit_code, refused.stderr.count("\n")) == (2, 1)
+    assert "BROKER_PROVIDERS_FILE" in refused.stderr
+
+
+def test_a_file_that_is_replaced_keeps_its_owner(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Who runs the command may not be who runs the broker. Only the superuser can give files away."""
+    own = providers_file(monkeypatch, tmp_path, "providers:\n" + ENTRY)
+    if os.geteuid() == 0:
+        os.chown(own, 12345, 12346)
+    own.chmod(0o640)
+    before, given, chown = own.stat(), [], os.fchown
+
+    def watched(descriptor: int, uid: int, gid: int) -> None:
+        given.append((uid, gid))
+        chown(descriptor, uid, gid)
+
+    monkeypatch.setattr("os.fchown", watched)
+    assert cli("providers", "add", "github").exit_code == 0
+    after = own.stat()
+    assert given == [(before.st_uid, before.st_gid)]
+    assert (after.st_uid, after.st_gid, after.st_mode) == (before.st_uid, before.st_gid, before.st_mode)
+
+
+def test_an_owner_that_cannot_be_kept_is_said(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The entry is added all the same."""
+    own = providers_file(monkeypatch, tmp_path, "providers:\n" + ENTRY)
+    own.chmod(0o640)
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr("os.fchown", refused)
+    added = cli("providers", "add", "github")
+    assert (added.exit_code, "may belong to another user" in added.stderr) == (0, True)
+    assert own.stat().st_mode & 0o777 == 0o640
+    assert set(load_providers(own, {}).names) == {"github", "shop"}

@@ -62,6 +62,12 @@ def test_who_takes_a_value_over_takes_its_mark_over() -> None:
         ("    client_id: x  # unverified for this endpoint\n", 4),
         ("    client_id: x  # unverified:\n", 4),
         ("    client_id: x\n\n# unverified\n", 6),
+        ("    client_id: x  # Unverified\n", 4),
+        ("    client_id: x  # Unverified: said nowhere\n", 4),
+        ("    client_id: x  # UNVERIFIED for this endpoint\n", 4),
+        ("    client_id: x  # not verified\n", 4),
+        ("    client_id: x  # Not yet verified, said nowhere\n", 4),
+        ("    # un-verified: all of what follows\n    client_id: x\n", 4),
     ],
 )
 def test_a_mark_that_marks_nothing_is_found(comment: str, line: int) -> None:
@@ -81,6 +87,9 @@ def test_text_that_only_looks_like_a_mark_is_none() -> None:
         "      text # unverified\n"
         "      # unverified\n"
         "    client_id: x  # what is unverified is marked\n"
+        "    # Unverified accounts are refused there.\n"
+        "    # Not verified by mail, say.\n"
+        "    client_secret: x  # unverifiedly\n"
         "    scopes: {a: b}#unverified\n"
     )
     written = as_written(text)
