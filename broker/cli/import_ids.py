@@ -67,7 +67,7 @@ def ids_file(path: Path | None) -> Iterator[TellIds | None]:
 @contextmanager
 def _prepared(path: Path) -> Iterator[BinaryIO]:
     if os.path.lexists(path):
-        raise InvalidRequest("the ids can't be written", [FieldFault("--ids", "is there already; nothing is imported")])
+        raise InvalidRequest("the ids can't be written", [FieldFault("--ids", "is there already; name a new file")])
     with ExitStack() as stack:
         try:
             file = stack.enter_context(new_private_file(path))

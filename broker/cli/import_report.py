@@ -50,7 +50,7 @@ def print_summary(report: Report, renewed: Renewed | None, *, verify: bool) -> N
         }
     )
     for fault in report.faults[:_NAMED]:
-        note(f"row {fault.number}: {fault.field}: {fault.message}")
+        note(": ".join(part for part in (f"row {fault.number}", fault.field, fault.message) if part))
     if len(report.faults) > _NAMED:
         note(f"and {len(report.faults) - _NAMED} more (--json says all)")
     for failure in renewed.failed[:_NAMED] if renewed else ():

@@ -256,3 +256,12 @@ def test_what_is_no_tenant_is_not_taken_for_one(
     refused = cli(*(file if part == "FILE" else part for part in command), "--tenant", tenant)
     assert (refused.exit_code, "--tenant" in refused.stderr) == (2, True)
     assert b"con_" not in everything_in(raw_store)
+
+
+def test_what_is_wrong_with_a_whole_line_names_no_field(cli: Cli, tmp_path: Path) -> None:
+    """And says what to do where columns are called otherwise."""
+    (tmp_path / "theirs.csv").write_text("user_id,access_token,created_by\nann,at,me\n")
+    refused = cli("connections", "import", "theirs.csv", "--provider", "practice")
+    assert refused.exit_code == 1
+    assert "row 1: the first line must name the columns" in refused.stderr
+    assert "--map" in refused.stderr

@@ -68,7 +68,8 @@ def _faults_of(
 ) -> Iterator[RowFault]:
     known = [place for place in places if place is not None]
     if len(known) < min(_LOOKS_LIKE_NAMES, len(places)):
-        yield RowFault(1, "", "the first line must name the columns, such as provider,subject,api_key")
+        example = "the first line must name the columns, such as provider,subject,api_key"
+        yield RowFault(1, "", f"{example}; of columns that are called otherwise --map FIELD=COLUMN says what they are")
         return
     ours = (*OWN, *sorted(options.credential_fields))
     for position, (name, place) in enumerate(zip(names, places, strict=True)):
