@@ -70,6 +70,6 @@ def _consented(position: int) -> str:
 def _consent(consent: ConsentView) -> str:
     """When it was given, how, and what for: asked against granted where they differ."""
     through = f" through {consent.session}" if consent.session else ""
-    granted = " ".join(consent.granted_scopes) or "no scopes"
+    granted = " ".join(consent.granted_scopes) or "no scopes known"
     missing = f"; asked for and not granted: {' '.join(consent.missing_scopes)}" if consent.missing_scopes else ""
     return f"{consent.at} by {consent.means}{through}: {granted}{missing}"
