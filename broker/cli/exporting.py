@@ -1,8 +1,13 @@
-"""``broker connections export``: every connection with its credential, sealed to a key that the operator gives."""
+"""``broker connections export``: every connection with its credential, sealed to a key that the operator gives.
 
+Exit codes: 0 done; 1 not all is in the file, or there is no file; 2 the options are at fault; 3 the store is away; 130
+or 143 interrupted. Without a file, what was switched off is on again.
+"""
+
+import asyncio
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, BinaryIO
 
@@ -10,8 +15,9 @@ import typer
 from pydantic import BaseModel
 
 from broker.app.heart import Heart
+from broker.cli.export_undo import cancelled_by, undo_broken_off, undo_export, undo_own
 from broker.cli.faults import EXIT_REFUSED
-from broker.cli.output import Json, note, print_fields, print_json
+from broker.cli.output import Json, Yes, note, print_fields, print_json
 from broker.cli.parameters import named_tenant
 from broker.cli.private_file import new_private_file
 from broker.cli.progress import how_far
@@ -20,7 +26,7 @@ from broker.connections.moving.exporting import Exported, Exporting, Selection, 
 from broker.connections.moving.recipients import LONGEST, RecipientKey, UnusableKey, read_public_key
 from broker.connections.moving.sealed_file import Sealer
 from broker.connections.moving.switching_off import SwitchingOff
-from broker.errors import Conflict, InvalidRequest
+from broker.errors import Conflict, FieldFault, InvalidRequest, StoreUnavailable
 from broker.models.connection import Status
 from broker.models.ids import new_id
 from broker.vault.rotation import Rotation
@@ -50,10 +56,10 @@ class ExportView(BaseModel):
 
 
 def export(
-    file: Annotated[str, typer.Argument(help="The file to make; - is standard output.", metavar="FILE")],
+    file: Annotated[str | None, typer.Argument(help="The file to make; - is standard output.", metavar="FILE")] = None,
     to: Annotated[
-        Path, typer.Option("--to", help="The public key of whom it is for: PEM or JWK.", metavar="PUBLIC_KEY")
-    ],
+        Path | None, typer.Option("--to", help="The public key of whom it is for: PEM or JWK.", metavar="PUBLIC_KEY")
+    ] = None,
     tenant: Annotated[
         str | None, typer.Option(help="Only this tenant's. Default: every tenant's.", callback=named_tenant)
     ] = None,
@@ -66,12 +72,22 @@ def export(
             "--switch-off", help="Switch each off here, so that only the other broker refreshes it from now on."
         ),
     ] = False,
+    undo: Annotated[
+        str | None, typer.Option("--undo", help="Switch on again what an export switched off.", metavar="EXPORT")
+    ] = None,
+    yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Write connections, with their credentials, into a file that only the holder of a private key can read.
 
     Another broker takes it in with: broker connections import FILE --key PRIVATE_KEY
     """
+    if undo is not None:
+        undo_export(undo, yes=yes, as_json=as_json)
+        return
+    missing = [FieldFault(name, "required, or --undo") for name, given in (("FILE", file), ("--to", to)) if not given]
+    if file is None or to is None or missing:
+        raise InvalidRequest("nothing is to be done", missing)
     if status is Status.REVOKED:
         raise InvalidRequest("of disconnected connections nothing is left to export")
     recipient = read_public_key(_read(to))
@@ -79,20 +95,16 @@ def export(
     with how_far() as tell:
 
         async def work(heart: Heart) -> ExportView:
+            await undo_broken_off(heart)
             running = await _running(heart)
-            switching_off = SwitchingOff(heart.records, heart.leases, heart.changes) if switch_off else None
             sealer = Sealer(
                 recipient, export_id=new_id("exp"), broker=heart.settings.public_url, created_at=heart.clock()
             )
-            try:
+            async with _switching_off(heart, sealer.export_id, file, wanted=switch_off) as switching_off:
                 with _opened(file) as out:
                     done = await _exporting(heart, switching_off).export(
                         selection, sealer, _writer(out), tell, recipient=recipient.thumbprint
                     )
-            except BaseException:
-                if switching_off is not None:
-                    await switching_off.undo()
-                raise
             switched_off = switching_off.count if switching_off else 0
             return _view_of(file, sealer, recipient, done, switched_off=switched_off, running=running)
 
@@ -100,6 +112,35 @@ def export(
     _print(view, as_json=as_json, to_stdout=file == "-", switch_off=switch_off)
     if view.skipped:
         raise typer.Exit(EXIT_REFUSED)
+
+
+@asynccontextmanager
+async def _switching_off(
+    heart: Heart, export_id: str, file: str, *, wanted: bool
+) -> AsyncIterator[SwitchingOff | None]:
+    """What switches off; if the block makes no file, all of it is on again when this ends."""
+    if not wanted:
+        yield None
+        return
+    switching_off = SwitchingOff(heart.store, heart.records, heart.leases, heart.changes, heart.clock, export_id)
+    signals: list[int] = []
+    async with switching_off.going_on():
+        note(f"{export_id}: if it is broken off, the next export switches its connections on again; --undo does, too")
+        try:
+            with cancelled_by(signals):
+                yield switching_off
+        except BaseException:
+            if file == "-" and switching_off.left:
+                note("The end may have been read: what was switched off stays so.")
+                note(f"If nobody has the export: broker connections export --undo {export_id}")
+            else:
+                await undo_own(heart, switching_off)
+            if signals:
+                raise typer.Exit(128 + signals[0]) from None
+            raise
+        # It is there, whether that can be noted now or not; a signal comes too late.
+        with suppress(StoreUnavailable, asyncio.CancelledError):
+            await switching_off.done()
 
 
 def _writer(out: BinaryIO) -> Write:
@@ -134,7 +175,10 @@ def _read(path: Path) -> bytes:
 def _opened(file: str) -> Iterator[BinaryIO]:
     if file == "-":
         yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.flush()
+        except OSError as error:
+            raise Conflict(f"the file can't be written: {error.strerror}") from None
         return
     with new_private_file(Path(file)) as out:
         yield out

@@ -17,6 +17,8 @@ REPLICAS = f"{PREFIX}{{{KEYRING}}}:replicas"
 CLIENTS = f"{PREFIX}clients"
 BATCHES = f"{PREFIX}batches"
 """Sorted set: the imports by when they were begun (ms)."""
+EXPORTS = f"{PREFIX}exports"
+"""Sorted set: the exports that switch connections off, by when they were begun (ms)."""
 
 
 def record(connection_id: str) -> str:
@@ -172,6 +174,11 @@ def batch(batch_id: str) -> str:
 def batch_rows(batch_id: str) -> str:
     """Hash: of the batch's rows those whose connection has another id than the one drawn for it, or that made none."""
     return f"{batch(batch_id)}:rows"
+
+
+def export(export_id: str) -> str:
+    """Hash: an export that switches connections off, and which."""
+    return f"{PREFIX}{export_id}"
 
 
 def leader(chore: str) -> str:

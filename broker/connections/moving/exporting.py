@@ -5,9 +5,9 @@ refreshed meanwhile is older in the file than here. No line is handed out before
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from broker.clock import Clock
 from broker.connections.bookkeeping import Bookkeeping
@@ -20,6 +20,7 @@ from broker.models.connection import Connection, Status
 from broker.models.event import Event
 from broker.models.ids import is_id
 from broker.vault import names
+from broker.vault.exports import StoredExports
 from broker.vault.journal import Journal
 from broker.vault.parked import Parked
 from broker.vault.records import Records
@@ -30,6 +31,7 @@ _AT_ONCE: Final = 100
 _SETTLE_EVERY: Final = 5_000
 """Events after which they move on to the journal: where no broker runs, nobody else does it."""
 
+_T = TypeVar("_T")
 Write = Callable[[bytes], None]
 """Takes a line."""
 Tell = Callable[[str, int, int | None], None]
@@ -98,6 +100,8 @@ class Exporting:
         self._bookkeeping = bookkeeping
         self._clock = clock
         self._switching_off = switching_off
+        self._exports = StoredExports(store)
+        self._earlier: list[str] = []
 
     async def export(
         self, selection: Selection, sealer: Sealer, write: Write, tell: Tell, *, recipient: str
@@ -105,18 +109,17 @@ class Exporting:
         """Hand all lines of a file to ``write``.
 
         :param recipient: the thumbprint of the key that it is sealed to, for the record.
+        :raises Conflict: it was taken for broken off by somebody else, and undone.
         :raises StoreUnavailable: the store can't be read now, or the events not be recorded. The lines so far are no
             whole file.
         :raises OSError: ``write`` couldn't.
         """
         done, settled = Exported(), 0
+        # Those of which it is told nowhere else that they were active are known by what switched them off.
+        self._earlier = [each.id for each in await self._exports.all(self._clock()) if each.outcome != "undone"]
         write(sealer.first())
         async for page in self._walk():
-            found = await asyncio.gather(*(self._read(each, selection, done) for each in page))
-            lines = [self._sealed(whole, sealer, done) for whole in found if whole is not None]
-            going = [(connection, line) for connection, line in lines if line is not None]
-            await asyncio.gather(*(self._note(connection, sealer.export_id, recipient) for connection, _ in going))
-            for connection, line in going:
+            for connection, line in await self._lines(page, selection, sealer, done, recipient):
                 write(line)
                 done.generations[connection.id] = connection.generation
             tell("exporting", len(done.generations), None)
@@ -126,9 +129,26 @@ class Exporting:
         if self._switching_off is not None:
             moved_on = await self._switching_off.moved_on(done.generations)
             done.skipped += [Skipped(each, "it was refreshed after it was exported") for each in moved_on]
-        write(sealer.last())
         await self._bookkeeping.settle_all()
+        # Nothing but this line makes the file whole, and nothing is to be done after it that could fail.
+        if self._switching_off is not None:
+            await self._switching_off.leave()
+        write(sealer.last())
         return done
+
+    async def _lines(
+        self, page: Sequence[str], selection: Selection, sealer: Sealer, done: Exported, recipient: str
+    ) -> list[tuple[Connection, bytes]]:
+        """The lines of a page's connections that are wanted. Each has its event, and those that have none are on."""
+        if self._switching_off is not None:
+            await self._switching_off.check()
+        found = await _all_of(self._read(each, selection, done) for each in page)
+        lines = [line for whole in found if whole is not None and (line := self._sealed(whole, sealer, done))]
+        await _all_of(self._note(connection, sealer.export_id, recipient) for connection, _ in lines)
+        if self._switching_off is not None:
+            kept = {connection.id for connection, _ in lines}
+            await _all_of(self._back(each, done) for each in page if each not in kept)
+        return lines
 
     async def _walk(self) -> AsyncIterator[list[str]]:
         """The ids of all connections, each once, some at a time."""
@@ -145,7 +165,7 @@ class Exporting:
         try:
             # First without its secrets: those of others are not opened.
             connection = await self._records.read(connection_id)
-            if connection is None or not selection.takes(connection):
+            if connection is None or not selection.takes(await self._as_it_was(connection)):
                 return None
             if self._switching_off is not None:
                 await self._switching_off.off(connection_id)
@@ -157,8 +177,7 @@ class Exporting:
         if found is None:
             return None
         connection, credential = found
-        if self._switching_off is not None and self._switching_off.was_on(connection_id):
-            connection = replace(connection, status=Status.ACTIVE)
+        connection = await self._as_it_was(connection)
         if not selection.takes(connection):
             return None
         if credential is None:
@@ -173,15 +192,43 @@ class Exporting:
             return None
         return connection, document
 
+    async def _as_it_was(self, connection: Connection) -> Connection:
+        """The connection before this export, or one before it, switched it off; one of anybody else's stays so."""
+        if connection.status is not Status.DISABLED:
+            return connection
+        ours = self._switching_off is not None and self._switching_off.was_on(connection.id)
+        if ours or await self._exports.did_switch_off(self._earlier, connection.id, connection.updated_at):
+            return replace(connection, status=Status.ACTIVE)
+        return connection
+
+    async def _back(self, connection_id: str, done: Exported) -> None:
+        """Nobody would serve what is switched off here and not in the file."""
+        if self._switching_off is None:
+            return
+        try:
+            await self._switching_off.back(connection_id)
+        except (SealBroken, Conflict) as error:
+            done.skipped.append(Skipped(connection_id, f"it is switched off here, and not in the file: {error.detail}"))
+
     @staticmethod
-    def _sealed(whole: _Whole, sealer: Sealer, done: Exported) -> tuple[Connection, bytes | None]:
+    def _sealed(whole: _Whole, sealer: Sealer, done: Exported) -> tuple[Connection, bytes] | None:
         connection, document = whole
         try:
             return connection, sealer.line(document)
         except ValueError as error:
             done.skipped.append(Skipped(connection.id, str(error)))
-            return connection, None
+            return None
 
     async def _note(self, connection: Connection, export_id: str, recipient: str) -> None:
         event = Event.about("connection.exported", connection, at=self._clock(), export=export_id, recipient=recipient)
         await self._journal.note(event)
+
+
+async def _all_of(steps: Iterable[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """What they answer, at the same time. Where one fails the others come to their end first: nothing goes on behind
+    the back of whoever undoes it."""
+    found = await asyncio.gather(*steps, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in found if not isinstance(one, BaseException)]
