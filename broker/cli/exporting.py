@@ -5,6 +5,7 @@ or 143 interrupted. Without a file, what was switched off is on again.
 """
 
 import asyncio
+import os
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -147,6 +148,8 @@ def _writer(out: BinaryIO) -> Write:
     def write(line: bytes) -> None:
         try:
             out.write(line)
+            # Whether it can be written has to be known before the last line makes it whole.
+            out.flush()
         except OSError as error:
             raise Conflict(f"the file can't be written: {error.strerror}") from None
 
@@ -174,9 +177,10 @@ def _read(path: Path) -> bytes:
 @contextmanager
 def _opened(file: str) -> Iterator[BinaryIO]:
     if file == "-":
-        yield sys.stdout.buffer
         try:
-            sys.stdout.buffer.flush()
+            # A writer of its own: what nobody reads any more is not tried once again when the process ends.
+            with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as out:
+                yield out
         except OSError as error:
             raise Conflict(f"the file can't be written: {error.strerror}") from None
         return

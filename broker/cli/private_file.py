@@ -46,7 +46,16 @@ def _name(complete: Path, path: Path) -> None:
         if path.exists():
             raise _taken(path) from None
         complete.rename(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        _keep_name(path.parent)
+    except OSError:
+        # It is not there before it would be after a power failure, too.
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _keep_name(parent: Path) -> None:
+    folder = os.open(parent, os.O_RDONLY)
     try:
         os.fsync(folder)
     finally:

@@ -150,6 +150,21 @@ def test_a_file_is_made_where_there_are_no_hard_links(tmp_path: Path, monkeypatc
     assert stat.S_IMODE((tmp_path / "out").stat().st_mode) == 0o600
 
 
+def test_a_file_whose_name_may_not_last_is_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who is told that there is none has it under no name."""
+    fsync = os.fsync
+
+    def folders_fail(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            _full()
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", folders_fail)
+    with pytest.raises(Conflict, match="No space left"), new_private_file(tmp_path / "out") as file:
+        file.write(b"ours")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_export_that_fails_leaves_no_file(
     cli: Cli, make_connection: MakeConnection, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
