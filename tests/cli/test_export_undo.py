@@ -123,9 +123,10 @@ def test_what_is_to_be_done_has_to_be_said(cli: Cli, key: str) -> None:
 
 
 def test_where_nobody_reads_nothing_is_left_switched_off(
-    cli: Cli, raw_store: redis.Redis, several: list[Connection], key: str
+    cli: Cli, raw_store: redis.Redis, make_connection: MakeConnection, key: str
 ) -> None:
-    """The program behind the pipe is gone."""
+    """The program behind the pipe is gone, and of so little nothing would be noticed before the end."""
+    connection = make_connection()
     reading, writing = os.pipe()
     os.close(reading)
     command = [sys.executable, "-m", "broker.cli.main", "connections", "export", "-", "--to", key, "--switch-off"]
@@ -134,7 +135,7 @@ def test_where_nobody_reads_nothing_is_left_switched_off(
     assert done.returncode == 1, done.stderr
     assert b"the file can't be written: Broken pipe" in done.stderr
     assert b"Traceback" not in done.stderr
-    assert statuses(raw_store, several) == ["active"] * 3
+    assert statuses(raw_store, [connection]) == ["active"]
 
 
 def test_what_may_have_been_read_is_not_switched_on_again(

@@ -3,13 +3,12 @@
 import asyncio
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any
 
 import pytest
 import redis
 
 from broker.app.heart import Heart
-from broker.connections.changes import Change
+from broker.connections.changes import Change, Changes
 from broker.connections.moving import switching_off, undoing
 from broker.connections.moving.exporting import Exported, Exporting, Selection
 from broker.connections.moving.row import Row, RowFault
@@ -238,19 +237,24 @@ async def test_who_is_told_to_stop_leaves_nothing_off(heart: Heart, monkeypatch:
     """Also what had been sent to the store already."""
     several = [await made(heart) for _ in range(20)]
     switching = switching_of(heart)
-    begun, switch = asyncio.Event(), switching_off.switch
+    begun, cancelled, switch = asyncio.Event(), asyncio.Event(), switching_off.switch
+    finished: list[str] = []
 
-    async def noticed(*given: Any, **how: Any) -> Connection:
+    async def held_up(changes: Changes, connection: Connection, *, off: bool) -> Connection:
         begun.set()
-        return await switch(*given, **how)
+        await cancelled.wait()
+        finished.append(connection.id)
+        return await switch(changes, connection, off=off)
 
-    monkeypatch.setattr(switching_off, "switch", noticed)
+    monkeypatch.setattr(switching_off, "switch", held_up)
     exporting = asyncio.create_task(exported(heart, switching))
     await begun.wait()
     exporting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await exporting
+    cancelled.set()
     await switching.settled()
+    assert len(finished) == switching.count > 0
     await undoing_at(heart).undo(switching.export_id)
     assert {await status_of(heart, each) for each in several} == {Status.ACTIVE}
     assert await heart.store.execute("HKEYS", names.export(switching.export_id)) == [b"begun", b"outcome"]
