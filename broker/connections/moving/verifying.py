@@ -6,7 +6,7 @@ is.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from typing import Final
@@ -25,9 +25,10 @@ from broker.upstream.facade import Upstream
 
 PAUSES: Final = (0.5, 2.0, 5.0, 15.0)
 """Seconds between attempts, unless the provider names a longer time."""
-_LONGEST_PAUSE: Final = 60.0
 _PATIENCE: Final = 30.0
 """Seconds that a row waits for its turn."""
+_IN_ALL: Final = 60.0
+"""Seconds after which nothing more is tried for a row: its provider is down, and others wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +63,27 @@ class Verifying:
         self._pauses = pauses
 
     async def draft(
-        self, judged: Judged, connection_id: str, batch: str | None, stop: Stop, *, verify: bool
+        self,
+        judged: Judged,
+        connection_id: str,
+        batch: str | None,
+        stop: Stop,
+        *,
+        verify: bool,
+        away: Collection[str] = (),
     ) -> Draft | list[RowFault]:
         """The row's connection, or what the provider has against it.
 
         :param batch: through which it comes.
+        :param away: the providers that other rows have given up meanwhile: no more attempts there.
         :raises ProviderError, ProviderUnavailable: nobody can be asked now, also after a while.
         :raises StoreUnavailable: no turn can be had.
         """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + _IN_ALL
         for pause in (*self._pauses, None):
             try:
-                async with self._turn(judged, verify=verify):
+                async with self._turn(judged, until - loop.time(), verify=verify):
                     if judged.restored is not None:
                         return await self._restored(judged, judged.restored, verify=verify)
                     return await self._new(judged, connection_id, batch)
@@ -83,18 +94,22 @@ class Verifying:
                     return faults_of(judged.row.number, error)
                 if pause is None or stop.is_set():
                     raise
-                seconds = min(max(pause, error.retry_after or 0), _LONGEST_PAUSE)
+                seconds = max(pause, error.retry_after or 0)
+                if loop.time() + seconds >= until or judged.provider.name in away:
+                    raise
                 with suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
                         await stop.wait()
+                if judged.provider.name in away:
+                    raise
         raise ValueError("the last attempt answers or raises")
 
-    def _turn(self, judged: Judged, *, verify: bool) -> AbstractAsyncContextManager[None]:
+    def _turn(self, judged: Judged, left: float, *, verify: bool) -> AbstractAsyncContextManager[None]:
         provider = judged.provider
         if not verify or (provider.identity is None and not provider.kind.issues and provider.type != "oauth2"):
             return nullcontext()
         where = provider.identity.url if provider.identity else provider.token_endpoint or provider.issuer or "whoami"
-        return self._turns.turn(provider, where=where, patience=_PATIENCE)
+        return self._turns.turn(provider, where=where, patience=min(_PATIENCE, max(left, 0.0)))
 
     async def _new(self, judged: Judged, connection_id: str, batch: str | None) -> Draft | list[RowFault]:
         row, wanted = judged.row, judged.wanted
