@@ -28,12 +28,14 @@ from broker.connections.moving.formats import FORMATS, ReadOptions, columns_of, 
 from broker.connections.moving.order import Existing, Imported, Order, Report, Stop
 from broker.connections.moving.recipients import LONGEST, UnusableKey, needs_passphrase
 from broker.connections.moving.renewing import Renewed, renew
-from broker.connections.moving.rollback import Changed, RolledBack
+from broker.connections.moving.rollback import NAMED, Changed, RolledBack
 from broker.connections.moving.row import Row, RowFault
 from broker.errors import FieldFault, InvalidRequest
 from broker.settings import load_settings
 from broker.vault.batches import Batch
 
+_BEFORE: Final = frozenset({"staging", "refusing", "securing"})
+"""The states of a batch that is nobody's yet."""
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -238,11 +240,16 @@ def _roll_back(batch_id: str, *, force: bool, yes: bool, as_json: bool) -> None:
         for connection_id in error.connection_ids:
             note(f"changed since: {connection_id}")
         raise
-    shown = {"batch": done.batch, "removed": done.removed, "forced": done.forced, "ended": done.ended}
+    names = ("batch", "removed", "forced", "amended", "ended")
+    shown = {name: getattr(done, name) for name in names}
     if as_json:
-        print_json({"state": "rolled_back", **shown})
+        print_json({"state": "rolled_back", **shown, "kept": list(done.kept)})
     else:
-        print_fields({name: str(each) for name, each in shown.items()})
+        print_fields({**{name: str(each) for name, each in shown.items()}, "kept": str(len(done.kept))})
+    for connection_id in done.kept[:NAMED]:
+        note(f"refreshed meanwhile, and kept: {connection_id}")
+    if done.kept:
+        raise typer.Exit(EXIT_REFUSED)
 
 
 def _list_batches(*, as_json: bool) -> None:
@@ -254,7 +261,7 @@ def _list_batches(*, as_json: bool) -> None:
         items = [
             {
                 "batch": batch.id,
-                "state": "paused" if batch.state in {"staging", "securing"} else batch.state,
+                "state": "paused" if batch.state in _BEFORE else batch.state,
                 "created_at": rfc3339(batch.created_at),
                 "file": batch.file,
                 "tenant": batch.tenant,
@@ -267,7 +274,7 @@ def _list_batches(*, as_json: bool) -> None:
         print_json({"items": items})
         return
     rows = [
-        (batch.id, "paused" if batch.state in {"staging", "securing"} else batch.state, rfc3339(batch.created_at),
+        (batch.id, "paused" if batch.state in _BEFORE else batch.state, rfc3339(batch.created_at),
          batch.file, str(batch.rows))
         for batch in found
     ]  # fmt: skip

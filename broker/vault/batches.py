@@ -1,10 +1,14 @@
 """Batches: what is imported as one thing, with what a run that was broken off needs to go on, and with its end.
 
     staging      its connections are being tested and stored, as nobody's; all of it goes by itself within days
+    refusing     before its commit point: all that was stored is being taken back
     securing     all are there; they are kept from going by themselves
     publishing   the commit point is passed: each is given to its tenant, and it only goes forward
     done         may be taken back
     rolling_back each is being taken away; then the batch itself
+
+Who works on a batch claims it first. A process that lost it, and wakes up later, takes no step of it: every script asks
+who has claimed it last.
 
 Which batch a file is, a keyed digest says: its bytes may hold passwords that can be guessed. Which id each row's
 connection has follows from the batch's seed, so nothing is stored per row but what differs (see ``set_aside``).
@@ -12,7 +16,7 @@ connection has follows from the batch's seed, so nothing is stored per row but w
 
 import hmac
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Final, Literal
 
@@ -25,7 +29,7 @@ from broker.vault.stored import made_from
 KEPT: Final = 7 * 86_400_000
 """Milliseconds that an import which was broken off can be gone on with."""
 
-State = Literal["staging", "securing", "publishing", "done", "rolling_back"]
+State = Literal["staging", "refusing", "securing", "publishing", "done", "rolling_back"]
 _AT_ONCE: Final = 1000
 
 
@@ -49,6 +53,8 @@ class Batch:
     unverified: int = 0
     published: int = 0
     """So many rows, from the first on, have been given to their tenants with all that belongs to it."""
+    by: str = ""
+    """Who has claimed it, where that is who reads it: nobody else takes steps of it."""
 
     def connection_id(self, position: int) -> str:
         """The id of what row ``position`` (from 1) makes."""
@@ -85,6 +91,15 @@ class Batches:
         document = json.loads(reply[0])
         return made_from(Batch, document, id=batch_id, state=state, since=since, published=published)
 
+    async def claim(self, batch_id: str, holder: str) -> Batch | None:
+        """The batch, to be worked on by ``holder`` and nobody who claimed it earlier; or ``None``."""
+        if not is_id("imp", batch_id) or not await self._store.run(
+            scripts.BATCH_CLAIM, [names.batch(batch_id)], [holder]
+        ):
+            return None
+        batch = await self.read(batch_id)
+        return replace(batch, by=holder) if batch else None
+
     async def all(self) -> list[Batch]:
         """All of them, newest first."""
         listed = [member.decode() for member in await self._store.execute("ZRANGE", names.BATCHES, 0, -1, "REV")]
@@ -94,17 +109,20 @@ class Batches:
         return [batch for _, batch in found if batch is not None]
 
     async def step(self, batch: Batch, *, among: Collection[State | Literal[""]], to: State, now: int) -> Batch | None:
-        """The batch in the state ``to``; ``None``: it is in none of the states ``among`` any more.
+        """The batch in the state ``to``; ``None``: it is in none of the states ``among`` any more, or somebody else has
+        claimed it.
 
         :param among: where it may be; an empty one: there is none yet.
         """
         moved = replace(batch, state=to, since=now)
         document = {name: value for name, value in asdict(moved).items() if name not in _BESIDE}
-        arguments: list[Argument] = [f",{','.join(among)},", KEPT if to == "staging" else ""]
+        ends = KEPT if to in {"staging", "refusing"} else ""
+        arguments: list[Argument] = [f",{','.join(among)},", batch.by, ends]
         fields: Mapping[str, Argument] = {
             "state": to,
             "since": now,
             "published": moved.published,
+            "by": batch.by,
             "doc": json.dumps(document),
         }
         arguments += [part for pair in fields.items() for part in pair]
@@ -113,22 +131,29 @@ class Batches:
         await self._store.execute("ZADD", names.BATCHES, batch.created_at, batch.id)
         return moved
 
-    async def forget(self, batch: Batch) -> None:
-        """Let nothing be left of it."""
-        await self._store.execute("DEL", names.batch_rows(batch.id))
+    async def forget(self, batch: Batch) -> bool:
+        """Let nothing be left of it; ``False``: somebody else has claimed it."""
+        holder = await self._store.execute("HGET", names.batch(batch.id), "by")
+        if (holder or b"").decode() != batch.by:
+            return False
         await self._store.execute("ZREM", names.BATCHES, batch.id)
         # Last: a crash before it leaves a batch that can be read, and forgotten, again.
-        await self._store.execute("DEL", names.batch(batch.id))
+        keys = [names.batch(batch.id), names.batch_rows(batch.id)]
+        return bool(await self._store.run(scripts.BATCH_FORGET, keys, [batch.by]))
 
-    async def set_aside(self, batch: Batch, rows: Mapping[int, str]) -> None:
-        """Say what differs: position → the id that the row brings along, or "" where it makes no connection."""
-        key = names.batch_rows(batch.id)
-        await self._store.execute("DEL", key)
-        pairs: list[Argument] = [part for pair in rows.items() for part in pair]
+    async def set_aside(self, batch: Batch, rows: Mapping[int, str]) -> bool:
+        """Say what differs: position → the id that the row brings along, or "" where it makes no connection.
+
+        ``False``: somebody else has claimed the batch. Broken off, it leaves nothing out that stood there before.
+        """
+        obsolete = dict.fromkeys((await self.aside(batch)).keys() - rows.keys(), "-")
+        pairs: list[Argument] = [part for pair in [*rows.items(), *obsolete.items()] for part in pair]
+        keys = [names.batch(batch.id), names.batch_rows(batch.id)]
         for start in range(0, len(pairs), 2 * _AT_ONCE):
-            await self._store.execute("HSET", key, *pairs[start : start + 2 * _AT_ONCE])
-        if pairs:
-            await self._store.execute("PEXPIRE", key, KEPT)
+            some = pairs[start : start + 2 * _AT_ONCE]
+            if not await self._store.run(scripts.BATCH_ASIDE, keys, [batch.by, KEPT, *some]):
+                return False
+        return True
 
     async def keep_aside(self, batch: Batch) -> None:
         """What was set aside stays as long as the batch."""
@@ -140,7 +165,7 @@ class Batches:
         pairs = stored.items() if isinstance(stored, dict) else zip(stored[::2], stored[1::2], strict=True)
         return {int(position): connection_id.decode() for position, connection_id in pairs}
 
-    async def ids(self, batch: Batch, positions: range) -> list[tuple[int, str]]:
+    async def ids(self, batch: Batch, positions: Sequence[int]) -> list[tuple[int, str]]:
         """Position and id of the connections that the rows at ``positions`` make."""
         aside = await self._store.execute("HMGET", names.batch_rows(batch.id), *positions)
         drawn = (batch.connection_id(position) if other is None else other.decode() for position, other in
@@ -148,5 +173,5 @@ class Batches:
         return [(position, found) for position, found in zip(positions, drawn, strict=True) if found]
 
 
-_BESIDE: Final = frozenset({"id", "state", "since", "published"})
+_BESIDE: Final = frozenset({"id", "state", "since", "published", "by"})
 """What stands in fields of its own, or in the name of the key."""

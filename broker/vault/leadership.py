@@ -25,6 +25,12 @@ class Leadership:
             return True
         return bool(await self._store.run(scripts.LEASE_RENEW, [key], [self._replica, _TERM_MILLISECONDS]))
 
+    async def keeps(self, chore: str) -> bool:
+        """Prolong a lead that this replica has; ``False``: it ran out, and somebody else may have had it since."""
+        return bool(
+            await self._store.run(scripts.LEASE_RENEW, [names.leader(chore)], [self._replica, _TERM_MILLISECONDS])
+        )
+
     async def resign(self) -> None:
         """Give every lead back, so that another replica takes over at once."""
         while self._led:

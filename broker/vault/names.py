@@ -172,8 +172,9 @@ def batch(batch_id: str) -> str:
 
 
 def batch_rows(batch_id: str) -> str:
-    """Hash: of the batch's rows those whose connection has another id than the one drawn for it, or that made none."""
-    return f"{batch(batch_id)}:rows"
+    """Hash: of the batch's rows those whose connection has another id than the one drawn for it, or that made none.
+    Its hash tag is the batch's whole name: one slot, so one script sees both."""
+    return f"{PREFIX}{{{batch(batch_id)}}}:rows"
 
 
 def export(export_id: str) -> str:

@@ -44,17 +44,21 @@ class Brought:
     """When it was taken in (ms)."""
     verified: bool
     """Whether the provider was asked."""
+    parked: int = 0
+    """How many credentials that came too late came with it."""
+    notes: str = ""
+    """See :func:`notes_mark`: what the app said of it then."""
 
     def encode(self) -> str:
         """The field ``b``."""
-        return f"{self.batch} {self.generation} {self.at} {int(self.verified)}"
+        return f"{self.batch} {self.generation} {self.at} {int(self.verified)} {self.parked} {self.notes}"
 
     @classmethod
     def decode(cls, stored: bytes) -> "Brought | None":
         """What :meth:`encode` wrote; ``None`` for anything else."""
         try:
-            batch, generation, at, verified = stored.decode().split()
-            return cls(batch, int(generation), int(at), verified == "1")
+            batch, generation, at, verified, parked, notes = stored.decode().split(" ")
+            return cls(batch, int(generation), int(at), verified == "1", int(parked), notes)
         except ValueError:
             return None
 
@@ -188,6 +192,11 @@ def _learned(text: str, grant_id: str) -> Account | None:
     """Whose account it turned out to be, unless that was said of another grant."""
     told = json.loads(text) if text else {}
     return made_from(Account, told) if told.get("grant_id") == grant_id else None
+
+
+def notes_mark(connection: Connection) -> str:
+    """Tells whether the app says something else about the connection by now; not what it says."""
+    return hashlib.sha256(notes_json(connection).encode()).hexdigest()[:16]
 
 
 def health_json(health: Health) -> str:

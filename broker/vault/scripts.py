@@ -57,9 +57,13 @@ CLAIM_SETTLE = _load("claim_settle")
 ADMIT = _load("admit")
 ADMIT_SETTLE = _load("admit_settle")
 BATCH_STEP = _load("batch_step")
+BATCH_CLAIM = _load("batch_claim")
+BATCH_ASIDE = _load("batch_aside")
+BATCH_FORGET = _load("batch_forget")
 BATCH_STAGE = _load("batch_stage")
 BATCH_PUBLISH = _load("batch_publish")
 BATCH_WITHDRAW = _load("batch_withdraw")
+BATCH_LET_GO = _load("batch_let_go")
 
 ALL = (
     RELEASE,
@@ -97,7 +101,11 @@ ALL = (
     ADMIT,
     ADMIT_SETTLE,
     BATCH_STEP,
+    BATCH_CLAIM,
+    BATCH_ASIDE,
+    BATCH_FORGET,
     BATCH_STAGE,
     BATCH_PUBLISH,
     BATCH_WITHDRAW,
+    BATCH_LET_GO,
 )

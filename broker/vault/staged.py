@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 from broker.errors import SealBroken, StoreUnavailable
 from broker.models.connection import Connection, Credential, Status
@@ -15,6 +15,12 @@ from broker.vault.redis.store import Argument, Store
 
 _SUBJECTS_OWN: Final = 1000
 """Connections of one subject that are looked at: far more than anybody has."""
+
+
+How = Literal["look", "staged", "unchanged", "force"]
+"""To remove nothing, what is nobody's yet, what has the credential that it came with, or whatever it has by now."""
+Verdict = Literal["gone", "published", "ended", "busy", "changed", "removed", "forced"]
+"""What became, or would become, of a connection that is to be removed; see ``batch_withdraw.lua``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class Staged:
         self._keyring = keyring
 
     async def stage(self, connection: Connection, credential: Credential, brought: Brought) -> bool:
-        """Store a connection as nobody's, for a while. One that is there and of the batch stays as it is.
+        """Store a connection as nobody's, for a while. One that is there and of the batch stays as it is, whoever's.
 
         ``False``: the id is somebody's.
         """
@@ -47,7 +53,7 @@ class Staged:
     async def keep(self, batch_id: str, connection_id: str, *, for_ever: bool) -> bool:
         """Let a staged connection not go by itself, or not soon; ``False``: it isn't there, or published already."""
         arguments: list[Argument] = [batch_id, "" if for_ever else KEPT]
-        return bool(await self._store.run(scripts.BATCH_STAGE, [names.record(connection_id)], arguments))
+        return bool(await self._store.run(scripts.BATCH_STAGE, [names.record(connection_id)], arguments) == 1)
 
     async def read(self, connection_id: str) -> Found | None:
         """The record of this id, be it staged or not.
@@ -76,14 +82,15 @@ class Staged:
         except SealBroken:
             return None
 
-    async def publish(self, batch_id: str, connection: Connection) -> bool:
-        """Give a staged connection to its tenant; ``False``: it is gone. Repeating it changes nothing.
+    async def publish(self, connection: Connection, brought: Brought) -> bool:
+        """Give a staged connection to its tenant; ``False``: it is gone, or was brought anew. Repeating it changes
+        nothing.
 
         :raises StoreUnavailable: also where too few replicas confirm it.
         """
         health, sleeps = connection.health, connection.status is Status.DISABLED
         arguments: list[Argument] = [
-            batch_id,
+            brought.encode(),
             connection.id,
             "" if sleeps else health.next_refresh_at or "",
             "" if sleeps else health.next_check_at or "",
@@ -94,11 +101,17 @@ class Staged:
             raise StoreUnavailable("too few replicas have what was imported")
         return bool(written.reply)
 
-    async def withdraw(self, batch_id: str, connection: Connection) -> bool:
-        """Remove a connection, staged or published; ``False``: it left ``connection.generation``, or is gone."""
+    async def withdraw(self, connection_id: str, brought: Brought, how: How) -> Verdict:
+        """Remove a connection, staged or published, unless something speaks against it."""
         keys = (names.record, names.parked, names.lease, names.device_sessions, names.due)
-        arguments: list[Argument] = [batch_id, connection.generation, connection.id]
-        return bool(await self._store.run(scripts.BATCH_WITHDRAW, [key(connection.id) for key in keys], arguments))
+        arguments: list[Argument] = [brought.encode(), connection_id, brought.generation, brought.parked, how]
+        reply = await self._store.run(scripts.BATCH_WITHDRAW, [key(connection_id) for key in keys], arguments)
+        verdict: Verdict = reply.decode()
+        return verdict
+
+    async def let_go(self, connection_id: str, brought: Brought) -> None:
+        """Let a published connection be as any other, that no batch has brought."""
+        await self._store.run(scripts.BATCH_LET_GO, [names.record(connection_id)], [brought.encode()])
 
     async def read_all(self, connection_ids: Collection[str]) -> list[Found | None]:
         """:meth:`read` of many."""

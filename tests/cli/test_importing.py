@@ -58,7 +58,15 @@ def test_a_file_is_taken_in_found_again_and_taken_back(
     assert (listed["batch"], listed["state"], listed["file"], listed["rows"]) == (batch, "done", "all.jsonl", 2)
     assert batch in cli("connections", "import", "--batches").stdout
     back = cli("connections", "import", "--rollback", batch, "--json")
-    assert back.json == {"state": "rolled_back", "batch": batch, "removed": 2, "forced": 0, "ended": 0}
+    assert back.json == {
+        "state": "rolled_back",
+        "batch": batch,
+        "removed": 2,
+        "forced": 0,
+        "amended": 0,
+        "ended": 0,
+        "kept": [],
+    }
     assert {k: v for k, v in snapshot(raw_store).items() if b"{gate:" not in k} == before
     gone = cli("connections", "import", "--rollback", batch)
     assert (gone.exit_code, gone.stderr) == (1, "there is no such import\n")

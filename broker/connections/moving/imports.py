@@ -9,22 +9,23 @@ provider or this process leaves it as it is, and the same command goes on.
 from collections.abc import Iterator
 from dataclasses import replace
 from secrets import token_hex
-from typing import Final
+from typing import Final, Literal
 
 from broker.clock import Clock
 from broker.connections.moving.judging import Judge, Judged
-from broker.connections.moving.lease import Holding
-from broker.connections.moving.order import Ending, Imported, Order, Report, Rows, Stop, Tell
+from broker.connections.moving.lease import PATIENCE, Hold, Holding
+from broker.connections.moving.order import Ending, Imported, Order, Report, Rows, Stop, TakenOver, Tell
 from broker.connections.moving.publishing import Incomplete, Publishing
 from broker.connections.moving.row import RowFault
 from broker.connections.moving.storing import Course, Storing
 from broker.connections.moving.survey import Seen, Survey, judged_rows
 from broker.errors import BrokerError, Conflict, StoreUnavailable
-from broker.vault.batches import Batch, Batches
+from broker.vault.batches import Batch, Batches, State
 from broker.vault.staged import Staged
 
 _ROUNDS: Final = 3
 _INTERRUPTED: Final = "it was interrupted"
+_TAKEN_OVER: Final = "another process has taken the import over"
 
 
 class Imports:
@@ -52,24 +53,29 @@ class Imports:
     async def run(self, order: Order, rows: Rows, tell: Tell, stop: Stop) -> Report:
         """Take a file in, or go on with it.
 
-        :raises Conflict: somebody else is at it, or it is being taken back.
+        :raises TakenOver: somebody else is at it.
+        :raises Conflict: it is being taken back.
         """
         ids = self._batches.ids_of(order.fingerprint)
         found = await self._found(ids)
         if order.dry_run:
             return await self._try(order, rows, found, tell, stop)
-        async with self._holding.try_for(found.id if found else ids[0]) as mine:
-            if not mine:
-                raise Conflict("another process is importing this file now")
+        async with self._holding.try_for(found.id if found else ids[0], stop, tell, patience=PATIENCE) as hold:
+            if hold is None:
+                raise TakenOver("another process is importing this file now")
             found = await self._found(ids)
             if found is not None and found.state == "done":
                 return await self._already(found)
             if found is not None and found.state == "rolling_back":
                 raise Conflict(f"the import is being taken back: broker connections import --rollback {found.id}")
             try:
-                return await self._take(order, rows, found, ids[0], tell, stop)
+                report = await self._take(order, rows, await self._claimed(found, tell, hold), ids[0], tell, hold)
+                if report.state == "paused":
+                    # Because of that, perhaps.
+                    hold.check()
             except StoreUnavailable as error:
                 return await self._paused(ids, error.detail)
+            return report
 
     def listed(self, report: Report, order: Order, rows: Rows, batch: Batch) -> Iterator[Imported]:
         """Each row's connection, by another look at the file."""
@@ -96,7 +102,15 @@ class Imports:
         await self._storing.store_all(order, rows, seen, None, course, tell, stop)
         return _ended(None, seen, course.faults, stop, course)
 
-    async def _take(self, order: Order, rows: Rows, found: Batch | None, new_id: str, tell: Tell, stop: Stop) -> Report:
+    async def _claimed(self, found: Batch | None, tell: Tell, hold: Hold) -> Batch | None:
+        """The batch, as what this run works on; ``None``: it begins anew."""
+        batch = await self._batches.claim(found.id, hold.holder) if found is not None else None
+        if batch is not None and batch.state == "refusing":
+            await self._undo(batch, tell, hold)
+            return None
+        return batch
+
+    async def _take(self, order: Order, rows: Rows, found: Batch | None, new_id: str, tell: Tell, stop: Hold) -> Report:
         seen = Seen()
         for _ in range(_ROUNDS):
             if found is None or found.state == "staging":
@@ -104,18 +118,16 @@ class Imports:
                 if stop.is_set():
                     return _ended(found, seen, [], stop)
                 if seen.faults:
-                    return await self._refused(found, seen, seen.faults, tell)
-                batch = await self._begun(order, found, new_id, seen)
+                    return await self._refused(found, seen, seen.faults, tell, stop)
+                batch = await self._begun(order, found, new_id, seen, stop)
                 course = Course()
                 await self._storing.store_all(order, rows, seen, batch, course, tell, stop, resumed=found is not None)
                 if course.faults:
-                    return await self._refused(batch, seen, course.faults, tell)
+                    return await self._refused(batch, seen, course.faults, tell, stop)
                 if course.away or stop.is_set():
                     return _ended(batch, seen, [], stop, course)
                 moved = replace(batch, skipped=seen.skipped, unverified=course.unverified)
-                found = await self._batches.step(moved, among=["staging"], to="securing", now=self._clock())
-                if found is None:
-                    raise StoreUnavailable("somebody else has taken the import further")
+                found = await self._moved(moved, ["staging"], "securing")
             elif not seen.rows:
                 seen = await self._seen_before(found)
             try:
@@ -126,39 +138,54 @@ class Imports:
             return _ended(found, seen, [], stop)
         raise StoreUnavailable("what was stored is not there any more; is there a failover going on?")
 
-    async def _begun(self, order: Order, found: Batch | None, new_id: str, seen: Seen) -> Batch:
-        now = self._clock()
-        batch = found or Batch(new_id, "staging", now, now, order.file, order.tenant, seen.rows, token_hex(32))
-        begun = await self._batches.step(replace(batch, rows=seen.rows), among=["", "staging"], to="staging", now=now)
-        if begun is None:
-            raise StoreUnavailable("somebody else has taken the import further")
-        await self._batches.set_aside(begun, seen.aside)
+    async def _begun(self, order: Order, found: Batch | None, new_id: str, seen: Seen, hold: Hold) -> Batch:
+        hold.check()
+        batch = found
+        if batch is None:
+            now, seed = self._clock(), token_hex(32)
+            batch = Batch(new_id, "staging", now, now, order.file, order.tenant, seen.rows, seed, by=hold.holder)
+        begun = await self._moved(replace(batch, rows=seen.rows), ["", "staging"], "staging")
+        if found is not None:
+            await self._storing.leave_out(begun, seen, hold)
+        if not await self._batches.set_aside(begun, seen.aside):
+            raise TakenOver(_TAKEN_OVER)
         return begun
+
+    async def _moved(self, batch: Batch, among: list[State | Literal[""]], to: State) -> Batch:
+        moved = await self._batches.step(batch, among=among, to=to, now=self._clock())
+        if moved is None:
+            raise TakenOver(_TAKEN_OVER)
+        return moved
 
     async def _completed(self, order: Order, rows: Rows, batch: Batch, tell: Tell, stop: Stop) -> Batch:
         """Store again what is lost of a batch whose commit point was near, or is past."""
         if batch.state == "securing":
-            back = await self._batches.step(batch, among=["securing"], to="staging", now=self._clock())
-        else:
-            seen, course = await self._seen_before(batch), Course()
-            # All were asked about before.
-            await self._storing.store_all(
-                replace(order, verify=False), rows, seen, batch, course, tell, stop, resumed=True
-            )
-            back = await self._batches.read(batch.id)
+            return await self._moved(batch, ["securing"], "staging")
+        seen, course = await self._seen_before(batch), Course()
+        # All were asked about before.
+        await self._storing.store_all(replace(order, verify=False), rows, seen, batch, course, tell, stop, resumed=True)
+        back = await self._batches.read(batch.id)
         if back is None:
-            raise StoreUnavailable("somebody else has taken the import further")
-        return back
+            raise TakenOver(_TAKEN_OVER)
+        return replace(back, by=batch.by)
 
     async def _seen_before(self, batch: Batch) -> Seen:
         return Seen(batch.rows, aside=await self._batches.aside(batch))
 
-    async def _refused(self, batch: Batch | None, seen: Seen, faults: list[RowFault], tell: Tell) -> Report:
+    async def _refused(self, batch: Batch | None, seen: Seen, faults: list[RowFault], tell: Tell, hold: Hold) -> Report:
         """Take back what was stored: nothing half done."""
         if batch is not None:
-            await self._storing.undo(batch, tell)
-            await self._batches.forget(batch)
+            await self._undo(batch, tell, hold)
         return Report("refused", None, seen.rows, faults=_in_order(faults))
+
+    async def _undo(self, batch: Batch, tell: Tell, hold: Hold) -> None:
+        hold.check()
+        # First of all out of the state in which others would go on with it; of that they do the same.
+        batch = await self._moved(batch, ["staging", "refusing"], "refusing")
+        await self._storing.undo(batch, tell, hold)
+        hold.check()
+        if not await self._batches.forget(batch):
+            raise TakenOver(_TAKEN_OVER)
 
     async def _already(self, batch: Batch) -> Report:
         report = _ended(batch, await self._seen_before(batch), [], Stop())

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from broker.connections.moving.row import Row, RowFault
+from broker.errors import StoreUnavailable
 
 Rows = Callable[[], Iterator[Row | RowFault]]
 """Called for each look at the file: what stands in it, from the first row on, the same each time."""
@@ -69,5 +70,15 @@ class Imported:
     subject: str
 
 
+class TakenOver(StoreUnavailable):
+    """Another process works on the same import. This one changes nothing more; it can be run again."""
+
+
 class Stop(asyncio.Event):
     """Set when somebody wants it to end soon: what is under way is finished, and nothing more is begun."""
+
+    def check(self) -> None:
+        """Asked before anything is changed.
+
+        :raises TakenOver: it is somebody else's to change.
+        """

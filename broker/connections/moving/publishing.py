@@ -16,8 +16,7 @@ import structlog
 from broker.clock import Clock
 from broker.connections.bookkeeping import Bookkeeping
 from broker.connections.moving.lease import Holding
-from broker.connections.moving.order import Stop, Tell
-from broker.errors import StoreUnavailable
+from broker.connections.moving.order import Stop, TakenOver, Tell
 from broker.models.event import Event
 from broker.vault.batches import Batch, Batches, State
 from broker.vault.journal import Journal
@@ -71,11 +70,13 @@ class Publishing:
         ]
         done = 0
         for batch in left:
-            async with self._holding.try_for(batch.id) as mine:
-                if not mine:
+            async with self._holding.try_for(batch.id, Stop()) as hold:
+                # As it is now: whoever let go of it may have gone on with it until then.
+                mine = await self._batches.claim(batch.id, hold.holder) if hold else None
+                if hold is None or mine is None or mine.state not in {"securing", "publishing"}:
                     continue
                 try:
-                    done += (await self.forward(batch, lambda *_: None, Stop())).state == "done"
+                    done += (await self.forward(mine, lambda *_: None, hold)).state == "done"
                 except Incomplete:
                     log.error("import.incomplete", batch=batch.id, advice="run the same import again, with its file")
         return done
@@ -85,6 +86,7 @@ class Publishing:
 
         :raises Incomplete: not all of it is there.
         :raises StoreUnavailable: it can be gone on with.
+        :raises TakenOver: somebody else does.
         """
         if batch.state == "securing":
             batch = await self._secure(batch, tell, stop)
@@ -92,7 +94,7 @@ class Publishing:
             for positions in pieces(batch, after=batch.published):
                 if stop.is_set():
                     return batch
-                await self._publish(batch, positions)
+                await self._publish(batch, positions, stop)
                 progress = replace(batch, published=positions[-1])
                 batch = await self._moved(progress, "publishing", "publishing")
                 tell("publishing", batch.published, batch.rows)
@@ -104,6 +106,7 @@ class Publishing:
         for positions in pieces(batch):
             if stop.is_set():
                 return batch
+            stop.check()
             ids = await self._batches.ids(batch, positions)
             kept = await asyncio.gather(*(self._staged.keep(batch.id, each, for_ever=True) for _, each in ids))
             if not all(kept):
@@ -111,11 +114,13 @@ class Publishing:
             tell("securing", positions[-1], batch.rows)
         return await self._moved(batch, "securing", "publishing")
 
-    async def _publish(self, batch: Batch, positions: range) -> None:
+    async def _publish(self, batch: Batch, positions: range, stop: Stop) -> None:
         ids = await self._batches.ids(batch, positions)
         found = await self._staged.read_all([each for _, each in ids])
+        # After the look, not before: what was seen while the batch was ours is published as it was then, or not at all.
+        stop.check()
         await asyncio.gather(
-            *(self._give(batch, position, each) for (position, _), each in zip(ids, found, strict=True))
+            *(self._give(batch, position, each, stop) for (position, _), each in zip(ids, found, strict=True))
         )
         events = []
         for (position, _), each in zip(ids, found, strict=True):
@@ -124,12 +129,19 @@ class Publishing:
             if event is not None and each is not None and not (each.published and await self._is_told(event)):
                 events.append(event)
         if events:
+            stop.check()
             await self._bookkeeping.enter(events)
 
-    async def _give(self, batch: Batch, position: int, found: Found | None) -> None:
-        if found is None or not await self._staged.publish(batch.id, found.connection):
+    async def _give(self, batch: Batch, position: int, found: Found | None, stop: Stop) -> None:
+        brought = found.brought if found is not None else None
+        if found is None or brought is None or brought.batch != batch.id:
+            is_there = False
+        else:
+            is_there = await self._staged.publish(found.connection, brought)
+        if found is None or not is_there:
             log.warning("import.row_lost", batch=batch.id, position=position)
             raise Incomplete
+        stop.check()
         await self._records.index(found.connection)
 
     async def _is_told(self, event: Event) -> bool:
@@ -138,7 +150,7 @@ class Publishing:
     async def _moved(self, batch: Batch, expected: State, to: State) -> Batch:
         moved = await self._batches.step(batch, among=[expected], to=to, now=self._clock())
         if moved is None:
-            raise StoreUnavailable("somebody else has taken the import further")
+            raise TakenOver("another process has taken the import over")
         return moved
 
 

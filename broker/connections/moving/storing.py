@@ -4,7 +4,7 @@ What was stored in an earlier run isn't asked about again: that it is there says
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,7 +19,7 @@ from broker.errors import ProviderError, ProviderUnavailable, StoreUnavailable
 from broker.models.connection import Connection
 from broker.vault.batches import Batch, Batches
 from broker.vault.parked import Parked
-from broker.vault.record_form import Brought
+from broker.vault.record_form import Brought, notes_mark
 from broker.vault.staged import Staged
 
 _ASKED_AT_ONCE: Final = 32
@@ -83,9 +83,7 @@ class Storing:
 
         for some in judged_rows(self._judge.again, order, rows):
             good = [(p, judged) for p, judged in some if isinstance(judged, Judged) and seen.aside.get(p) != ""]
-            await asyncio.gather(*(one(position, judged) for position, judged in good))
-            if batch is not None and resumed:
-                await self._leave_out(batch, [position for position, _ in some if seen.aside.get(position) == ""])
+            await _together(one(position, judged) for position, judged in good)
             course.faults += [fault for _, judged in some if isinstance(judged, list) for fault in judged]
             tell("verifying" if order.verify else "storing", some[-1][0], seen.rows)
             if stop.is_set():
@@ -95,11 +93,15 @@ class Storing:
         self, order: Order, judged: Judged, connection_id: str, batch: Batch | None, course: Course, stop: Stop
     ) -> None:
         batch_id = batch.id if batch else None
-        draft = await self._verifying.draft(judged, connection_id, batch_id, stop, verify=order.verify)
+        draft = await self._verifying.draft(
+            judged, connection_id, batch_id, stop, verify=order.verify, away=course.away.keys()
+        )
         if isinstance(draft, list):
             course.faults += draft
             return
         # Where one is refused nothing will be kept; the others are asked all the same, so that all faults are known.
+        # Asking may have taken long.
+        stop.check()
         if batch is not None and not course.faults and not await self._store(batch, draft):
             course.faults.append(RowFault(judged.row.number, "id", "a connection with this id is there already"))
             return
@@ -107,8 +109,11 @@ class Storing:
         course.unverified += not draft.verified
 
     async def _store(self, batch: Batch, draft: Draft) -> bool:
-        brought = Brought(batch.id, draft.connection.generation, self._clock(), draft.verified)
-        stored = await self._staged.stage(draft.connection, draft.credential, brought)
+        connection, now = draft.connection, self._clock()
+        brought = Brought(
+            batch.id, connection.generation, now, draft.verified, len(draft.parked), notes_mark(connection)
+        )
+        stored = await self._staged.stage(connection, draft.credential, brought)
         if stored:
             await self._park(draft.connection, draft.parked)
         return stored
@@ -131,17 +136,38 @@ class Storing:
         course.unverified += not found.brought.verified
         return True
 
-    async def _leave_out(self, batch: Batch, positions: list[int]) -> None:
-        """What was stored of rows that are left out by now, because somebody made such a connection meanwhile."""
-        for found in await self._staged.read_all([batch.connection_id(position) for position in positions]):
-            if found is not None and not found.published:
-                await self._staged.withdraw(batch.id, found.connection)
+    async def leave_out(self, batch: Batch, seen: Seen, stop: Stop) -> None:
+        """Take back what was stored of rows that are left out by now, because somebody made such a connection
+        meanwhile. Before that is noted: afterwards nobody would find it."""
+        left_out = [position for position, connection_id in seen.aside.items() if not connection_id]
+        for start in range(0, len(left_out), _STORED_AT_ONCE):
+            await self._withdraw(batch, left_out[start : start + _STORED_AT_ONCE], stop)
 
-    async def undo(self, batch: Batch, tell: Tell) -> None:
-        """Let nothing be left of a batch before its commit point."""
+    async def undo(self, batch: Batch, tell: Tell, stop: Stop) -> None:
+        """Let nothing be left of what a batch has stored before its commit point."""
         for positions in pieces(batch):
-            ids = await self._batches.ids(batch, positions)
-            found = await self._staged.read_all([each for _, each in ids])
-            mine = [one for one in found if one and one.brought and one.brought.batch == batch.id and not one.published]
-            await asyncio.gather(*(self._staged.withdraw(batch.id, one.connection) for one in mine))
+            await self._withdraw(batch, positions, stop)
             tell("taking back", positions[-1], batch.rows)
+
+    async def _withdraw(self, batch: Batch, positions: Sequence[int], stop: Stop) -> None:
+        ids = await self._batches.ids(batch, positions)
+        found = await self._staged.read_all([each for _, each in ids])
+        # After the look, not before: what was seen while the batch was ours is removed as it was then, or not at all.
+        stop.check()
+        await asyncio.gather(
+            *(
+                self._staged.withdraw(one.connection.id, one.brought, "staged")
+                for one in found
+                if one and one.brought and one.brought.batch == batch.id
+            )
+        )
+
+
+async def _together(work: Iterable[Coroutine[object, object, None]]) -> None:
+    """All of it; the first that fails ends the others, and is what is raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None

@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
 -- Give a connection that a batch brought to its tenant. Repeating it changes nothing.
 -- KEYS: record, due
--- ARGV: batch id, connection id, when it is refreshed first (ms, "" = never by itself), when it is tested first (alike)
--- Answers 1, or 0 if it isn't there, or of no such batch.
+-- ARGV: how the batch brought it (the field "b", whole: another run of the same file may have brought it anew),
+--       connection id, when it is refreshed first (ms, "" = never by itself), when it is tested first (alike)
+-- Answers 1, or 0 if it isn't there, or was brought otherwise.
 -- allow-oom: half of the batch may be published already.
 local brought, tenant, owed = unpack(redis.call('HMGET', KEYS[1], 'b', 't', 'bt'))
-if not brought or string.sub(brought, 1, #ARGV[1] + 1) ~= ARGV[1] .. ' ' then
+if brought ~= ARGV[1] then
     return 0
 end
 if tenant then

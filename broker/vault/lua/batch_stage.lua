@@ -3,13 +3,17 @@
 -- KEYS: record
 -- ARGV: batch id, how long it stays by itself (ms, "" = for ever), then field, value, … (none: only what is there stays
 --       longer)
--- Answers 1 if it is there now, nobody's and of this batch; 0 if it isn't there or somebody's (nothing changed).
+-- Answers 1 if it is there now, nobody's and of this batch; 2 if the batch has published it already; 0 if it isn't there
+-- or somebody's (nothing changed).
 -- What is there stays as it is: it was tested then.
 -- Not allow-oom: who imports can wait.
 local brought, tenant = unpack(redis.call('HMGET', KEYS[1], 'b', 't'))
 if brought then
-    if tenant or string.sub(brought, 1, #ARGV[1] + 1) ~= ARGV[1] .. ' ' then
+    if string.sub(brought, 1, #ARGV[1] + 1) ~= ARGV[1] .. ' ' then
         return 0
+    end
+    if tenant then
+        return 2
     end
 elseif #ARGV == 2 or redis.call('EXISTS', KEYS[1]) == 1 then
     return 0

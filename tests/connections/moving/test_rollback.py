@@ -202,7 +202,15 @@ async def test_a_rollback_is_told_to_the_sink(
     told = [json.loads(line) for line in sink.read_text().splitlines()]
     assert [event["type"] for event in told] == ["connection.created", "connection.created", "import.rolled_back"]
     assert told[-1]["tenant"] == "acme"
-    assert told[-1]["data"] == {"batch": report.batch, "rows": 2, "removed": 2, "forced": 0, "ended": 0}
+    assert told[-1]["data"] == {
+        "batch": report.batch,
+        "rows": 2,
+        "removed": 2,
+        "forced": 0,
+        "amended": 0,
+        "ended": 0,
+        "kept": 0,
+    }
     await heart.aclose(work_ends_within=2)
 
 
