@@ -1,16 +1,20 @@
 """What ``broker connections import`` says: a summary for people, one document for programs."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import islice
 from typing import Any, Final
 
 from broker.cli.output import note, print_fields
 from broker.connections.moving.order import Imported, Report
 from broker.connections.moving.renewing import Renewed
+from broker.connections.moving.row import RowFault
 
-_NAMED: Final = 20
-"""Faults that people are told; the document has all that were found."""
+_LINES: Final = 20
+"""Lines of faults that people are told, equal ones in one; the document has all that were found, by the row."""
+_ROWS: Final = 3
+"""Rows that such a line names."""
 
 
 def print_document(report: Report, listed: Iterable[Imported], renewed: Renewed | None) -> None:
@@ -24,7 +28,10 @@ def print_document(report: Report, listed: Iterable[Imported], renewed: Renewed 
         "imported": report.imported,
         "skipped": report.skipped,
         "unverified": report.unverified,
-        "faults": [{"row": fault.number, "field": fault.field, "message": fault.message} for fault in report.faults],
+        "faults": [
+            {"row": fault.number, "source_id": fault.source_id, "field": fault.field, "message": fault.message}
+            for fault in report.faults
+        ],
         "refreshed": None if renewed is None else asdict(renewed),
     }
     print(json.dumps(document, indent=2).removesuffix("\n}") + ',\n  "connections": [', end="")
@@ -49,13 +56,28 @@ def print_summary(report: Report, renewed: Renewed | None, *, verify: bool) -> N
             **({"refreshed": f"{renewed.refreshed}, failed: {len(renewed.failed)}"} if renewed else {}),
         }
     )
-    for fault in report.faults[:_NAMED]:
-        note(": ".join(part for part in (f"row {fault.number}", fault.field, fault.message) if part))
-    if len(report.faults) > _NAMED:
-        note(f"and {len(report.faults) - _NAMED} more (--json says all)")
-    for failure in renewed.failed[:_NAMED] if renewed else ():
+    _print_faults(report.faults)
+    for failure in renewed.failed[:_LINES] if renewed else ():
         note(f"not refreshed: {failure.connection_id}: {failure.reason}")
     _advise(report, verify=verify)
+
+
+def _print_faults(faults: Sequence[RowFault]) -> None:
+    """Equal ones in one line: a mistake that is made in the whole file is one."""
+    alike: dict[tuple[str, str], list[RowFault]] = {}
+    for fault in faults:
+        alike.setdefault((fault.field, fault.message), []).append(fault)
+    for (field, message), several in islice(alike.items(), _LINES):
+        rows = ", ".join(map(_row, several[:_ROWS]))
+        more = f" and {len(several) - _ROWS} more" if len(several) > _ROWS else ""
+        note(": ".join(part for part in (f"row {rows}{more}", field, message) if part))
+    if len(alike) > _LINES:
+        left = sum(len(several) for several in islice(alike.values(), _LINES, None))
+        note(f"and {left} more (--json says all)")
+
+
+def _row(fault: RowFault) -> str:
+    return str(fault.number) if fault.source_id is None else f"{fault.number} ({fault.source_id})"
 
 
 def _advise(report: Report, *, verify: bool) -> None:

@@ -73,17 +73,32 @@ def test_a_file_is_taken_in_found_again_and_taken_back(
 
 
 def test_people_are_told_what_is_wrong_with_twenty_rows(cli: Cli, make_file: MakeFile) -> None:
-    """Each by its number and field; programs are told all; nobody what stood there."""
+    """A mistake of the whole file in one line; programs are told each row's; nobody what stood there."""
     secret = "no-key-but-a-secret"
-    file = make_file(*(a_row(number, secret) for number in range(1, 31)))
-    refused = cli("connections", "import", file)
+    rows = [a_row(number, secret) for number in range(1, 31)]
+    rows += [a_row(31, secret, source_id=None), a_row(32, subject=""), a_row(33, subject="")]
+    refused = cli("connections", "import", make_file(*rows))
     assert refused.exit_code == 1
-    assert "row 20: credentials.api_key: does not look like one" in refused.stderr
-    assert "row 21" not in refused.stderr
-    assert "and 10 more" in refused.stderr
-    told = cli("connections", "import", file, "--json")
-    assert (told.exit_code, len(told.json["faults"]), told.json["connections"]) == (1, 30, [])
+    wrong = "does not look like one: it starts with pk_"
+    assert refused.stderr.splitlines()[1:4] == [
+        f"row 1 (theirs-1), 2 (theirs-2), 3 (theirs-3) and 28 more: credentials.api_key: {wrong}",
+        "row 32 (theirs-32), 33 (theirs-33): subject: required: whose connection it is",
+        "Nothing of the file was taken in. Mend what is named, and import it again.",
+    ]
+    told = cli("connections", "import", make_file(*rows), "--json")
+    assert (told.exit_code, len(told.json["faults"]), told.json["connections"]) == (1, 33, [])
+    assert [told.json["faults"][at]["source_id"] for at in (0, 30)] == ["theirs-1", None]
     assert secret not in refused.stdout + refused.stderr + told.stdout + told.stderr
+
+
+def test_people_are_told_twenty_lines_of_faults(cli: Cli, tmp_path: Path) -> None:
+    """A fault of no field begins with what is wrong."""
+    file = tmp_path / "all.jsonl"
+    file.write_text("{nothing\n" + "".join(f'{{"member{chr(97 + each)}": 1}}\n' for each in range(22)))
+    refused = cli("connections", "import", str(file)).stderr.splitlines()[1:]
+    assert refused[0].startswith("row 1: is no JSON")
+    assert refused[19].startswith("row 20: members: unknown")
+    assert refused[20] == "and 3 more (--json says all)"
 
 
 def test_a_dry_run_says_what_would_come(

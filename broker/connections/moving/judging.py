@@ -3,6 +3,7 @@
 No fault repeats what stood in the row: where columns are shifted, any cell may be somebody's password.
 """
 
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -12,6 +13,7 @@ from broker.connections.authorization import Wanted
 from broker.connections.importing import read_tokens
 from broker.connections.intake import Intake
 from broker.connections.moving.fitting import fitted, misfits
+from broker.connections.moving.naming import is_name
 from broker.connections.moving.order import Order
 from broker.connections.moving.row import Restored, Row, RowFault
 from broker.errors import BrokerError, FieldFault, InvalidCredentials, InvalidRequest
@@ -80,8 +82,8 @@ class Judge:
             return self._restored(row, row.restored, order)
         faults = [RowFault(row.number, name, message) for name, message in _faults_of(row, now=self._clock())]
         if row.provider not in self._providers:
-            # It can't be judged any further. Not by its name: it may be something else that stands there.
-            return [*faults, RowFault(row.number, "provider", self._unknown(row.provider))]
+            # It can't be judged any further.
+            return [*faults, RowFault(row.number, "provider", _unknown(row.provider))]
         wanted = _wanted(row, self._providers.get(row.provider), order, validate=True)
         try:
             wanted = self._intake.judge(wanted, row.credentials)
@@ -101,7 +103,7 @@ class Judge:
     def _restored(self, row: Row, restored: Restored, order: Order) -> Judged | list[RowFault]:
         connection = restored.connection
         if connection.provider not in self._providers:
-            return [RowFault(row.number, "provider", self._unknown(connection.provider))]
+            return [RowFault(row.number, "provider", f"there is no entry {connection.provider} here, which it needs")]
         provider = self._providers.get(connection.provider)
         if not provider.ready:
             return [RowFault(row.number, "provider", f"is not ready: {', '.join(provider.missing)} missing")]
@@ -128,9 +130,15 @@ class Judge:
         if over and tokens.refresh_token is None:
             raise InvalidCredentials("live_test", "the access token is over, and there is no refresh token to renew it")
 
-    def _unknown(self, named: str) -> str:
-        there = f"there are: {', '.join(self._providers.names) or 'none'}"
-        return f"there is no such provider; {there}" if named else f"required; {there}"
+
+def _unknown(named: str) -> str:
+    """Short, for it may be said of every row. By the name only where it is one: anything may stand there."""
+    if not named:
+        return "required, in the row or by --provider"
+    if not is_name(named):
+        return "there is no such provider here; --map-provider says which entry a name stands for"
+    option = shlex.quote(f"{named}=ENTRY")
+    return f'there is no provider "{named}" here; --map-provider {option} says which entry it stands for'
 
 
 def _names_scopes(provider: Provider) -> bool:

@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from broker.clock import LATEST, moment_of
+from broker.connections.moving.naming import is_identifier, is_member
 from broker.connections.moving.row import RowFault
+from broker.providers.faults import suggestion
 
 
 class Untakeable(Exception):
@@ -18,9 +20,10 @@ class Untakeable(Exception):
         self.field = field
         self.message = message
 
-    def at(self, number: int) -> RowFault:
-        """The same, of a certain row."""
-        return RowFault(number, self.field, self.message)
+    def at(self, number: int, members: Mapping[str, Any] | None = None, *names: str) -> RowFault:
+        """The same, of a certain row, whose ``members`` say under one of ``names`` how the other system calls it."""
+        said = (str(members[name]) for name in names if members and _is_identifier(members.get(name)))
+        return RowFault(number, self.field, self.message, next(filter(is_identifier, said), None))
 
 
 class Members:
@@ -61,10 +64,15 @@ class Members:
         return None if found is None else moment_of(found)
 
     def refuse_others(self, known: Iterable[str]) -> None:
-        """Fault what is not ``known``. It is not named: somebody may have put a secret in the place of the name."""
+        """Fault what is not ``known``, by its name where that is one: somebody may have put a secret in its place."""
         known = list(known)
-        if not self._members.keys() <= set(known):
-            raise Untakeable(self._within.rstrip("."), f"an unknown member; there are: {', '.join(known)}")
+        there = f"there are: {', '.join(known)}"
+        others = [name for name in self._members if name not in known]
+        if others:
+            named = next(filter(is_member, others), None)
+            if named is None:
+                raise Untakeable(self._within.rstrip("."), f"an unknown member; {there}")
+            raise Untakeable(self.name(named), f"unknown{suggestion(named, known) or f'; {there}'}")
 
     def _first(self, names: Iterable[str], fits: Callable[[Any], bool], message: str) -> Any:  # noqa: ANN401 - judged
         for name in names:

@@ -1,9 +1,10 @@
 """A row: one connection on its way in, as a reader of some format understood it, unjudged."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from broker.connections.moving.naming import is_identifier
 from broker.models.connection import Connection, Credential
 
 
@@ -43,6 +44,13 @@ class Row:
     restored: Restored | None = None
     """Where it comes out of a broker's own export: then nothing else counts but ``number``."""
 
+    def named(self, faults: Iterable["RowFault"]) -> list["RowFault"]:
+        """``faults`` of this row, with how the other system calls it, unless that may be a secret out of place."""
+        there = self.source_id
+        if there is None or not is_identifier(there) or there in self.credentials.values():
+            return list(faults)
+        return [replace(fault, source_id=there) for fault in faults]
+
 
 @dataclass(frozen=True, slots=True)
 class RowFault:
@@ -50,4 +58,7 @@ class RowFault:
 
     number: int
     field: str
+    """Empty: it is about the row as a whole."""
     message: str
+    source_id: str | None = None
+    """How the other system calls the row; of a restored one its id. ``None``: that can't be told."""

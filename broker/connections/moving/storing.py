@@ -97,13 +97,15 @@ class Storing:
             judged, connection_id, batch_id, stop, verify=order.verify, away=course.away.keys()
         )
         if isinstance(draft, list):
-            course.faults += draft
+            course.faults += judged.row.named(draft)
             return
         # Where one is refused nothing will be kept; the others are asked all the same, so that all faults are known.
         # Asking may have taken long.
         stop.check()
         if batch is not None and not course.faults and not await self._store(batch, draft):
-            course.faults.append(RowFault(judged.row.number, "id", "a connection with this id is there already"))
+            course.faults += judged.row.named(
+                [RowFault(judged.row.number, "id", "a connection with this id is there already")]
+            )
             return
         course.stored += 1
         course.unverified += not draft.verified

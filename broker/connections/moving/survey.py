@@ -45,7 +45,8 @@ def judged_rows(
     """All rows of the file with their positions, some at a time."""
     some: list[tuple[int, Judged | list[RowFault]]] = []
     for position, row in enumerate(rows(), 1):
-        some.append((position, [row] if isinstance(row, RowFault) else judge(row, order)))
+        judged = [row] if isinstance(row, RowFault) else judge(row, order)
+        some.append((position, row.named(judged) if isinstance(row, Row) and isinstance(judged, list) else judged))
         if len(some) == AT_ONCE:
             yield some
             some = []
@@ -69,17 +70,17 @@ class Survey:
         for some in judged_rows(self._judge.judge, order, rows):
             seen.rows = some[-1][0]
             for _, judged in some:
-                seen.faults += judged if isinstance(judged, list) else twins.faults_of(judged)
+                seen.faults += judged if isinstance(judged, list) else judged.row.named(twins.faults_of(judged))
             good = [(position, judged) for position, judged in some if isinstance(judged, Judged)]
             for position, judged in good:
                 if judged.restored is not None:
                     seen.aside[position] = judged.restored.id
             there = await asyncio.gather(*(self._is_there(judged, batch) for _, judged in good))
-            for (position, _), obstacle in zip(good, there, strict=True):
+            for (position, judged), obstacle in zip(good, there, strict=True):
                 if obstacle and order.existing == "skip":
                     seen.aside[position] = ""
                 elif obstacle and (order.existing == "refuse" or obstacle.field == "id"):
-                    seen.faults.append(obstacle)
+                    seen.faults += judged.row.named([obstacle])
             tell("checking", seen.rows, None)
             if len(seen.faults) >= FAULTS_AT_MOST or stop.is_set():
                 break

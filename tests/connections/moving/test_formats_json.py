@@ -123,12 +123,31 @@ def test_a_member_of_another_type_is_named(member: str, value: object) -> None:
     assert len(read(text)) == 2
 
 
-def test_unknown_members_are_faults_without_their_names() -> None:
+@pytest.mark.parametrize("member", ["pk_live_8Jd02kfLq", "canary-" * 6, "Canary!", "canary 4711", ""])
+def test_unknown_members_that_are_no_names_are_not_repeated(member: str) -> None:
     """Somebody may have put the credential in the place of a name."""
-    ((_, field, message),) = faults(json.dumps({**GOOD, "canary": 1}))
+    ((_, field, message),) = faults(json.dumps({**GOOD, member: 1}))
     assert field == ""
-    assert "canary" not in message
+    assert not member or member not in message
     assert "source_id" in message
+
+
+@pytest.mark.parametrize(
+    ("member", "said"),
+    [("sourceId", "did you mean source_id?"), ("lable", "did you mean label?"), ("tenant", "there are: provider")],
+)
+def test_unknown_members_are_named(member: str, said: str) -> None:
+    """With ours that is near, or with all of ours."""
+    ((_, field, message),) = faults(json.dumps({**GOOD, "pk_live_8Jd02kfLq": 1, member: 1}))
+    assert (field, said in message) == (member, True)
+
+
+def test_a_fault_says_what_the_other_system_calls_the_object() -> None:
+    """Where it says so, and it is no secret out of place."""
+    for source_id, told in (("theirs-1", "theirs-1"), (4711, "4711"), ("x" * 65, None), (["x"], None)):
+        (fault,) = read(json.dumps({**GOOD, "source_id": source_id, "subject": []}))
+        assert isinstance(fault, RowFault)
+        assert (fault.field, fault.source_id) == ("subject", told)
 
 
 @pytest.mark.parametrize("needed", ["subject", "credentials", "provider"])

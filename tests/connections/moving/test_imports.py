@@ -118,9 +118,34 @@ async def test_a_row_beyond_the_bounds_is_named(
     before = await stored(heart, raw_store)
     report = await take(heart, [replace(key_row(7), **changes)])
     assert (report.state, [(fault.number, fault.field) for fault in report.faults]) == ("refused", [(7, field)])
-    assert "nobody-knows-it" not in repr(report)
+    assert [fault.source_id for fault in report.faults] == ["theirs-7"]
     assert await stored(heart, raw_store) == before
     assert sandbox.get("/counters").json()["whoami"] == 0
+
+
+@pytest.mark.parametrize(
+    ("named", "said"),
+    [
+        ("github prod", "--map-provider 'github prod=ENTRY'"),
+        ("GitHubCanary", "there is no such provider here"),
+        ("canary-" * 6, "there is no such provider here"),
+        ("canary4711", "there is no such provider here"),
+    ],
+)
+async def test_a_provider_that_is_not_here_is_named_if_it_is_a_name(heart: Heart, named: str, said: str) -> None:
+    """Shortly, for the whole file may be of it; where columns are shifted a token may stand there."""
+    report = await take(heart, [key_row(1, provider=named)])
+    (fault,) = report.faults
+    assert said in fault.message
+    assert len(fault.message) < 150
+    assert "canary" not in repr(report).lower()
+
+
+async def test_a_source_id_that_is_the_credential_is_not_told(heart: Heart) -> None:
+    """Columns may be shifted."""
+    report = await take(heart, [replace(key_row(1, "pk_canary", label="x" * 201), source_id="pk_canary")])
+    assert "canary" not in repr(report)
+    assert {fault.source_id for fault in report.faults} == {None}
 
 
 async def test_what_the_reader_could_not_read_is_told_with_the_rest(heart: Heart) -> None:

@@ -52,7 +52,7 @@ def _rows(file: BinaryIO, options: ReadOptions) -> Iterator[Row | RowFault]:
                 key, account = _account(item)
                 accounts[key] = account
             except Untakeable as error:
-                yield error.at(number)
+                yield error.at(number, item, "pk")
         elif not isinstance(item.get("model"), str):
             yield RowFault(number, "model", "each object of a dump names its model")
     file.seek(start)
@@ -63,7 +63,7 @@ def _rows(file: BinaryIO, options: ReadOptions) -> Iterator[Row | RowFault]:
         try:
             yield _row(number, item, accounts, options)
         except Untakeable as error:
-            yield error.at(number)
+            yield error.at(number, item, "pk")
     if accounts and not tokens:
         yield RowFault(1, "model", "accounts and no tokens: the site didn't keep any (SOCIALACCOUNT_STORE_TOKENS)")
 

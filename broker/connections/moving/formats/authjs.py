@@ -39,7 +39,7 @@ def _rows(file: BinaryIO, options: ReadOptions) -> Iterator[Row | RowFault]:
         try:
             yield _row(number, item, options)
         except Untakeable as error:
-            yield error.at(number)
+            yield error.at(number, item, "id", "_id")
 
 
 def _records(file: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any] | RowFault]]:

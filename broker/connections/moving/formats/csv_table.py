@@ -47,10 +47,11 @@ def _rows(file: BinaryIO, options: ReadOptions) -> Iterator[Row | RowFault]:
         if isinstance(cells, RowFault):
             yield cells
             continue
+        members = _members(places, cells)
         try:
-            yield row_of(number, _members(places, cells), options)
+            yield row_of(number, members, options)
         except Untakeable as error:
-            yield error.at(number)
+            yield error.at(number, members, "source_id")
 
 
 def _place_of(field: str, options: ReadOptions) -> tuple[str, str] | None:

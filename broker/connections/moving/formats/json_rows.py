@@ -31,4 +31,4 @@ def _rows(file: BinaryIO, options: ReadOptions) -> Iterator[Row | RowFault]:
         try:
             yield row_of(number, item, options)
         except Untakeable as error:
-            yield error.at(number)
+            yield error.at(number, item, "source_id")

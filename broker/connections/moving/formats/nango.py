@@ -34,7 +34,7 @@ def _rows(file: BinaryIO, options: ReadOptions) -> Iterator[Row | RowFault]:
         try:
             yield _row(number, item, options)
         except Untakeable as error:
-            yield error.at(number)
+            yield error.at(number, item, "connection_id")
 
 
 def _row(number: int, item: Mapping[str, Any], options: ReadOptions) -> Row:

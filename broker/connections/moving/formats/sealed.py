@@ -1,6 +1,6 @@
 """Another broker's ``connections export``, opened with the private key that it was sealed to."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO
 
 from broker.connections.moving.formats.reading import ReadOptions
@@ -32,7 +32,8 @@ def _rows(file: BinaryIO, private: RecipientKey) -> Iterator[Row | RowFault]:
         try:
             restored = restored_of(document)
         except Untakeable as error:
-            yield error.at(number)
+            said = document.get("connection")
+            yield error.at(number, said if isinstance(said, Mapping) else None, "id")
             continue
         connection = restored.connection
         yield Row(
