@@ -15,6 +15,9 @@ _LINES: Final = 20
 """Lines of faults that people are told, equal ones in one; the document has all that were found, by the row."""
 _ROWS: Final = 3
 """Rows that such a line names."""
+_WHOLE: Final = {"FILE", "--key"}
+"""What a fault names that is no row's, and that nobody can mend in the file."""
+_MENDING: Final = " Mend what is named, and import it again."
 
 
 def print_document(report: Report, listed: Iterable[Imported], renewed: Renewed | None) -> None:
@@ -83,7 +86,10 @@ def _row(fault: RowFault) -> str:
 def _advise(report: Report, *, verify: bool) -> None:
     match report.state:
         case "refused":
-            note("Nothing of the file was taken in. Mend what is named, and import it again.")
+            note(
+                "Nothing of the file was taken in."
+                + _MENDING * any(fault.field not in _WHOLE for fault in report.faults)
+            )
         case "paused":
             note(f"Not finished: {report.why}. The same command goes on where it was.")
             if report.batch:

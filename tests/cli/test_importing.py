@@ -18,7 +18,7 @@ import redis
 from broker.cli.progress import how_far
 from broker.models.connection import Connection
 from tests.cli.conftest import Cli, MakeFile
-from tests.connections.moving.sealing import OURS, X25519, protected
+from tests.connections.moving.sealing import OURS, PAIRS, X25519, protected
 from tests.journey import everything_in, snapshot
 from tests.kinds.cases import ALICE_KEY, made_by
 
@@ -192,10 +192,14 @@ def test_an_export_comes_back_with_its_key(
     made = make_connection(tenant="acme")
     public, private, file = tmp_path / "public.pem", tmp_path / "private.pem", str(tmp_path / "export")
     public.write_bytes(OURS.public)
-    private.write_bytes(OURS.private)
     assert cli("connections", "export", file, "--to", str(public)).exit_code == 0
+    private.write_bytes(PAIRS["P-256"].private)
+    closed = cli("connections", "import", file, "--key", str(private))
+    assert (closed.exit_code, closed.stderr.splitlines()[-1]) == (1, "Nothing of the file was taken in.")
+    assert "row 1: --key: the export was sealed to another key\n" in closed.stderr
+    private.write_bytes(OURS.private)
     there = cli("connections", "import", file, "--key", str(private))
-    assert (there.exit_code, ": id: a connection with this id is there" in there.stderr) == (1, True)
+    assert (there.exit_code, f"row 2 ({made.id}): id: a connection with this id" in there.stderr) == (1, True)
     assert cli("connections", "delete", made.id).exit_code == 0
     redis.Redis.from_url(os.environ["BROKER_REDIS_URL"]).flushall()
     back = cli("connections", "import", file, "--key", str(private), "--json")

@@ -118,6 +118,11 @@ class _Opening:
 class _Refused(Exception):
     """Why a file is not read on."""
 
+    def __init__(self, message: str, field: str = "FILE") -> None:
+        super().__init__(message)
+        self.field = field
+        """Whose fault it is, as the command line names it."""
+
 
 def opened(file: BinaryIO, private: RecipientKey) -> Iterator[tuple[int, Mapping[str, Any] | RowFault]]:
     """The documents of a file's connections, each with the number of its line.
@@ -133,7 +138,7 @@ def opened(file: BinaryIO, private: RecipientKey) -> Iterator[tuple[int, Mapping
         ended: bool = False
         for number, line in lines:
             if ended:
-                raise _Refused("something stands after the end of the export")
+                raise _Refused("something stands after the end of the export: the file is not as it was written")
             document = _document(line, opening, number - 1)
             if "end" not in document:
                 yield number, document
@@ -145,17 +150,20 @@ def opened(file: BinaryIO, private: RecipientKey) -> Iterator[tuple[int, Mapping
             number += 1
             raise _Refused("the export was cut off: its end is missing")
     except TooLong:
-        yield number + 1, RowFault(number + 1, "", f"a line may have {LONGEST // 1024} KiB; nothing after it was read")
+        yield (
+            number + 1,
+            RowFault(number + 1, "FILE", f"a line may have {LONGEST // 1024} KiB; nothing after it was read"),
+        )
     except _Refused as error:
-        yield number, RowFault(number, "", f"{error}; the file is not as it was written")
+        yield number, RowFault(number, error.field, str(error))
 
 
 def _opening(line: bytes, private: RecipientKey) -> _Opening:
     header = _header(line)
     if not header.keys() <= _FIRST_MEMBERS or header.get("typ") != _TYPE or header.get("alg") not in _WRAPS:
-        raise _Refused("it doesn't begin as an export does")
+        raise _Refused("it doesn't begin as an export does: it was cut off or altered")
     if header.get("kid") != private.thumbprint or header["alg"] != private.algorithm:
-        raise _Refused("it was sealed to another key than --key")
+        raise _Refused("the export was sealed to another key", "--key")
     content = _opened(line, private.key, _FIRST)
     if content.get("version") != VERSION:
         raise _Refused("it is of another version of the broker, which writes exports in another way")
@@ -187,7 +195,7 @@ def _opened(line: bytes, key: Any, registry: jwe.JWERegistry) -> dict[str, Any]:
         content = read_json(decrypted.plaintext or b"")
     except (JoseError, ValueError, LookupError, TypeError, AttributeError):
         # The library's own words may quote what it read.
-        raise _Refused("a line doesn't open: it was altered, or is of another file") from None
+        raise _Refused("a line doesn't open: it was cut off or altered, or is of another file") from None
     if not isinstance(content, dict):
         raise _Refused("a line holds no object")
     return content
@@ -200,7 +208,7 @@ def _header(line: bytes) -> dict[str, Any]:
     except ValueError:
         header = None
     if not isinstance(header, dict):
-        raise _Refused("a line is no JWE")
+        raise _Refused("a line is no JWE: it was cut off or altered")
     return header
 
 

@@ -184,6 +184,24 @@ def test_it_is_opened_with_a_key_or_not_at_all() -> None:
 
 @pytest.mark.parametrize("kind", sorted(set(PAIRS) - {"X25519"}))
 def test_a_key_of_another_kind_does_not_open_it(kind: str) -> None:
-    """Nor does it make anything fail but this file."""
+    """Nor does it make anything fail but this file, which nothing is said of but that."""
     (fault,) = read(b"".join(WHOLE), PAIRS[kind])
+    assert fault == RowFault(1, "--key", "the export was sealed to another key")
+
+
+def test_a_fault_names_the_connection() -> None:
+    """By the id that it had there."""
+    connection_id = "con_" + "0" * 22
+    for said, told in (({"id": connection_id}, connection_id), ("x", None), (None, None)):
+        file = first_line(GOOD) + further({"connection": said, "credential": {}, "parked": []})
+        (fault, _) = read(file)
+        assert isinstance(fault, RowFault)
+        assert (fault.number, fault.source_id) == (2, told)
+
+
+@pytest.mark.parametrize("length", [10, 60, 200])
+def test_a_line_that_is_cut_off_is_said_to_be(length: int) -> None:
+    """Or altered: the one looks like the other."""
+    *_, fault = read(b"".join([*WHOLE[:3], WHOLE[3][:length]]))
     assert isinstance(fault, RowFault)
+    assert (fault.number, fault.field, "cut off or altered" in fault.message) == (4, "FILE", True)
