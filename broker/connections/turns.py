@@ -63,7 +63,7 @@ class Turns:
         self._farewells: set[asyncio.Task[Any]] = set()
 
     def turn(
-        self, provider: Provider, *, where: str, patience: float, suspect: bool = False
+        self, provider: Provider, *, where: str, patience: float, suspect: bool = False, trial: bool = False
     ) -> AbstractAsyncContextManager[None]:
         """A turn at ``where``, to be held while one request is under way::
 
@@ -84,13 +84,17 @@ class Turns:
         :param where: the token endpoint's URL; what one does is not held against the others of the same entry.
         :param patience: seconds to wait for a turn at most.
         :param suspect: the connection failed lately: after a pause others go first.
+        :param trial: a credential is tried that nobody uses yet, as imports do by the thousand. Its failures begin
+            pauses of a second and make none longer, so that they don't keep those out who live from the provider.
         :raises ProviderPaused: on entering: there is a pause, or no turn came. Nothing was sent.
         :raises StoreUnavailable: on entering: the store can't be asked. Nothing was sent.
         """
-        return self._turn(provider, where, patience, suspect)
+        return self._turn(provider, where, patience, suspect, trial)
 
     @asynccontextmanager
-    async def _turn(self, provider: Provider, where: str, patience: float, suspect: bool) -> AsyncIterator[None]:
+    async def _turn(
+        self, provider: Provider, where: str, patience: float, suspect: bool, trial: bool
+    ) -> AsyncIterator[None]:
         where = _door(provider, where)
         line = self._lines.setdefault((provider.name, where), _Line())
         line.people += 1
@@ -99,10 +103,10 @@ class Turns:
             try:
                 yield
             except BaseException as error:
-                await self._leave(line, provider, slot, error)
+                await self._leave(line, provider, slot, error, trial=trial)
                 raise
             # What was obtained is on its way to the store, and must not wait for this.
-            self._detach(self._leave(line, provider, slot, None))
+            self._detach(self._leave(line, provider, slot, None, trial=trial))
         finally:
             line.people -= 1
             if not line.people:
@@ -153,10 +157,12 @@ class Turns:
             self._detach(self._admission.give_up(provider.name, where, holder))
             raise
 
-    async def _leave(self, line: _Line, provider: Provider, slot: Slot, error: BaseException | None) -> None:
+    async def _leave(
+        self, line: _Line, provider: Provider, slot: Slot, error: BaseException | None, *, trial: bool
+    ) -> None:
         how, pause = _verdict(error)
         try:
-            begun = await self._admission.leave(slot, how, pause=pause)
+            begun = await self._admission.leave(slot, how, pause=pause, trial=trial)
         except StoreUnavailable:
             # Its time runs out by itself. What came of the request is more important than this.
             log.info("turn.not_given_back", provider=provider.name)

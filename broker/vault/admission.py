@@ -74,16 +74,21 @@ class Admission:
             case _:
                 return Full()
 
-    async def leave(self, slot: Slot, how: How, *, pause: int | None = None) -> int:
+    async def leave(self, slot: Slot, how: How, *, pause: int | None = None, trial: bool = False) -> int:
         """Give the slot back; answers how long a pause it begins (ms), 0 for none.
 
         ``well`` forgets all failures. A pause lasts as long as ``pause`` says, or one second and then twice as long
         each time; five minutes at most. A request that was under way when a pause began can only prolong it.
+
+        :param trial: it was a trial, of many that somebody makes at once: its failure is worth a second's pause, and
+            makes no later one longer. What the provider asks for holds all the same.
         """
         keys = [names.gate(slot.provider, slot.where), names.gate_state(slot.provider, slot.where)]
         asked = "" if pause is None else min(pause, _LONGEST_PAUSE)
         limits = (_FAILURES, _SHORTEST_PAUSE, _LONGEST_PAUSE, _REMEMBERED)
-        reply = await self._store.run(scripts.ADMIT_SETTLE, keys, [slot.holder, slot.since, how, asked, *limits])
+        reply = await self._store.run(
+            scripts.ADMIT_SETTLE, keys, [slot.holder, slot.since, how, asked, *limits, "1" if trial else ""]
+        )
         return int(reply)
 
     async def give_up(self, provider: str, where: str, holder: str) -> None:

@@ -259,6 +259,23 @@ async def test_five_failures_in_a_row_and_the_provider_is_left_alone(
     assert crowd.served == 10
 
 
+async def test_trials_that_fail_do_not_shut_out_the_fleet_for_long(
+    replicas: list[Turns], raw_store: redis.Redis
+) -> None:
+    """An import may go on asking one that is down; whoever comes next waits as after five failures."""  # P8
+    trying, fleet = replicas
+    for _ in range(8):
+        with suppress(NotSent):
+            async with trying.turn(PROVIDER, where=WHERE, patience=AGES, trial=True):
+                raise NotSent("down")
+        if raw_store.hexists(names.gate_state("practice", DOOR), "ends"):
+            ends, since = raw_store.hmget(names.gate_state("practice", DOOR), "ends", "since")
+            assert int(ends or 0) - int(since or 0) == 60_000
+            trying = after_the_pause(raw_store, trying)
+    await end_in(fleet, NotSent("down"))
+    assert await paused_for(fleet) in {60, 61}
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -112,6 +112,36 @@ async def test_five_failures_in_a_row_begin_a_pause_that_doubles(admission: Admi
     assert [await admission.leave(await admitted(admission), "failed") for _ in range(4)] == [0] * 4
 
 
+async def test_a_trial_makes_no_pause_longer(admission: Admission, raw_store: redis.Redis) -> None:
+    """An import that goes on asking a provider that is down must not be why refreshes wait for minutes afterwards."""
+    assert [await admission.leave(await admitted(admission), "failed", trial=True) for _ in range(4)] == [0] * 4
+    for _ in range(5):
+        assert await admission.leave(await admitted(admission), "failed", trial=True) == 1000
+        await pass_pause(raw_store)
+    probe = await admitted(admission)
+    assert await enter(admission) == Full()
+    assert await admission.leave(probe, "failed") == 1000
+    await pass_pause(raw_store)
+    assert await admission.leave(await admitted(admission), "failed") == 2000
+    await pass_pause(raw_store)
+    assert await admission.leave(await admitted(admission), "failed", trial=True) == 1000
+    await pass_pause(raw_store)
+    assert await admission.leave(await admitted(admission), "failed") == 4000
+    await pass_pause(raw_store)
+    assert await admission.leave(await admitted(admission), "well", trial=True) == 0
+    assert raw_store.exists(names.gate_state("practice", WHERE)) == 0
+
+
+async def test_what_a_provider_asks_of_a_trial_holds_for_everybody(
+    admission: Admission, raw_store: redis.Redis
+) -> None:
+    """As long as it says, and the next pause is no longer for it."""  # P8
+    assert await admission.leave(await admitted(admission), "refused", pause=30_000, trial=True) == 30_000
+    assert isinstance(await enter(admission), Paused)
+    await pass_pause(raw_store)
+    assert [await admission.leave(await admitted(admission), "failed") for _ in range(4)] == [0, 0, 0, 1000]
+
+
 async def test_a_success_between_failures_starts_the_count_again(admission: Admission) -> None:
     """Five in a row, not five in all."""
     for how in ("failed", "failed", "failed", "failed", "well", "failed", "failed", "failed", "failed"):

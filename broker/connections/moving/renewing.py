@@ -78,7 +78,7 @@ async def renew(
     async def learn(connection: Connection) -> None:
         provider = providers.get(connection.provider)
         where = (provider.identity.url if provider.identity else provider.issuer) or "whoami"
-        async with turns.turn(provider, where=where, patience=_PATIENCE):
+        async with turns.turn(provider, where=where, patience=_PATIENCE, trial=True):
             await lifecycle.test(connection, request_id=None, unasked=True)
 
     left = iter(connection_ids)

@@ -109,7 +109,7 @@ class Verifying:
         if not verify or (provider.identity is None and not provider.kind.issues and provider.type != "oauth2"):
             return nullcontext()
         where = provider.identity.url if provider.identity else provider.token_endpoint or provider.issuer or "whoami"
-        return self._turns.turn(provider, where=where, patience=min(_PATIENCE, max(left, 0.0)))
+        return self._turns.turn(provider, where=where, patience=min(_PATIENCE, max(left, 0.0)), trial=True)
 
     async def _new(self, judged: Judged, connection_id: str, batch: str | None) -> Draft | list[RowFault]:
         row, wanted = judged.row, judged.wanted

@@ -3,7 +3,8 @@
 -- KEYS: slots, state
 -- ARGV: holder, when it was admitted (ms), how it went ("well", "failed", "refused", "" = that says nothing),
 --       how long a pause is asked for (ms, "" = not said), failures in a row that begin a pause,
---       shortest and longest pause of our own choosing (ms), how long this is remembered (ms)
+--       shortest and longest pause of our own choosing (ms), how long this is remembered (ms),
+--       whether it was a trial ("1" or ""): whose failures begin pauses of the shortest kind, and make none longer
 -- Answers the length of the pause that this begins (ms), or 0. A request from before a pause says nothing of what came
 -- after it, except how long the provider wants it to be.
 redis.call('ZREM', KEYS[1], ARGV[1])
@@ -32,7 +33,9 @@ if how == 'failed' and strikes == 0 and failures < tonumber(ARGV[5]) then
     redis.call('PEXPIRE', KEYS[2], ARGV[8])
     return 0
 end
-local pause = asked or math.min(ARGV[6] * 2 ^ strikes, tonumber(ARGV[7]))
-redis.call('HSET', KEYS[2], 'since', now, 'ends', now + pause, 'strikes', strikes + 1, 'failures', failures)
+local trial = ARGV[9] == '1'
+local pause = asked or math.min(ARGV[6] * 2 ^ (trial and 0 or strikes), tonumber(ARGV[7]))
+strikes = trial and strikes or strikes + 1
+redis.call('HSET', KEYS[2], 'since', now, 'ends', now + pause, 'strikes', strikes, 'failures', failures)
 redis.call('PEXPIRE', KEYS[2], pause + ARGV[8])
 return pause
