@@ -6,7 +6,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -37,11 +37,12 @@ class ImportFile:
     def rows(self, reader: Reader, options: ReadOptions) -> Iterator[Row | RowFault]:
         """Its rows, from the first one on.
 
-        :raises InvalidRequest: it has changed since it was opened.
+        :raises InvalidRequest: it can't be read, or has changed since it was opened.
         """
         before = _state(self.file)
-        self.file.seek(0)
-        yield from reader.read(self.file, options)
+        with _readable():
+            self.file.seek(0)
+            yield from reader.read(self.file, options)
         if _state(self.file) != before:
             raise InvalidRequest("the file was changed while it was read", [FieldFault("FILE", "begin anew with it")])
 
@@ -52,15 +53,24 @@ def opened(path: str) -> Iterator[ImportFile]:
 
     :raises InvalidRequest: it can't be read.
     """
-    try:
-        if path == "-":
-            with tempfile.TemporaryFile() as copy:  # mode 0600, and without a name
+    with ExitStack() as until_the_end:
+        # Not around what is done with the file: what fails there is no fault of it.
+        with _readable():
+            if path == "-":
+                copy = until_the_end.enter_context(tempfile.TemporaryFile())  # mode 0600, and without a name
                 while block := sys.stdin.buffer.read(_BLOCK):
                     copy.write(block)
-                yield _known("standard input", copy)
-        else:
-            with Path(path).open("rb") as file:
-                yield _known(Path(path).name, file)
+                source = _known("standard input", copy)
+            else:
+                source = _known(Path(path).name, until_the_end.enter_context(Path(path).open("rb")))
+        yield source
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """:raises InvalidRequest: in place of any fault of the system's."""
+    try:
+        yield
     except OSError as error:
         raise InvalidRequest("the file can't be read", [FieldFault("FILE", error.strerror or "unreadable")]) from None
 

@@ -228,7 +228,8 @@ def _roll_back(batch_id: str, *, force: bool, yes: bool, as_json: bool) -> None:
     question = f"Take {batch_id} back? Its connections are erased here, and not revoked at their providers."
     if force:
         question += " Those that were refreshed since are lost: their refresh tokens exist nowhere else."
-    confirm(question, yes=yes)
+    # Without --force nothing is lost: the file is still there.
+    confirm(question, yes=yes, believed=not force)
 
     async def work(heart: Heart) -> RolledBack:
         with how_far() as tell:
@@ -237,6 +238,8 @@ def _roll_back(batch_id: str, *, force: bool, yes: bool, as_json: bool) -> None:
     try:
         done = with_heart(work)
     except Changed as error:
+        if as_json:
+            print_json({"state": "refused", "changed": list(error.connection_ids), "message": error.detail})
         for connection_id in error.connection_ids:
             note(f"changed since: {connection_id}")
         raise

@@ -1,6 +1,7 @@
 """What commands print on stdout: tables for people (plain where no terminal reads them), JSON for programs."""
 
 import json
+import signal
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Final
@@ -8,10 +9,13 @@ from typing import Annotated, Final
 import typer
 from pydantic import BaseModel
 
+from broker.errors import FieldFault, InvalidRequest
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Don't ask.")]
 
 _NOTHING: Final = "-"
+_INTERRUPTED: Final = 128 + signal.SIGINT
 
 
 def print_json(document: BaseModel | Mapping[str, object]) -> None:
@@ -52,13 +56,28 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def confirm(question: str, *, yes: bool) -> None:
+def confirm(question: str, *, yes: bool, believed: bool = True) -> None:
     """Return if the person agrees; without a terminal nobody can be asked, so whoever calls is believed.
 
+    :param believed: false: it can't be mended afterwards, so a program has to say ``--yes``.
     :raises typer.Abort: they don't.
+    :raises typer.Exit: with 130, at Ctrl-C.
+    :raises InvalidRequest: nobody can be asked, and nobody is ``believed``.
     """
-    if not yes and sys.stdin.isatty():
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        if not believed:
+            raise InvalidRequest("nobody can be asked here", [FieldFault("--yes", "required without a terminal")])
+        return
+    try:
         typer.confirm(printable(question), abort=True, err=True)
+    except typer.Abort as error:
+        # The library makes one of Ctrl-C, too, which is no answer.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            note("")
+            raise typer.Exit(_INTERRUPTED) from None
+        raise
 
 
 def _print_rich_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -32,7 +32,11 @@ def progress() -> Iterator[Callable[[str], None]]:
 def how_far() -> Iterator[TellHowFar]:
     """A bar, with how many a second and how long it takes yet; where no terminal is, lines that say the same."""
     if not sys.stderr.isatty():
-        yield _Counts().tell
+        lines = _Counts()
+        try:
+            yield lines.tell
+        finally:
+            lines.end()
         return
     from rich.console import Console  # noqa: PLC0415 - needed where a person looks
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn  # noqa: PLC0415
@@ -66,12 +70,20 @@ class _Lines:
     def __init__(self) -> None:
         self._step = ""
         self._said_at = 0.0
+        self._unsaid = ""
 
     def tell(self, text: str, *, step: str = "") -> None:
         step, now = step or text.partition(" ")[0], time.monotonic()
+        self._unsaid = text
         if step != self._step or now >= self._said_at + _QUIET:
             self._step, self._said_at = step, now
-            note(text)
+            self.say()
+
+    def say(self) -> None:
+        """What was told last, unless it is said."""
+        if self._unsaid:
+            note(self._unsaid)
+        self._unsaid = ""
 
 
 class _Counts:
@@ -93,6 +105,8 @@ class _Counts:
 
     def tell(self, step: str, done: int, of: int | None) -> None:
         """How far it is, in words."""
+        if step != self._step:
+            self.end()
         rate = self.rate(step, done)
         parts = [f"{step} {done}" + (f" of {of}" if of is not None else "")]
         if rate:
@@ -100,3 +114,7 @@ class _Counts:
             if of is not None and of > done:
                 parts.append(f"{(of - done) // rate} s left")
         self._lines.tell(", ".join(parts), step=step)
+
+    def end(self) -> None:
+        """The step is over: how far it came is said."""
+        self._lines.say()

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import stat
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -68,7 +69,7 @@ def test_a_file_is_taken_in_found_again_and_taken_back(
         "kept": [],
     }
     assert {k: v for k, v in snapshot(raw_store).items() if b"{gate:" not in k} == before
-    gone = cli("connections", "import", "--rollback", batch)
+    gone = cli("connections", "import", "--rollback", batch, "-y")
     assert (gone.exit_code, gone.stderr) == (1, "there is no such import\n")
 
 
@@ -178,10 +179,13 @@ def test_rows_are_refreshed_at_once_where_that_is_wanted(cli: Cli, make_file: Ma
     assert failed["connection_id"] == done.json["connections"][2]["connection_id"]
     shown = cli("connections", "show", failed["connection_id"], "--json").json
     assert shown["status"] == "reauth_required"
-    refused = cli("connections", "import", "--rollback", done.json["batch"])
+    refused = cli("connections", "import", "--rollback", done.json["batch"], "-y")
     assert refused.exit_code == 1
     assert refused.stderr.count("changed since: con_") == 2
-    forced = cli("connections", "import", "--rollback", done.json["batch"], "--force", "--json")
+    told = cli("connections", "import", "--rollback", done.json["batch"], "-y", "--json")
+    assert (told.exit_code, told.json["state"], len(told.json["changed"])) == (1, "refused", 2)
+    assert f"{told.json['message']}\n" in told.stderr
+    forced = cli("connections", "import", "--rollback", done.json["batch"], "--force", "--json", "-y")
     assert (forced.json["removed"], forced.json["forced"]) == (4, 2)
 
 
@@ -208,6 +212,51 @@ def test_an_export_comes_back_with_its_key(
     private.write_bytes(protected(X25519, b"open sesame"))
     locked = cli("connections", "import", file, "--key", str(private))
     assert (locked.exit_code, "passphrase" in locked.stderr) == (2, True)
+
+
+def test_nobody_takes_an_import_back_by_mistake(
+    cli: Cli, make_file: MakeFile, sandbox: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program has to say that it means what can't be mended; a person who interrupts the question has not answered."""
+    batch = cli("connections", "import", make_file(a_row()), "--json").json["batch"]
+    unsaid = cli("connections", "import", "--rollback", batch, "--force")
+    assert (unsaid.exit_code, "--yes: required" in unsaid.stderr) == (2, True)
+    for answer, code in ((KeyboardInterrupt, 130), (EOFError, 1), ("n\n", 1), ("y\n", 0)):
+        monkeypatch.setattr(sys, "stdin", _Person(answer))
+        assert cli("connections", "list", "--json").json["items"], answer
+        assert cli("connections", "import", "--rollback", batch).exit_code == code
+    assert cli("connections", "list", "--json").json["items"] == []
+
+
+class _Person:
+    """At a terminal."""
+
+    def __init__(self, answer: str | type[BaseException]) -> None:
+        self._answer = answer
+
+    def isatty(self) -> bool:
+        return True
+
+    def readline(self, _size: int = -1) -> str:
+        """What the person types, or does."""
+        if isinstance(self._answer, str):
+            return self._answer
+        raise self._answer
+
+
+def test_a_reader_that_goes_away_is_no_fault_of_the_file(
+    environment: None, cli: Cli, make_file: MakeFile, sandbox: httpx2.Client
+) -> None:
+    """``| head`` closes the pipe; what was taken in is there all the same."""
+    command = [sys.executable, "-m", "broker.cli.main", "connections", "import", make_file(a_row()), "--json"]
+    reads, writes = os.pipe()
+    os.close(reads)
+    try:
+        ended = subprocess.run(command, stdout=writes, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    finally:
+        os.close(writes)
+    assert ended.stderr.splitlines()[-1].startswith(("verifying", "publishing"))
+    assert len(cli("connections", "list", "--json").json["items"]) == 1
 
 
 @pytest.mark.parametrize(
@@ -248,18 +297,22 @@ def test_a_file_that_changes_meanwhile_is_refused(
 def test_progress_says_how_far_how_fast_and_how_long_yet(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A line when a step begins, and then one every few seconds."""
-    moments = iter([10.0, 10.0, 12.0, 12.0, 16.0, 16.0, 17.0, 17.0, 18.0, 18.0])
+    """A line when a step begins, one every few seconds, and one that says all of it."""
+    moments = iter([10.0, 10.0, 12.0, 12.0, 16.0, 16.0, 17.0, 17.0, 18.0, 18.0, 19.0, 19.0])
     monkeypatch.setattr("broker.cli.progress.time.monotonic", lambda: next(moments))
     with how_far() as tell:
         tell("storing", 100, 1000)
         tell("storing", 300, 1000)
         tell("storing", 700, 1000)
+        tell("storing", 1000, 1000)
         tell("publishing", 5, None)
+        tell("publishing", 6, None)
     assert capsys.readouterr().err.splitlines() == [
         "storing 100 of 1000",
         "storing 700 of 1000, 100/s, 3 s left",
+        "storing 1000 of 1000, 128/s",
         "publishing 5",
+        "publishing 6, 1/s",
     ]
 
 

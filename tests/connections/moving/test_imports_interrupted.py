@@ -291,7 +291,7 @@ def test_ten_thousand_killed_twice_resumed_and_taken_back(
     assert raw_store.zcard(names.journal("default")) == MANY
     assert len(ids.read_text().splitlines()) == MANY + 1
 
-    code, said, _ = ended(command(environ, "--rollback", batch, "--json"))
+    code, said, _ = ended(command(environ, "--rollback", batch, "-y", "--json"))
     assert (code, json.loads(said)["removed"]) == (0, MANY)
     assert _digests(raw_store) == before
 
