@@ -217,7 +217,7 @@ def test_an_export_comes_back_with_its_key(
 def test_nobody_takes_an_import_back_by_mistake(
     cli: Cli, make_file: MakeFile, sandbox: httpx2.Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A program has to say that it means what can't be mended; a person who interrupts the question has not answered."""
+    """A program has to say that it means what can't be mended; whoever interrupts the question has not answered."""
     batch = cli("connections", "import", make_file(a_row()), "--json").json["batch"]
     unsaid = cli("connections", "import", "--rollback", batch, "--force")
     assert (unsaid.exit_code, "--yes: required" in unsaid.stderr) == (2, True)
