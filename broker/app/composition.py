@@ -96,7 +96,7 @@ def app_of(heart: Heart) -> Starlette:
             )
             tasks += [
                 asyncio.create_task(repeat(chore, leadership), name=chore.name)
-                for chore in chores(heart.bookkeeping, due, ahead, checking, heart.moving.publishing)
+                for chore in chores(heart.bookkeeping, due, ahead, checking, heart.moving)
             ]
         try:
             yield

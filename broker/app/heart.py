@@ -204,6 +204,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     )
     withheld = [provider.name for provider in providers if provider.release == "proxy_only"]
     tokenless = [provider.name for provider in providers if not provider.releases_tokens]
+    changes = Changes(records, intake, providers, clock)
     bookkeeping = Bookkeeping(journal, records, Sink(settings.events_sink), clock)
     tokens = Tokens(Releases(store, keyring), records, refresher, providers, withheld, tokenless, clock)
     return Heart(
@@ -241,7 +242,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         durability=durability,
         giving_back=giving_back,
         intake=intake,
-        changes=Changes(records, intake, providers, clock),
+        changes=changes,
         lifecycle=lifecycle,
         repeats=StoredRepeats(store, keyring),
         moving=build_moving(
@@ -253,6 +254,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
             journal=journal,
             bookkeeping=bookkeeping,
             intake=intake,
+            changes=changes,
             authorizations=authorizations,
             upstream=upstream,
             turns=turns,

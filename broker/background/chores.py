@@ -1,5 +1,5 @@
 """The chores: settling the audit record, what is due of ended connections, refreshing ahead, testing what is idle,
-finishing imports that were broken off after their commit point."""
+finishing imports that were broken off after their commit point, undoing exports that were before theirs."""
 
 import asyncio
 from typing import Final
@@ -13,7 +13,7 @@ from broker.clock import Clock
 from broker.connections.bookkeeping import Bookkeeping
 from broker.connections.device_life import DeviceLife
 from broker.connections.giving_back import GivingBack
-from broker.connections.moving.publishing import Publishing
+from broker.connections.moving.engine import Moving
 from broker.errors import BrokerError
 from broker.vault.directory import Directory
 from broker.vault.due import DueWork, Entry, Kind
@@ -31,7 +31,7 @@ log = structlog.get_logger(__name__)
 
 
 def chores(
-    bookkeeping: Bookkeeping, due: "WhatIsDue", ahead: RefreshAhead, checking: Checking, publishing: Publishing
+    bookkeeping: Bookkeeping, due: "WhatIsDue", ahead: RefreshAhead, checking: Checking, moving: Moving
 ) -> list[Chore]:
     """All of them. Providers that are slow with refreshes or tests hold up no revocation: those are apart."""
     return [
@@ -39,7 +39,8 @@ def chores(
         Chore("do what is due", due.step, rest_when_busy=1.0, rest_when_idle=10.0),
         Chore("refresh ahead", ahead.step, rest_when_busy=0.1, rest_when_idle=5.0),
         Chore("test idle connections", checking.step, rest_when_busy=1.0, rest_when_idle=30.0),
-        Chore("finish imports", publishing.step, rest_when_busy=1.0, rest_when_idle=60.0),
+        Chore("finish imports", moving.publishing.step, rest_when_busy=1.0, rest_when_idle=60.0),
+        Chore("undo broken exports", moving.undoing.step, rest_when_busy=1.0, rest_when_idle=60.0),
     ]
 
 

@@ -13,7 +13,7 @@ from broker.cli.faults import EXIT_REFUSED
 from broker.cli.output import confirm, note, print_fields, print_json
 from broker.cli.session import with_heart
 from broker.connections.moving.switching_off import SwitchingOff
-from broker.connections.moving.undoing import Undoing, Undone
+from broker.connections.moving.undoing import Undone
 from broker.errors import StoreUnavailable
 
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
@@ -23,7 +23,7 @@ def undo_export(export_id: str, *, yes: bool, as_json: bool) -> None:
     """``broker connections export --undo``."""
 
     async def look(heart: Heart) -> bool:
-        return (await _undoing(heart).known(export_id)).outcome in {"left", "done"}
+        return (await heart.moving.undoing.known(export_id)).outcome in {"left", "done"}
 
     question = (
         f"Switch on again what {export_id} switched off? If another broker has taken its file in, the two end each"
@@ -33,7 +33,7 @@ def undo_export(export_id: str, *, yes: bool, as_json: bool) -> None:
         confirm(question, yes=yes)
 
     async def work(heart: Heart) -> Undone:
-        return await _undoing(heart).undo_when_asked(export_id)
+        return await heart.moving.undoing.undo_when_asked(export_id)
 
     undone = with_heart(work)
     if as_json:
@@ -50,7 +50,7 @@ async def undo_broken_off(heart: Heart) -> None:
 
     :raises StoreUnavailable: not all of it could be done.
     """
-    undone, uncertain = await _undoing(heart).undo_broken_off()
+    undone, uncertain = await heart.moving.undoing.undo_broken_off()
     for each in undone:
         note(f"{each.export} was broken off: {each.switched_on} connections that it switched off are on again")
         _name(each.left_off)
@@ -63,7 +63,7 @@ async def undo_own(heart: Heart, switching_off: SwitchingOff) -> None:
     """Switch on again what was switched off for a file that there is not."""
     await switching_off.settled()
     try:
-        undone = await _undoing(heart).undo(switching_off.export_id)
+        undone = await heart.moving.undoing.undo(switching_off.export_id)
     except StoreUnavailable:
         note(f"Not all that was switched off is on again: broker connections export --undo {switching_off.export_id}")
         return
@@ -96,10 +96,6 @@ def cancelled_by(signals: list[int]) -> Iterator[None]:
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
-
-
-def _undoing(heart: Heart) -> Undoing:
-    return Undoing(heart.store, heart.records, heart.changes, heart.clock)
 
 
 def _name(left_off: list[str]) -> None:

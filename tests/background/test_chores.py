@@ -219,7 +219,7 @@ async def test_the_chores_are_settling_doing_what_is_due_refreshing_and_testing(
     """Each rests longer when there was nothing to do; one round of each works on an empty store."""
     ahead = RefreshAhead(heart.due, heart.records, heart.refresher, heart.providers, heart.clock)
     checking = Checking(heart.due, heart.records, heart.lifecycle, heart.providers, heart.clock)
-    for chore in chores(heart.bookkeeping, due, ahead, checking, heart.moving.publishing):
+    for chore in chores(heart.bookkeeping, due, ahead, checking, heart.moving):
         assert chore.rest_when_busy < chore.rest_when_idle
         assert await chore.step() == 0
 

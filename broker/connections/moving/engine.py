@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from broker.clock import Clock
 from broker.connections.authorization import Authorizations
 from broker.connections.bookkeeping import Bookkeeping
+from broker.connections.changes import Changes
 from broker.connections.intake import Intake
 from broker.connections.moving.imports import Imports
 from broker.connections.moving.judging import Judge
@@ -12,6 +13,7 @@ from broker.connections.moving.lease import Holding
 from broker.connections.moving.publishing import Publishing
 from broker.connections.moving.rollback import Rollbacks
 from broker.connections.moving.storing import Storing
+from broker.connections.moving.undoing import Undoing
 from broker.connections.moving.verifying import Verifying
 from broker.connections.turns import Turns
 from broker.providers import Registry
@@ -34,6 +36,7 @@ class Moving:
     imports: Imports
     publishing: Publishing
     rollbacks: Rollbacks
+    undoing: Undoing
 
 
 def build_moving(
@@ -46,6 +49,7 @@ def build_moving(
     journal: Journal,
     bookkeeping: Bookkeeping,
     intake: Intake,
+    changes: Changes,
     authorizations: Authorizations,
     upstream: Upstream,
     turns: Turns,
@@ -70,4 +74,5 @@ def build_moving(
         ),
         publishing=publishing,
         rollbacks=Rollbacks(batches, staged, records, siblings, journal, bookkeeping, holding, clock),
+        undoing=Undoing(store, records, changes, clock),
     )

@@ -69,13 +69,22 @@ class Undoing:
 
         :raises Conflict: it is under way.
         """
-        async with self._taken_over(export_id) as taken:
+        async with self._taken_over(export_id, None) as taken:
             if not taken:
                 raise Conflict("the export is under way")
             return await self.undo(export_id)
 
-    async def undo_broken_off(self) -> tuple[list[Undone], list[str]]:
+    async def step(self) -> int:
+        """:meth:`undo_broken_off` as a chore; answers how many connections are on again."""
+        undone, _ = await self.undo_broken_off(patience=0)
+        for each in undone:
+            log.warning("export.undone", export=each.export, switched_on=each.switched_on)
+        return sum(each.switched_on for each in undone)
+
+    async def undo_broken_off(self, *, patience: float | None = None) -> tuple[list[Undone], list[str]]:
         """Undo every export that nobody goes on with and of which no whole file can be.
+
+        :param patience: seconds to wait for those that somebody may be working on; ``None``: until that is plain.
 
         Answers those, and the ids of exports that were broken off when their file was about to become whole: of these
         nobody here can know.
@@ -86,7 +95,7 @@ class Undoing:
         for export in await self._exports.all(self._clock()):
             if export.outcome == "done":
                 continue
-            async with self._taken_over(export.id) as taken:
+            async with self._taken_over(export.id, patience) as taken:
                 if not taken:
                     continue
                 if await self._exports.decide(export.id, "undone"):
@@ -96,9 +105,10 @@ class Undoing:
         return [each for each in undone if each.switched_on or each.left_off], uncertain
 
     @asynccontextmanager
-    async def _taken_over(self, export_id: str) -> AsyncIterator[bool]:
+    async def _taken_over(self, export_id: str, patience: float | None) -> AsyncIterator[bool]:
         """Whether it is ours now: nobody else works on it, or has until a moment ago."""
-        leadership, until = Leadership(self._store), asyncio.get_running_loop().time() + _PATIENCE
+        leadership = Leadership(self._store)
+        until = asyncio.get_running_loop().time() + (_PATIENCE if patience is None else patience)
         while not (taken := await leadership.leads(lead_of(export_id))):
             if asyncio.get_running_loop().time() >= until:
                 break

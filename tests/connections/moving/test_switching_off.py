@@ -13,13 +13,12 @@ from broker.connections.moving import switching_off, undoing
 from broker.connections.moving.exporting import Exported, Exporting, Selection
 from broker.connections.moving.row import Row, RowFault
 from broker.connections.moving.switching_off import SwitchingOff
-from broker.connections.moving.undoing import Undoing
 from broker.errors import Conflict, NotFound, StoreUnavailable
 from broker.models.access import Reach
 from broker.models.connection import Connection, Credential, Status
 from broker.models.ids import new_id
 from broker.vault import names
-from broker.vault.exports import KEPT, StoredExports
+from broker.vault.exports import StoredExports
 from broker.vault.leases import Lease
 from tests.connections.moving.sealing import OURS, read, sealer_for
 from tests.vault.samples import a_connection, an_event
@@ -35,11 +34,6 @@ async def made(heart: Heart, **changes: object) -> Connection:
 def switching_of(heart: Heart) -> SwitchingOff:
     """As the command makes it."""
     return SwitchingOff(heart.store, heart.records, heart.leases, heart.changes, heart.clock, new_id("exp"))
-
-
-def undoing_at(heart: Heart) -> Undoing:
-    """As the command makes it."""
-    return Undoing(heart.store, heart.records, heart.changes, heart.clock)
 
 
 async def exported(
@@ -116,7 +110,7 @@ async def test_what_is_not_active_stays_as_it_is(heart: Heart) -> None:
     assert row.restored.connection == connection
     assert await heart.records.read(connection.id) == connection
     assert switching.count == 0
-    await undoing_at(heart).undo(switching.export_id)
+    await heart.moving.undoing.undo(switching.export_id)
     assert await heart.records.read(connection.id) == connection
 
 
@@ -135,7 +129,7 @@ async def test_what_is_not_in_the_file_stays_on(heart: Heart, raw_store: redis.R
     for each in (broken, gone, large):
         assert await status_of(heart, each) is Status.ACTIVE
     assert switching.count == 1
-    undone = await undoing_at(heart).undo(switching.export_id)
+    undone = await heart.moving.undoing.undo(switching.export_id)
     assert (undone.switched_on, undone.left_off) == (1, [])
 
 
@@ -154,7 +148,7 @@ async def test_no_whole_file_leaves_where_its_events_could_not_be_settled(
             await exported(heart, switching, lines)
     assert not switching.left
     assert isinstance(list(read(b"".join(lines), OURS))[-1], RowFault)
-    assert (await undoing_at(heart).undo(switching.export_id)).switched_on == 1
+    assert (await heart.moving.undoing.undo(switching.export_id)).switched_on == 1
     assert await status_of(heart, connection) is Status.ACTIVE
 
 
@@ -191,15 +185,27 @@ async def test_an_export_that_was_broken_off_is_undone_by_whoever_comes_next(
             await third.off(ended.id)
             await third.leave()
             await third.done()
-        undone, uncertain = await undoing_at(heart).undo_broken_off()
+        undone, uncertain = await heart.moving.undoing.undo_broken_off()
         assert ([(each.export, each.switched_on) for each in undone], uncertain) == ([(first.export_id, 1)], [])
         with pytest.raises(Conflict, match="under way"):
-            await undoing_at(heart).undo_when_asked(second.export_id)
+            await heart.moving.undoing.undo_when_asked(second.export_id)
         await second.leave()
         await second.done()
     assert await status_of(heart, dead) is Status.ACTIVE
     assert [await status_of(heart, each) for each in (living, ended)] == [Status.DISABLED, Status.DISABLED]
-    assert await undoing_at(heart).undo_broken_off() == ([], [])
+    assert await heart.moving.undoing.undo_broken_off() == ([], [])
+
+
+async def test_a_running_broker_undoes_what_was_broken_off(heart: Heart) -> None:
+    """Within a minute or so, without anybody who exports again; it waits for nobody who is at work."""
+    connection, other = await made(heart), await made(heart)
+    dead, living = switching_of(heart), switching_of(heart)
+    async with dead.going_on():
+        await dead.off(connection.id)
+    async with living.going_on():
+        await living.off(other.id)
+        assert [await heart.moving.undoing.step(), await heart.moving.undoing.step()] == [1, 0]
+    assert [await status_of(heart, each) for each in (connection, other)] == [Status.ACTIVE, Status.DISABLED]
 
 
 async def test_an_export_that_stood_still_and_was_undone_makes_no_whole_file(heart: Heart) -> None:
@@ -207,7 +213,7 @@ async def test_an_export_that_stood_still_and_was_undone_makes_no_whole_file(hea
     connection, switching = await made(heart), switching_of(heart)
     await StoredExports(heart.store).begin(switching.export_id, heart.clock())
     await switching.off(connection.id)
-    assert [each.switched_on for each in (await undoing_at(heart).undo_broken_off())[0]] == [1]
+    assert [each.switched_on for each in (await heart.moving.undoing.undo_broken_off())[0]] == [1]
     with pytest.raises(Conflict, match="broken off"):
         await switching.leave()
     with pytest.raises(Conflict, match="broken off"):
@@ -215,7 +221,7 @@ async def test_an_export_that_stood_still_and_was_undone_makes_no_whole_file(hea
     assert not switching.left
     # What it has switched off after that is found as well.
     await switching.off(connection.id)
-    assert [each.switched_on for each in (await undoing_at(heart).undo_broken_off())[0]] == [1]
+    assert [each.switched_on for each in (await heart.moving.undoing.undo_broken_off())[0]] == [1]
     assert await status_of(heart, connection) is Status.ACTIVE
 
 
@@ -225,12 +231,12 @@ async def test_one_that_died_at_its_very_end_is_named_and_undone_when_asked(hear
     async with switching.going_on():
         await switching.off(connection.id)
         await switching.leave()
-    assert await undoing_at(heart).undo_broken_off() == ([], [switching.export_id])
+    assert await heart.moving.undoing.undo_broken_off() == ([], [switching.export_id])
     assert await status_of(heart, connection) is Status.DISABLED
-    assert (await undoing_at(heart).undo_when_asked(switching.export_id)).switched_on == 1
+    assert (await heart.moving.undoing.undo_when_asked(switching.export_id)).switched_on == 1
     assert await status_of(heart, connection) is Status.ACTIVE
     with pytest.raises(NotFound):
-        await undoing_at(heart).known(new_id("exp"))
+        await heart.moving.undoing.known(new_id("exp"))
 
 
 async def test_who_is_told_to_stop_leaves_nothing_off(heart: Heart, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,20 +261,6 @@ async def test_who_is_told_to_stop_leaves_nothing_off(heart: Heart, monkeypatch:
     cancelled.set()
     await switching.settled()
     assert len(finished) == switching.count > 0
-    await undoing_at(heart).undo(switching.export_id)
+    await heart.moving.undoing.undo(switching.export_id)
     assert {await status_of(heart, each) for each in several} == {Status.ACTIVE}
     assert await heart.store.execute("HKEYS", names.export(switching.export_id)) == [b"begun", b"outcome"]
-
-
-async def test_what_ended_long_ago_is_forgotten(heart: Heart, raw_store: redis.Redis) -> None:
-    """The note goes by itself, and then its place on the list."""
-    await made(heart)
-    switching = switching_of(heart)
-    await exported(heart, switching)
-    key, exports = names.export(switching.export_id), StoredExports(heart.store)
-    assert 0 < raw_store.pttl(key) <= KEPT
-    raw_store.delete(key)
-    assert await exports.all(heart.clock()) == []
-    assert raw_store.zcard(names.EXPORTS) == 1
-    assert await exports.all(heart.clock() + 2 * 86_400_000) == []
-    assert raw_store.zcard(names.EXPORTS) == 0
