@@ -271,6 +271,7 @@ def _list_batches(*, as_json: bool) -> None:
                 "rows": batch.rows,
                 "skipped": batch.skipped,
                 "unverified": batch.unverified,
+                "lacking": batch.lacking,
             }
             for batch in found
         ]

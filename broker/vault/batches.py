@@ -51,6 +51,7 @@ class Batch:
     """Of the ids: 32 random bytes, hexadecimal. No secret."""
     skipped: int = 0
     unverified: int = 0
+    lacking: int = 0
     published: int = 0
     """So many rows, from the first on, have been given to their tenants with all that belongs to it."""
     by: str = ""

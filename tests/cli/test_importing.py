@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -110,7 +111,12 @@ def test_a_dry_run_says_what_would_come(
     assert (checked.exit_code, checked.json["state"], checked.json["batch"]) == (0, "checked", None)
     assert b"con_" not in everything_in(raw_store)
     wrong = make_file(a_row(key="pk_practice_nobody_0001"))
-    assert cli("connections", "import", wrong, "--dry-run").exit_code == 1
+    refused = cli("connections", "import", wrong, "--dry-run")
+    assert (refused.exit_code, "--no-verify takes them in as they are" in refused.stderr) == (1, True)
+    sandbox.post("/control", json={"key_scopes": ["profile"]}).raise_for_status()
+    file = make_file(a_row(scopes=["profile", "messages.read"]))
+    assert "lacking scopes  1\n" in cli("connections", "import", file, "--dry-run").stdout
+    assert cli("connections", "import", file, "--dry-run", "--json").json["lacking"] == 1
 
 
 def test_a_provider_that_is_away_pauses_with_an_exit_code_of_its_own(
@@ -119,11 +125,12 @@ def test_a_provider_that_is_away_pauses_with_an_exit_code_of_its_own(
     """And says how to go on, and how to give it up."""
     monkeypatch.setattr("broker.connections.moving.verifying.PAUSES", ())
     monkeypatch.setattr("broker.connections.moving.verifying.Verifying.__init__.__defaults__", ((),))
-    sandbox.post("/control", json={"api_fault": "status_500"}).raise_for_status()
+    sandbox.post("/control", json={"api_fault": "busy", "retry_after": 600}).raise_for_status()
     file = make_file(a_row())
     paused = cli("connections", "import", file)
     assert paused.exit_code == 3
-    assert "The same command goes on" in paused.stderr
+    assert re.search(r"The same command goes on where it was, again after \d\d:\d\d:\d\d\.\n", paused.stderr)
+    assert cli("connections", "import", file, "--json").json["again_at"].endswith("Z")
     (batch,) = cli("connections", "import", "--batches", "--json").json["items"]
     assert batch["state"] == "paused"
     assert f"--rollback {batch['batch']}" in paused.stderr

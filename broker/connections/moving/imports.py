@@ -126,7 +126,7 @@ class Imports:
                     return await self._refused(batch, seen, course.faults, tell, stop)
                 if course.away or stop.is_set():
                     return _ended(batch, seen, [], stop, course)
-                moved = replace(batch, skipped=seen.skipped, unverified=course.unverified)
+                moved = replace(batch, skipped=seen.skipped, unverified=course.unverified, lacking=course.lacking)
                 found = await self._moved(moved, ["staging"], "securing")
             elif not seen.rows:
                 seen = await self._seen_before(found)
@@ -221,8 +221,10 @@ def _ended(batch: Batch | None, seen: Seen, faults: list[RowFault], stop: Stop, 
         imported=seen.rows - whole.skipped if whole and state == "done" else 0,
         skipped=whole.skipped if whole else seen.skipped,
         unverified=whole.unverified if whole else course.unverified,
+        lacking=whole.lacking if whole else course.lacking,
         faults=_in_order(faults),
         why=why,
+        again_at=course.again_at,
         aside=seen.aside,
     )
 

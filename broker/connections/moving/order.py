@@ -50,9 +50,13 @@ class Report:
     imported: int = 0
     skipped: int = 0
     unverified: int = 0
+    lacking: int = 0
+    """Were granted less than was asked for, as the row says."""
     faults: tuple[RowFault, ...] = ()
     why: str | None = None
     """Why it paused."""
+    again_at: int | None = None
+    """When it may be worth to go on, where the providers that are away say so (ms)."""
     already: bool = False
     """It was done before; nothing was changed."""
     aside: Mapping[int, str] = field(default_factory=dict)

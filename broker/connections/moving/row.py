@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from broker.connections.moving.naming import is_identifier
 from broker.models.connection import Connection, Credential
@@ -52,6 +52,11 @@ class Row:
         return [replace(fault, source_id=there) for fault in faults]
 
 
+Remedy = Literal["no-verify", "existing-skip"]
+"""The option that does something about a fault: takes a credential in that its provider refuses, or leaves a row out
+that is there already."""
+
+
 @dataclass(frozen=True, slots=True)
 class RowFault:
     """Why a row can't be taken in. Never repeats a credential."""
@@ -62,3 +67,4 @@ class RowFault:
     message: str
     source_id: str | None = None
     """How the other system calls the row; of a restored one its id. ``None``: that can't be told."""
+    remedy: Remedy | None = None

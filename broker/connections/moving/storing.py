@@ -26,6 +26,8 @@ _ASKED_AT_ONCE: Final = 32
 """Rows whose providers are asked at the same time; each provider has a limit of its own."""
 _STORED_AT_ONCE: Final = 128
 """Where nobody is asked."""
+_WORTH_TELLING: Final = 10
+"""Seconds: whoever is told of a shorter pause would have come back later anyway."""
 
 
 @dataclass(slots=True)
@@ -34,9 +36,13 @@ class Course:
 
     stored: int = 0
     unverified: int = 0
+    lacking: int = 0
+    """Were granted less than was asked for, as the row says."""
     faults: list[RowFault] = field(default_factory=list)
     away: dict[str, str] = field(default_factory=dict)
     """Provider → why nobody there can be asked now. Its rows wait; others' go on."""
+    again_at: int | None = None
+    """When all of these can be asked again, as far as they say so (ms)."""
 
 
 class Storing:
@@ -80,6 +86,8 @@ class Storing:
                     raise
                 except (ProviderUnavailable, ProviderError) as error:
                     course.away[judged.provider.name] = error.detail
+                    if error.retry_after is not None and error.retry_after >= _WORTH_TELLING:
+                        course.again_at = max(course.again_at or 0, self._clock() + error.retry_after * 1000)
 
         for some in judged_rows(self._judge.again, order, rows):
             good = [(p, judged) for p, judged in some if isinstance(judged, Judged) and seen.aside.get(p) != ""]
@@ -109,6 +117,7 @@ class Storing:
             return
         course.stored += 1
         course.unverified += not draft.verified
+        course.lacking += _lacks(judged, draft.connection)
 
     async def _store(self, batch: Batch, draft: Draft) -> bool:
         connection, now = draft.connection, self._clock()
@@ -136,6 +145,7 @@ class Storing:
             await self._park(found.connection, judged.row.restored.parked)
         course.stored += 1
         course.unverified += not found.brought.verified
+        course.lacking += _lacks(judged, found.connection)
         return True
 
     async def leave_out(self, batch: Batch, seen: Seen, stop: Stop) -> None:
@@ -163,6 +173,11 @@ class Storing:
                 if one and one.brought and one.brought.batch == batch.id
             )
         )
+
+
+def _lacks(judged: Judged, connection: Connection) -> bool:
+    """Whether a new row was granted less than it says was asked for. Of a restored one its own broker told that."""
+    return judged.restored is None and bool(connection.consents and connection.consents[-1].missing)
 
 
 async def _together(work: Iterable[Coroutine[object, object, None]]) -> None:

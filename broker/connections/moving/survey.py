@@ -92,7 +92,7 @@ class Survey:
         if judged.restored is not None:
             found = await self._staged.read(judged.restored.id)
             if found is not None and not (found.brought and found.brought.batch == batch):
-                return RowFault(number, "id", "a connection with this id is there already")
+                return RowFault(number, "id", "a connection with this id is there already", remedy="existing-skip")
         if any(_same(judged, other) for other in await self._staged.of_subject(judged.tenant, judged.subject)):
             return RowFault(
                 number,

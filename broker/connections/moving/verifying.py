@@ -19,7 +19,7 @@ from broker.connections.moving.order import Stop
 from broker.connections.moving.row import RowFault
 from broker.connections.turns import Turns
 from broker.connections.whoami import refuses_token, tells_nothing, whose
-from broker.errors import BrokerError, ProviderError, StoreUnavailable
+from broker.errors import BrokerError, InvalidCredentials, ProviderError, StoreUnavailable
 from broker.models.connection import Connection, Credential, Status
 from broker.upstream.facade import Upstream
 
@@ -91,7 +91,7 @@ class Verifying:
                 raise
             except BrokerError as error:
                 if not tells_nothing(error):
-                    return faults_of(judged.row.number, error)
+                    return _faults_of(judged, error)
                 if pause is None or stop.is_set():
                     raise
                 seconds = max(pause, error.retry_after or 0)
@@ -157,3 +157,9 @@ class Verifying:
         if account is not None and connection.account is not None and account.id != connection.account.id:
             return [RowFault(number, "account", "the provider says that the credential is another account's")]
         return replace(draft, verified=account is not None)
+
+
+def _faults_of(judged: Judged, error: BrokerError) -> list[RowFault]:
+    faults = faults_of(judged.row.number, error)
+    refused = refuses_token(error) or (isinstance(error, InvalidCredentials) and error.step == "live_test")
+    return [replace(fault, remedy="no-verify") for fault in faults] if refused else faults

@@ -10,6 +10,7 @@ import redis
 from broker.app.heart import Heart
 from broker.connections.moving import storing
 from broker.connections.moving.order import Stop
+from tests.connections.moving.sealing import exported, read
 from tests.connections.moving.taking_in import (
     all_of,
     key_row,
@@ -22,7 +23,7 @@ from tests.connections.moving.taking_in import (
     take,
 )
 from tests.journey import MakeClient, everything_in
-from tests.kinds.cases import ALICE_KEY
+from tests.kinds.cases import ALICE_KEY, created, made_by
 from tests.kinds.test_imported import refreshes
 from tests.world import FakeClock
 
@@ -126,6 +127,66 @@ async def test_an_access_token_that_died_before_its_time_is_a_fault(
     (connection,) = await made(heart, report, unsaid)
     assert not connection.outlives(clock())
     assert refreshes(sandbox) == UNSPENT
+
+
+async def test_what_was_granted_less_than_it_was_asked_for_is_counted(heart: Heart, sandbox: httpx2.Client) -> None:
+    """By what the provider or the file says. It is no fault: it works, and somebody lives with what it may do."""
+    sandbox.post("/control", json={"key_scopes": ["profile"]}).raise_for_status()
+    both = ["profile", "messages.read"]
+    asked = (both, ["profile"], None, both)
+    rows = [key_row(n, made_by(sandbox, "api_key")["api_key"], scopes=each) for n, each in enumerate(asked, 1)]
+    oauth = oauth_rows(sandbox, 1, scope="profile")[0]
+    rows.append(replace(oauth, number=5, subject="user 5", scopes=both))
+    checked = await take(heart, rows, order=order_of(rows, dry_run=True))
+    assert (checked.state, checked.lacking) == ("checked", 3)
+    stop = Stop()
+
+    def tell(step: str, _done: int, _of: int | None) -> None:
+        if step == "verifying":
+            stop.set()
+
+    paused = await heart.moving.imports.run(order_of(rows), lambda: iter(rows), tell, stop)
+    assert (paused.state, paused.lacking) == ("paused", 3)
+    for again in range(2):
+        report = await take(heart, rows)
+        assert (report.state, report.already, report.lacking) == ("done", bool(again), 3)
+
+
+async def test_a_provider_says_when_to_come_back(heart: Heart, sandbox: httpx2.Client, clock: FakeClock) -> None:
+    """A time that is worth waiting for is told; what the broker waits out by itself is not."""
+    for seconds, told in ((600, clock() + 600_000), (1, None), (None, None)):
+        sandbox.post("/control", json={"api_fault": "busy", "faults_left": 1000, "retry_after": seconds})
+        report = await take(heart, key_rows(sandbox, 2), verify=True)
+        assert (report.state, report.again_at) == ("paused", told)
+        for key in await heart.store.execute("KEYS", "broker:{gate:*"):
+            await heart.store.execute("DEL", key)
+
+
+async def test_what_a_provider_refuses_can_be_taken_in_as_it_is(heart: Heart, sandbox: httpx2.Client) -> None:
+    """The fault says so, and the option does it; where only the form is wrong, no option helps."""
+    rows = [*key_rows(sandbox, 1), key_row(2, "pk_practice_nobody_0001")]
+    assert [fault.remedy for fault in (await take(heart, rows)).faults] == ["no-verify"]
+    assert [fault.remedy for fault in (await take(heart, [key_row(3, "wrong")])).faults] == [None]
+    report = await take(heart, rows, order=order_of(rows, verify=False))
+    assert (report.state, report.imported, report.unverified) == ("done", 2, 2)
+
+
+async def test_a_restored_credential_that_died_can_be_restored_as_it_is(
+    heart: Heart, other_heart: Heart, sandbox: httpx2.Client, make_client: MakeClient
+) -> None:
+    """Its history is worth keeping, and whoever uses it sees; who it is, the fault says."""
+    app = await make_client("app")
+    key = made_by(sandbox, "api_key")
+    connection = await created(app, "practice-key", key)
+    file, _ = await exported(heart)
+    sandbox.post("/control", json={"revoked_keys": [key["api_key"]]}).raise_for_status()
+    rows = list(read(file))
+    report = await take(other_heart, rows)
+    assert [(fault.source_id, fault.remedy) for fault in report.faults] == [(connection["id"], "no-verify")]
+    report = await take(other_heart, rows, order=order_of(rows, verify=False))
+    assert (report.state, report.imported, report.unverified) == ("done", 1, 1)
+    there = await take(other_heart, rows, order=order_of([*rows, key_row(9)]))
+    assert [(fault.source_id, fault.remedy) for fault in there.faults] == [(connection["id"], "existing-skip")]
 
 
 async def test_a_credential_of_another_account_is_a_fault(heart: Heart, sandbox: httpx2.Client) -> None:
