@@ -10,19 +10,23 @@
 Who works on a batch claims it first. A process that lost it, and wakes up later, takes no step of it: every script asks
 who has claimed it last.
 
-Which batch a file is, a keyed digest says: its bytes may hold passwords that can be guessed. Which id each row's
-connection has follows from the batch's seed, so nothing is stored per row but what differs (see ``set_aside``).
+Which batch a file is, a keyed digest says: its bytes may hold passwords that can be guessed. Beside it stands the
+digest itself, sealed: a rotation seals it anew, and the file is known again when the key that named the batch is gone.
+Which id each row's connection has follows from the batch's seed, so nothing is stored per row but what differs (see
+``set_aside``).
 """
 
 import hmac
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Final, Literal
 
+from broker.errors import SealBroken
 from broker.models.ids import id_from, is_id
 from broker.vault import names, scripts
-from broker.vault.keyring import Keyring
+from broker.vault.keyring import Keyring, Place
 from broker.vault.redis.store import Argument, Store
 from broker.vault.stored import made_from
 
@@ -81,6 +85,19 @@ class Batches:
         that were made while another key wrote."""
         return [id_from("imp", mark) for mark in self._keyring.marks("batch", fingerprint)]
 
+    async def find(self, fingerprint: bytes) -> Batch | None:
+        """The batch that the file with this fingerprint is, or ``None``."""
+        for batch_id in self.ids_of(fingerprint):
+            if (batch := await self.read(batch_id)) is not None:
+                return batch
+        # Named under a key that the ring has no longer, perhaps. There are few batches.
+        for batch in await self.all():
+            sealed = await self._store.execute("HGET", names.batch(batch.id), "f")
+            with suppress(SealBroken):
+                if sealed and self._keyring.open(fingerprint_place(batch.id), sealed) == fingerprint:
+                    return batch
+        return None
+
     async def read(self, batch_id: str) -> Batch | None:
         """The batch, or ``None``."""
         if not is_id("imp", batch_id):
@@ -109,23 +126,34 @@ class Batches:
             await self._store.execute("ZREM", names.BATCHES, batch_id)
         return [batch for _, batch in found if batch is not None]
 
-    async def step(self, batch: Batch, *, among: Collection[State | Literal[""]], to: State, now: int) -> Batch | None:
+    async def step(
+        self,
+        batch: Batch,
+        *,
+        among: Collection[State | Literal[""]],
+        to: State,
+        now: int,
+        fingerprint: bytes | None = None,
+    ) -> Batch | None:
         """The batch in the state ``to``; ``None``: it is in none of the states ``among`` any more, or somebody else has
         claimed it.
 
         :param among: where it may be; an empty one: there is none yet.
+        :param fingerprint: the file's, to be kept with the batch.
         """
         moved = replace(batch, state=to, since=now)
         document = {name: value for name, value in asdict(moved).items() if name not in _BESIDE}
         ends = KEPT if to in {"staging", "refusing"} else ""
         arguments: list[Argument] = [f",{','.join(among)},", batch.by, ends]
-        fields: Mapping[str, Argument] = {
+        fields: dict[str, Argument] = {
             "state": to,
             "since": now,
             "published": moved.published,
             "by": batch.by,
             "doc": json.dumps(document),
         }
+        if fingerprint is not None:
+            fields["f"] = self._keyring.seal(fingerprint_place(batch.id), fingerprint)
         arguments += [part for pair in fields.items() for part in pair]
         if not await self._store.run(scripts.BATCH_STEP, [names.batch(batch.id)], arguments):
             return None
@@ -172,6 +200,11 @@ class Batches:
         drawn = (batch.connection_id(position) if other is None else other.decode() for position, other in
                  zip(positions, aside, strict=True))  # fmt: skip
         return [(position, found) for position, found in zip(positions, drawn, strict=True) if found]
+
+
+def fingerprint_place(batch_id: str) -> Place:
+    """What a batch's fingerprint is sealed for."""
+    return Place("", batch_id, "", "fingerprint", 0)
 
 
 _BESIDE: Final = frozenset({"id", "state", "since", "published", "by"})

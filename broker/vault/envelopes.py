@@ -12,6 +12,7 @@ from typing import Final, Literal
 
 from broker.errors import SealBroken
 from broker.vault import names, scripts
+from broker.vault.batches import fingerprint_place
 from broker.vault.keyring import Keyring, Place, key_of
 from broker.vault.record_form import place
 from broker.vault.redis.store import Argument, Store
@@ -22,7 +23,7 @@ class Sealed:
     """One envelope, where it lies."""
 
     owner: str
-    """The id of the connection, session, device authorization or repeat."""
+    """The id of the connection, session, device authorization, repeat or import."""
     what: str
     field: str
     """Of the hash; elsewhere empty."""
@@ -166,6 +167,11 @@ async def _of_repeat(store: Store, key: str, owner: str) -> list[Sealed]:
     ]
 
 
+async def _of_batch(store: Store, key: str, owner: str) -> list[Sealed]:
+    envelope = await store.execute("HGET", key, "f")
+    return [Sealed(owner, "fingerprint", "f", b"", envelope, fingerprint_place(owner))] if envelope else []
+
+
 def _below_header(owner: str, what: str, stored: bytes) -> Sealed:
     """Of an entry that is a line of JSON, in the clear, and then the envelope, which is sealed for what that says."""
     head, newline, envelope = stored.partition(b"\n")
@@ -187,6 +193,7 @@ KINDS: Final = (
     Kind(re.compile(rf"{re.escape(names.PREFIX)}(?P<owner>cs_[0-9A-Za-z]+):typed"), "string", _of_form),
     Kind(re.compile(rf"{re.escape(names.PREFIX)}(?P<owner>rep_[0-9a-f]+)"), "hash", _of_repeat),
     Kind(re.compile(rf"{re.escape(names.PREFIX)}(?P<owner>da_[0-9A-Za-z]+)"), "hash", _of_device),
+    Kind(re.compile(rf"{re.escape(names.PREFIX)}(?P<owner>imp_[0-9A-Za-z]+)"), "hash", _of_batch),
 )
 
 

@@ -57,13 +57,13 @@ class Imports:
         :raises Conflict: it is being taken back.
         """
         ids = self._batches.ids_of(order.fingerprint)
-        found = await self._found(ids)
+        found = await self._batches.find(order.fingerprint)
         if order.dry_run:
             return await self._try(order, rows, found, tell, stop)
         async with self._holding.try_for(found.id if found else ids[0], stop, tell, patience=PATIENCE) as hold:
             if hold is None:
                 raise TakenOver("another process is importing this file now")
-            found = await self._found(ids)
+            found = await self._batches.find(order.fingerprint)
             if found is not None and found.state == "done":
                 return await self._already(found)
             if found is not None and found.state == "rolling_back":
@@ -74,7 +74,7 @@ class Imports:
                     # Because of that, perhaps.
                     hold.check()
             except StoreUnavailable as error:
-                return await self._paused(ids, error.detail)
+                return await self._paused(order, error.detail)
             return report
 
     def listed(self, report: Report, order: Order, rows: Rows, batch: Batch) -> Iterator[Imported]:
@@ -85,12 +85,6 @@ class Imports:
                 if isinstance(judged, Judged) and connection_id:
                     row = judged.row
                     yield Imported(row.number, row.source_id, connection_id, judged.provider.name, judged.subject)
-
-    async def _found(self, ids: list[str]) -> Batch | None:
-        for batch_id in ids:
-            if (batch := await self._batches.read(batch_id)) is not None:
-                return batch
-        return None
 
     async def _try(self, order: Order, rows: Rows, found: Batch | None, tell: Tell, stop: Stop) -> Report:
         if found is not None and found.state == "done":
@@ -144,15 +138,17 @@ class Imports:
         if batch is None:
             now, seed = self._clock(), token_hex(32)
             batch = Batch(new_id, "staging", now, now, order.file, order.tenant, seen.rows, seed, by=hold.holder)
-        begun = await self._moved(replace(batch, rows=seen.rows), ["", "staging"], "staging")
+        begun = await self._moved(replace(batch, rows=seen.rows), ["", "staging"], "staging", order.fingerprint)
         if found is not None:
             await self._storing.leave_out(begun, seen, hold)
         if not await self._batches.set_aside(begun, seen.aside):
             raise TakenOver(_TAKEN_OVER)
         return begun
 
-    async def _moved(self, batch: Batch, among: list[State | Literal[""]], to: State) -> Batch:
-        moved = await self._batches.step(batch, among=among, to=to, now=self._clock())
+    async def _moved(
+        self, batch: Batch, among: list[State | Literal[""]], to: State, fingerprint: bytes | None = None
+    ) -> Batch:
+        moved = await self._batches.step(batch, among=among, to=to, now=self._clock(), fingerprint=fingerprint)
         if moved is None:
             raise TakenOver(_TAKEN_OVER)
         return moved
@@ -191,9 +187,9 @@ class Imports:
         report = _ended(batch, await self._seen_before(batch), [], Stop())
         return replace(report, already=True)
 
-    async def _paused(self, ids: list[str], why: str) -> Report:
+    async def _paused(self, order: Order, why: str) -> Report:
         try:
-            found = await self._found(ids)
+            found = await self._batches.find(order.fingerprint)
         except BrokerError:
             # It is the store that is away.
             found = None

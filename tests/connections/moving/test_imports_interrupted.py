@@ -201,12 +201,15 @@ async def test_keys_are_rotated_while_a_batch_is_staged(
     await heart.store.execute("PING")
     rotation = Rotation(heart.store, heart.keyring, Replicas(heart.store, heart.keyring), in_flight=0)
     outcome = await rotation.run("k2", lambda _: None)
-    assert (outcome.tally.rewrapped, outcome.tally.unreadable, outcome.retired) == (500, (), ("k1",))
+    assert (outcome.tally.rewrapped, outcome.tally.unreadable, outcome.retired) == (501, (), ("k1",))
     report = await take(heart, rows, verify=False)
     assert (report.batch, report.imported) == (batch, 300)
     ids = [one.connection_id for one in await listed(heart, report, rows)]
     await heart.aclose(work_ends_within=2)
     heart = build_heart(settings.model_copy(update={"encryption_keys": (new,)}), providers, clock)
+    # Also when the key that named the batch has left the ring.
+    again = await take(heart, rows, verify=False)
+    assert (again.already, again.batch) == (True, batch)
     for connection_id, row in list(zip(ids, rows, strict=True))[::50]:
         found = await heart.records.read_with_credential(connection_id)
         assert found is not None
