@@ -19,6 +19,7 @@ import redis
 
 from broker.cli.progress import how_far
 from broker.models.connection import Connection
+from broker.vault.names import lease
 from tests.cli.conftest import Cli, MakeFile
 from tests.connections.moving.sealing import OURS, PAIRS, X25519, protected
 from tests.journey import everything_in, snapshot
@@ -194,6 +195,19 @@ def test_rows_are_refreshed_at_once_where_that_is_wanted(cli: Cli, make_file: Ma
     assert f"{told.json['message']}\n" in told.stderr
     forced = cli("connections", "import", "--rollback", done.json["batch"], "--force", "--json", "-y")
     assert (forced.json["removed"], forced.json["forced"]) == (4, 2)
+
+
+def test_what_is_kept_by_a_rollback_is_named_and_the_exit_code_says_so(
+    cli: Cli, make_file: MakeFile, raw_store: redis.Redis, sandbox: httpx2.Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """1, though the rest is gone: something is left that was to go."""
+    monkeypatch.setattr("broker.connections.moving.rollback._PATIENCE", 0.0)
+    done = cli("connections", "import", make_file(a_row(1), a_row(2)), "--json")
+    kept = done.json["connections"][0]["connection_id"]
+    raw_store.set(lease(kept), "somebody")
+    back = cli("connections", "import", "--rollback", done.json["batch"], "--force", "--json")
+    assert (back.exit_code, back.json["removed"], back.json["kept"]) == (1, 1, [kept])
+    assert f"kept: {kept}" in back.stderr
 
 
 def test_an_export_comes_back_with_its_key(

@@ -10,7 +10,7 @@ import redis
 
 from broker.errors import StoreUnavailable
 from broker.models.ids import is_id
-from broker.vault import names
+from broker.vault import names, scripts
 from broker.vault.batches import KEPT, Batch, Batches, State
 from broker.vault.keyring import Keyring
 from broker.vault.opening import open_store
@@ -244,7 +244,9 @@ async def test_what_was_disconnected_is_left_as_that(staged: Staged, raw_store: 
     assert raw_store.exists(names.record(connection.id))
 
 
-async def test_who_claimed_a_batch_before_takes_no_step_of_it(batches: Batches, raw_store: redis.Redis) -> None:
+async def test_who_claimed_a_batch_before_takes_no_step_of_it(
+    batches: Batches, pipeline: Store, raw_store: redis.Redis
+) -> None:
     """Neither further nor back; and what it knows of the rows it keeps to itself."""
     first = await batches.step(replace(a_batch(), by="first"), among=[""], to="staging", now=NOW)
     assert first is not None
@@ -255,6 +257,8 @@ async def test_who_claimed_a_batch_before_takes_no_step_of_it(batches: Batches, 
         assert await batches.step(first, among=["staging"], to=to, now=NOW + 1) is None
     assert not await batches.set_aside(first, {1: ""})
     assert not await batches.forget(first)
+    # Nor where it was claimed just after the look.
+    assert not await pipeline.run(scripts.BATCH_FORGET, [names.batch(IMPORT), names.batch_rows(IMPORT)], ["first"])
     assert raw_store.hgetall(names.batch(IMPORT)) == before
     assert await batches.set_aside(second, {1: ""})
     assert await batches.step(second, among=["staging"], to="refusing", now=NOW + 1) is not None
@@ -265,27 +269,31 @@ async def test_who_claimed_a_batch_before_takes_no_step_of_it(batches: Batches, 
 
 
 async def test_setting_aside_leaves_out_nothing_on_its_way(
-    batches: Batches, raw_store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    batches: Batches, pipeline: Store, raw_store: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever is killed in the middle leaves what stood there before: those connections can still be found."""
     batch = await batches.step(a_batch(4), among=[""], to="staging", now=NOW)
     assert batch is not None
     restored = {position: "con_" + str(position) * 22 for position in (1, 2, 3)}
     assert await batches.set_aside(batch, restored)
-    run = Store.run
+    kind = type(pipeline)
+    run, cut = kind.run, 0
     for killed_at in range(2):
         commands = iter(range(killed_at))
 
         async def counted(self: Store, *parts: Any, left: Iterator[int] = commands) -> Any:
+            nonlocal cut
             if next(left, None) is None:
+                cut += 1
                 raise StoreUnavailable("killed")
             return await run(self, *parts)
 
         with monkeypatch.context() as patch, suppress(StoreUnavailable):
-            patch.setattr(Store, "run", counted)
+            patch.setattr(kind, "run", counted)
             patch.setattr("broker.vault.batches._AT_ONCE", 1)
             await batches.set_aside(batch, restored)
         assert await batches.aside(batch) == restored
+    assert cut == 2
     assert 0 < raw_store.pttl(names.batch_rows(IMPORT)) <= KEPT
 
 

@@ -22,17 +22,22 @@ from tests.connections.moving.taking_in import all_of, key_row, made, oauth_rows
 class Halted:
     """The first process, stopped at a step as by Ctrl-Z; meanwhile its hold runs out."""
 
-    def __init__(self, patch: pytest.MonkeyPatch, raw_store: redis.Redis, kind: type, step: str) -> None:
+    def __init__(
+        self, patch: pytest.MonkeyPatch, raw_store: redis.Redis, kind: type, step: str, *, after: bool = False
+    ) -> None:
+        """``after``: once the step is done, not before it."""
         self._now = 1000.0
         self._raw_store = raw_store
         self._reached, self._go = asyncio.Event(), asyncio.Event()
         original, first = getattr(kind, step), iter([True])
 
         async def halted(*given: Any, **more: Any) -> Any:
-            if next(first, False):
+            halts = next(first, False)
+            result = await original(*given, **more) if after else None
+            if halts:
                 self._reached.set()
                 await self._go.wait()
-            return await original(*given, **more)
+            return result if after else await original(*given, **more)
 
         patch.setattr(kind, step, halted)
         patch.setattr(lease, "steady", lambda: self._now)
@@ -154,6 +159,43 @@ async def test_who_took_a_refused_file_back_leaves_what_another_took_in(
     assert (await first).state == "paused"
     assert await stored(heart, raw_store) == before
     assert len(await all_of(heart)) == 4
+
+
+async def test_who_took_a_refused_file_back_leaves_what_another_has_begun_anew(
+    heart: Heart, raw_store: redis.Redis, from_elsewhere: list[Row], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under the same ids, and nobody's yet."""
+    rows, stop = some_rows("restored", from_elsewhere), Stop()
+    halted = Halted(monkeypatch, raw_store, Storing, "undo")
+    first = await refusing(heart, rows)
+    await halted.is_followed(knows=True)
+
+    def tell(step: str, _done: int, _of: int | None) -> None:
+        if step == "storing":
+            stop.set()
+
+    order = order_of(rows, verify=False, existing="add")
+    assert (await heart.moving.imports.run(order, lambda: iter(rows), tell, stop)).state == "paused"
+    before = await stored(heart, raw_store)
+    halted.wake()
+    assert (await first).state == "paused"
+    assert await stored(heart, raw_store) == before
+    assert (await take(heart, rows, verify=False, existing="add")).imported == 3
+
+
+async def test_who_was_publishing_tells_nothing_of_what_was_taken_back(
+    heart: Heart, raw_store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No event of connections that nobody has."""
+    before, rows = await stored(heart, raw_store), some_rows("drawn", [])
+    halted = Halted(monkeypatch, raw_store, Publishing, "_give", after=True)
+    first = begin(heart, rows, order_of(rows, verify=False))
+    await halted.is_followed(knows=True)
+    second = await take(heart, rows, verify=False)
+    await heart.moving.rollbacks.roll_back(second.batch or "", silent, force=False)
+    halted.wake()
+    assert (await first).state == "paused"
+    assert await stored(heart, raw_store) == before
 
 
 @pytest.mark.parametrize("ending", ["import", "rollback"])

@@ -9,7 +9,10 @@ import redis
 
 from broker.app.heart import Heart
 from broker.connections.moving import storing
+from broker.connections.moving.judging import Judged
 from broker.connections.moving.order import Stop
+from broker.connections.moving.verifying import Verifying
+from broker.errors import ProviderUnavailable
 from tests.connections.moving.sealing import exported, read
 from tests.connections.moving.taking_in import (
     all_of,
@@ -257,3 +260,37 @@ async def test_no_secret_of_a_file_stands_in_the_store(
     assert not [secret for secret in secrets if secret.encode() in everything_in(raw_store)]
     await heart.moving.imports.run(order_of(rows), lambda: iter(rows), silent, Stop())
     assert not [secret for secret in secrets if secret.encode() in everything_in(raw_store)]
+
+
+@pytest.mark.parametrize(("in_all", "retry_after", "attempts"), [(60.0, None, 3), (0.0, None, 1), (60.0, 61, 1)])
+async def test_a_row_waits_for_its_provider_for_a_minute_in_all(
+    heart: Heart, monkeypatch: pytest.MonkeyPatch, in_all: float, retry_after: int | None, attempts: int
+) -> None:
+    """And not at all where the provider wants to be left alone for longer than that."""
+    asked: list[int] = []
+
+    async def away(_: Verifying, judged: Judged, *_given: Any) -> None:
+        asked.append(judged.row.number)
+        raise ProviderUnavailable("away", retry_after=retry_after)
+
+    monkeypatch.setattr(Verifying, "_new", away)
+    monkeypatch.setattr("broker.connections.moving.verifying._IN_ALL", in_all)
+    assert (await take(heart, [key_row(1)], verify=False)).state == "paused"
+    assert len(asked) == attempts
+
+
+async def test_who_waits_for_a_provider_ends_when_another_row_has_given_it_up(
+    heart: Heart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Instead of finding out for itself."""
+    asked: list[int] = []
+
+    async def away(_: Verifying, judged: Judged, *_given: Any) -> None:
+        asked.append(judged.row.number)
+        # The last one gives up at once, while the others wait for another attempt.
+        raise ProviderUnavailable("away", retry_after=3600 if judged.row.number == 9 else None)
+
+    monkeypatch.setattr(Verifying, "_new", away)
+    monkeypatch.setattr(heart.moving.imports._storing._verifying, "_pauses", (0.05, 0.05, 0.05))
+    assert (await take(heart, [key_row(number) for number in range(1, 10)], verify=False)).state == "paused"
+    assert sorted(asked) == list(range(1, 10))
