@@ -205,7 +205,7 @@ def test_what_is_kept_by_a_rollback_is_named_and_the_exit_code_says_so(
     done = cli("connections", "import", make_file(a_row(1), a_row(2)), "--json")
     kept = done.json["connections"][0]["connection_id"]
     raw_store.set(lease(kept), "somebody")
-    back = cli("connections", "import", "--rollback", done.json["batch"], "--force", "--json")
+    back = cli("connections", "import", "--rollback", done.json["batch"], "--force", "--json", "-y")
     assert (back.exit_code, back.json["removed"], back.json["kept"]) == (1, 1, [kept])
     assert f"kept: {kept}" in back.stderr
 
