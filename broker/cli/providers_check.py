@@ -45,15 +45,19 @@ class Unverified(BaseModel):
 
 class CheckedProvider(BaseModel):
     """Whether a provider can be used now. ``problem``: why not, in a sentence. ``missing``: what has to be set.
-    ``extends``: the entry that this one takes over what it doesn't say. ``redirect_uri``: what to register there, if
-    people connect by going there."""
+    ``next``: how to get it, in a sentence. ``extends``: the entry that this one takes over what it doesn't say.
+    ``redirect_uri``: what to register there, if people connect by going there. ``documentation``: where the provider
+    says how."""
 
     name: str
     usable: bool
     problem: str | None
     authorization_endpoint: str | None = None
     token_endpoint: str | None = None
+    type: str | None = None
+    documentation: str | None = None
     missing: list[str] = []
+    next: str | None = None
     extends: str | None = None
     redirect_uri: str | None = None
     findings: list[Found] = []
@@ -92,12 +96,26 @@ def with_findings(
     registers = provider.connects_by == "redirect"
     return checked.model_copy(
         update={
+            "type": provider.type,
+            "documentation": provider.documentation,
             "missing": list(provider.missing),
+            "next": _what_follows(provider),
             "extends": written.bases.get(provider.name),
             "redirect_uri": provider.redirect_uri(settings.public_url) if registers else None,
             "findings": [Found.of(finding) for finding in lint(provider, written)],
             "unverified": [Unverified(key=mark.key, note=mark.note) for mark in written.unverified(provider.name)],
         }
+    )
+
+
+def _what_follows(provider: Provider) -> str | None:
+    """What the operator does about variables that are not set."""
+    names = provider.missing_variables
+    if not names:
+        return None
+    first = "register an app there with that redirect URI, then " if provider.connects_by == "redirect" else ""
+    return (
+        f"{first}set {', '.join(names)} in the environment or in .env (NAME_FILE names a file), and restart the broker"
     )
 
 
@@ -132,10 +150,13 @@ def print_details(checked: Iterable[CheckedProvider]) -> None:
             print()
         print(printable(f"{found.name}: {'usable' if found.usable else found.problem}"))
         lines = [
+            ("type", found.type),
             ("extends", found.extends),
+            ("documentation", found.documentation),
             ("redirect URI", found.redirect_uri),
             ("authorization", found.authorization_endpoint),
             ("token", found.token_endpoint),
+            ("next", found.next),
             *((finding.level, f"{finding.key}: {finding.message}") for finding in found.findings),
             *(("unverified", f"{mark.key}{f': {mark.note}' if mark.note else ''}") for mark in found.unverified),
         ]

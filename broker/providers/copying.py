@@ -16,6 +16,7 @@ from broker.errors import ConfigurationError
 
 _FIRST: Final = "providers:\n"
 _INDENT: Final = 2
+_NULL: Final = "tag:yaml.org,2002:null"
 Named = TypeVar("Named", bound=yaml.AliasToken | yaml.AnchorToken)
 
 
@@ -68,6 +69,8 @@ def with_entry(text: str, entry: EntryText) -> str:
     :raises ConfigurationError: as :func:`names_in`.
     """
     entries = _entries(text)
+    if not entries:
+        text = _without_nothing(text)
     indent = " " * (entries[0][0].start_mark.column if entries else _INDENT)
     taken = [token.value for token in _tokens(text, yaml.AnchorToken)]
     own = _with_anchors_of_its_own(entry.text, taken)
@@ -76,6 +79,15 @@ def with_entry(text: str, entry: EntryText) -> str:
         text = f"{text.rstrip()}\n\n{_FIRST}" if text.strip() else _FIRST
     gap = "\n" if entries else ""
     return f"{text.rstrip()}\n{gap}{block}"
+
+
+def _without_nothing(text: str) -> str:
+    """``text``, which has no entries, without the ``{}`` or ``null`` that may say so."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    for key, value in root.value if isinstance(root, MappingNode) else ():
+        if key.value == "providers" and value.start_mark.index < value.end_mark.index:
+            return text[: value.start_mark.index].rstrip() + text[value.end_mark.index :]
+    return text
 
 
 def _comments_above(lines: list[str], line: int, indent: int) -> int:
@@ -143,7 +155,7 @@ def _entries(text: str) -> list[tuple[ScalarNode, yaml.Node]]:
     found = [value for key, value in pairs if isinstance(key, ScalarNode) and key.value == "providers"]
     if not pairs or not found:
         raise ConfigurationError(["the providers file has no providers: to put an entry under"])
-    if isinstance(found[0], ScalarNode) and not found[0].value:
+    if (isinstance(found[0], MappingNode) and not found[0].value) or found[0].tag == _NULL:
         return []
     if not isinstance(found[0], MappingNode) or found[0].flow_style:
         raise ConfigurationError(["entries can be added to a file whose entries stand in lines of their own only"])

@@ -61,7 +61,7 @@ def _scopes(provider: Provider, _said: frozenset[str]) -> Found:
         elif not sentence.strip()[0].isupper():
             yield key, "note", "begins with a small letter; people read it as a line of its own"
     if provider.default_scopes and not provider.scopes and provider.type == "oauth2":
-        yield "scopes", "problem", "default_scopes asks for scopes that nothing explains to the person who is asked"
+        yield "scopes", "note", "default_scopes asks for scopes that nothing explains to the person who is asked"
 
 
 def _documentation(provider: Provider, said: frozenset[str]) -> Found:

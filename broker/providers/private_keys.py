@@ -11,10 +11,13 @@ _SIZES: Final = (2048, 4096)
 
 
 def read_private_key(pem: str) -> RSAPrivateKey:
-    """The RSA key that ``pem`` (PKCS #1 or PKCS #8) holds.
+    """The RSA key that ``pem`` (PKCS #1 or PKCS #8) holds, also where its line breaks are spelled ``\\n``, as they are
+    when somebody has put it into one line of an environment.
 
     :raises ValueError: it holds none that can be used; says why, and nothing of what it holds.
     """
+    # No backslash stands in PEM itself (RFC 7468 §3).
+    pem = pem.replace("\\r", "").replace("\\n", "\n")
     try:
         # That its numbers belong together isn't checked, which would take a quarter of a second: with a key that is
         # made up, whoever made it up signs what the provider refuses.

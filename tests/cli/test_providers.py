@@ -127,7 +127,15 @@ def test_a_check_says_what_is_missing_found_and_unverified(
     named = cli("providers", "check", "shop")
     assert named.stdout == details.stdout
     assert (named.exit_code, details.exit_code) == (1, 0)
-    for said in ("redirect URI", "/callback/shop", "refresh.rotation: it is said", "lacks SHOP_ID, SHOP_SECRET"):
+    assert (item["type"], item["documentation"]) == ("oauth2", None)
+    for said in (
+        "redirect URI",
+        "/callback/shop",
+        "refresh.rotation: it is said",
+        "lacks SHOP_ID, SHOP_SECRET",
+        "type          oauth2",
+        "register an app there with that redirect URI, then set SHOP_ID, SHOP_SECRET in the environment",
+    ):
         assert said in named.stdout
     assert own.read_text().endswith(ENTRY)
 

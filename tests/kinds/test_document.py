@@ -9,6 +9,8 @@ import httpx2
 import pytest
 
 from broker.providers import Registry, load_providers
+from broker.providers.lint import lint
+from broker.providers.written import as_written
 from tests.kinds.cases import created, made_by
 from tests.world import ServiceClient
 
@@ -26,6 +28,13 @@ def providers(tmp_path: Path, sandbox: httpx2.Client) -> Registry:
     path = tmp_path / "providers.yaml"
     path.write_text("providers:\n" + block[1].replace("http://127.0.0.1:8500", str(sandbox.base_url).rstrip("/")))
     return load_providers(path, {})
+
+
+def test_nothing_of_the_document_has_to_be_mended(providers: Registry, tmp_path: Path) -> None:
+    """Whoever begins with these entries isn't sent to mend them."""
+    written = as_written((tmp_path / "providers.yaml").read_text())
+    problems = [found for each in providers for found in lint(each, written) if found.level == "problem"]
+    assert problems == []
 
 
 async def test_what_stands_in_the_document_works(

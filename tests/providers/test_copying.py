@@ -89,6 +89,16 @@ def test_a_file_with_no_entry_takes_one(text: str) -> None:
     assert names_in(filled) == ("one",)
 
 
+@pytest.mark.parametrize("nothing", ["{}", "{ }", "~", "null"])
+def test_a_file_that_says_it_has_none_takes_one(nothing: str) -> None:
+    """As somebody begins a file who wants a broker that starts."""
+    text = f"# Mine.\nproviders: {nothing}  # none yet\n"
+    filled = with_entry(text, entry_of(SOURCE, "one"))
+    assert filled.startswith("# Mine.\nproviders:  # none yet\n  # About one.\n")
+    assert names_in(filled) == ("one",)
+    assert loaded(with_entry(filled, entry_of(SOURCE, "two"))) == loaded(SOURCE)
+
+
 @pytest.mark.parametrize(
     "text", ["providers: {one: {display_name: One}}\n", "other: 1\n", "- providers\n", "providers: [\n"]
 )

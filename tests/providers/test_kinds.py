@@ -1,12 +1,17 @@
 """What each type of provider takes, in the entry's own words."""
 
+from pathlib import Path
+
 import pytest
 
 from broker.providers import Provider
 from broker.providers.kinds import KINDS
+from broker.providers.private_keys import read_private_key
+from broker.settings import read_environment
 from tests.pems import RSA_PEM, UNUSABLE
 from tests.providers.conftest import Faults, Load
 
+KEY_NUMBERS = read_private_key(RSA_PEM).private_numbers()
 APP = "providers:\n  app:\n    display_name: App\n    type: github_app\n    api: {base_url: https://api.example}\n"
 
 
@@ -73,6 +78,21 @@ def test_a_form_asks_for_the_file_that_a_person_has(load: Load) -> None:
     assert list(provider.form_fields) == ["key_file", "subject"]
     assert provider.form_fields["key_file"].multiline
     assert load(APP).get("app").form_fields == load(APP).get("app").credential_fields
+
+
+@pytest.mark.parametrize(
+    "variable", ['"{}"', "'{}'", '"{escaped}"', "'{escaped}'", "{escaped}"], ids=lambda form: f"KEY={form}"
+)
+def test_a_private_key_may_stand_in_an_environment_file(load: Load, tmp_path: Path, variable: str) -> None:
+    """In quotes as it is, or in one line."""
+    file = tmp_path / ".env"
+    file.write_text(f"KEY={variable.format(RSA_PEM, escaped=RSA_PEM.replace(chr(10), chr(92) + 'n'))}\n")
+    environ = read_environment({}, file)
+    own = load(APP + "    client_id: a\n    private_key: ${KEY}\n", environ).get("app")
+    assert own.private_key is not None
+    assert own.ready
+    # As it is read again where it signs.
+    assert read_private_key(own.private_key.get_secret_value()).private_numbers() == KEY_NUMBERS
 
 
 @pytest.mark.parametrize("pem", UNUSABLE.values(), ids=UNUSABLE)

@@ -57,7 +57,7 @@ def test_of_an_entry_that_says_it_all_there_is_nothing_to_say() -> None:
         ({"scopes": {"read": ""}}, "scopes.read", "problem"),
         ({"scopes": {"read": "read"}}, "scopes.read", "problem"),
         ({"scopes": {"read": "read your mail"}}, "scopes.read", "note"),
-        ({"scopes": None}, "scopes", "problem"),
+        ({"scopes": None}, "scopes", "note"),
         ({"documentation": None}, "documentation", "note"),
         ({"identity": None}, "identity", "note"),
         ({"revocation": None}, "revocation", "note"),

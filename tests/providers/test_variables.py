@@ -1,7 +1,10 @@
 """``${VAR}``, ``${VAR:-default}``, and what an unset variable does and doesn't do."""
 
+from pathlib import Path
+
 import pytest
 
+from broker.providers import load_providers
 from tests.providers.conftest import Faults, Load
 
 ENTRY = """
@@ -34,6 +37,41 @@ def test_references_are_replaced_once(load: Load, value: str, environ: dict[str,
     provider = load(f'{ENTRY}    token_params: {{p: "{value}"}}', environ).get("a")
     assert provider.token_params == {"p": expected}
     assert provider.ready
+
+
+def test_a_variable_may_be_a_file(load: Load, tmp_path: Path) -> None:
+    """Where it isn't set itself; what ends the file's last line is no part of it, and it stays one value."""
+    (tmp_path / "secret").write_text("one\n  two: ${Y}\n")
+    environ = {"X_FILE": str(tmp_path / "secret"), "X": "", "Y": "no"}
+    for written in ("${X}", "${X:-d}"):
+        provider = load(f"{ENTRY}    token_params: {{p: '{written}'}}", environ).get("a")
+        assert provider.token_params == {"p": "one\n  two: ${Y}"}
+    assert load(f"{ENTRY}    token_params: {{p: '${{X_FILE}}'}}", environ).get("a").token_params == {
+        "p": environ["X_FILE"]
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "environ", "said"),
+    [
+        (None, {}, "X_FILE: the file does not exist"),
+        (b"", {}, "X_FILE: the file is empty"),
+        (b" \n", {}, "X_FILE: the file is empty"),
+        (b"\xff", {}, "X_FILE: the file can't be read as UTF-8 text"),
+        (b"x" * 100_001, {}, "X_FILE: the file is too large"),
+        (b"canary", {"X": "canary"}, "X and X_FILE are set; only one of them may be"),
+    ],
+)
+def test_a_file_that_can_not_stand_for_a_variable_is_a_fault(
+    faults: Faults, tmp_path: Path, content: bytes | None, environ: dict[str, str], said: str
+) -> None:
+    """At the line that needs it, without what it holds."""
+    path = tmp_path / "secret"
+    if content is not None:
+        path.write_bytes(content)
+    found = faults(f"{ENTRY}    token_params: {{p: '${{X}}'}}", {**environ, "X_FILE": str(path)})
+    assert found == [f"providers.yaml:8: providers.a.token_params.p: {said}"]
+    assert load_providers(tmp_path / "providers.yaml", {}).names == ("a",)
 
 
 def test_a_variable_cannot_inject_yaml(load: Load) -> None:
