@@ -4,7 +4,7 @@ No fault repeats what stood in the row: where columns are shifted, any cell may 
 """
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -13,7 +13,7 @@ from broker.connections.authorization import Wanted
 from broker.connections.importing import read_tokens
 from broker.connections.intake import Intake
 from broker.connections.moving.fitting import fitted, misfits
-from broker.connections.moving.naming import is_name
+from broker.connections.moving.naming import is_name, resembles
 from broker.connections.moving.order import Order
 from broker.connections.moving.row import Restored, Row, RowFault
 from broker.errors import BrokerError, FieldFault, InvalidCredentials, InvalidRequest
@@ -83,7 +83,7 @@ class Judge:
         faults = [RowFault(row.number, name, message) for name, message in _faults_of(row, now=self._clock())]
         if row.provider not in self._providers:
             # It can't be judged any further.
-            return [*faults, RowFault(row.number, "provider", _unknown(row.provider))]
+            return [*faults, RowFault(row.number, "provider", _unknown(row.provider, self._providers.names))]
         wanted = _wanted(row, self._providers.get(row.provider), order, validate=True)
         try:
             wanted = self._intake.judge(wanted, row.credentials)
@@ -131,12 +131,12 @@ class Judge:
             raise InvalidCredentials("live_test", "the access token is over, and there is no refresh token to renew it")
 
 
-def _unknown(named: str) -> str:
-    """Short, for it may be said of every row. By the name only where it is one: anything may stand there."""
+def _unknown(named: str, entries: Iterable[str]) -> str:
+    """Short, for it may be said of every row. By the name only where it is one like ours: anything may stand there."""
     if not named:
         return "required, in the row or by --provider"
-    if not is_name(named):
-        return "there is no such provider here; --map-provider says which entry a name stands for"
+    if not (is_name(named) and resembles(named, entries)):
+        return "there is no such provider here; --map-provider THEIRS=ENTRY says which entry a name stands for"
     option = shlex.quote(f"{named}=ENTRY")
     return f'there is no provider "{named}" here; --map-provider {option} says which entry it stands for'
 

@@ -4,7 +4,9 @@ In a file whose columns are shifted anything may stand anywhere. What people cal
 is drawn at random, and shows that by its digits, its capitals or its length.
 """
 
+import difflib
 import re
+from collections.abc import Iterable
 from typing import Final
 
 _LONGEST: Final = 40
@@ -22,6 +24,13 @@ def is_name(text: str) -> bool:
     if len(text) > _LONGEST or not _WORDS.fullmatch(text) or sum(map(str.isdigit, text)) > _DIGITS:
         return False
     return max(map(len, re.split("[_ -]", text))) <= _LONGEST_WORD
+
+
+def resembles(text: str, ours: Iterable[str]) -> bool:
+    """Whether ``text`` has a word in common with one of ``ours``, or is nearly one; a password of plain words has not."""
+    ours = tuple(ours)
+    words = {word for name in ours for word in re.split("[_ -]", name)}
+    return not words.isdisjoint(re.split("[_ -]", text)) or bool(difflib.get_close_matches(text, ours, n=1))
 
 
 def is_member(text: str) -> bool:

@@ -126,14 +126,17 @@ async def test_a_row_beyond_the_bounds_is_named(
 @pytest.mark.parametrize(
     ("named", "said"),
     [
-        ("github prod", "--map-provider 'github prod=ENTRY'"),
+        ("practice prod", "--map-provider 'practice prod=ENTRY'"),
+        ("practise", "--map-provider practise=ENTRY"),
+        ("canary swordfish", "there is no such provider here"),
+        ("canary", "there is no such provider here"),
         ("GitHubCanary", "there is no such provider here"),
         ("canary-" * 6, "there is no such provider here"),
         ("canary4711", "there is no such provider here"),
     ],
 )
 async def test_a_provider_that_is_not_here_is_named_if_it_is_a_name(heart: Heart, named: str, said: str) -> None:
-    """Shortly, for the whole file may be of it; where columns are shifted a token may stand there."""
+    """Shortly, for the whole file may be of it; where columns are shifted a password may stand there."""
     report = await take(heart, [key_row(1, provider=named)])
     (fault,) = report.faults
     assert said in fault.message
