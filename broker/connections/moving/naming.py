@@ -27,7 +27,7 @@ def is_name(text: str) -> bool:
 
 
 def resembles(text: str, ours: Iterable[str]) -> bool:
-    """Whether ``text`` has a word in common with one of ``ours``, or is nearly one; a password of plain words has not."""
+    """Whether ``text`` has a word in common with one of ``ours``, or is nearly one; a password of plain words isn't."""
     ours = tuple(ours)
     words = {word for name in ours for word in re.split("[_ -]", name)}
     return not words.isdisjoint(re.split("[_ -]", text)) or bool(difflib.get_close_matches(text, ours, n=1))
