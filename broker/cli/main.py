@@ -24,7 +24,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     finally:
         if interruptible:
             signal.signal(signal.SIGINT, signal.default_int_handler)
-    run(app, words)
+    try:
+        run(app, words)
+    finally:
+        _say_the_rest()
+
+
+def _say_the_rest() -> None:
+    """Write out what is still to be written. A reader that went away (``| head``) is no fault of the command's."""
+    if sys.stdout is None:  # closed by who started it
+        return
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Or the interpreter tries once more at its end, and complains.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from broker.clock import LATEST
 from broker.models.event import Event
 from broker.vault import listing, names
 from broker.vault.redis.store import Store
@@ -159,7 +160,7 @@ def _readable(fields: Sequence[bytes]) -> Event | None:
         texts = (event.id, event.type, event.tenant, event.connection_id or "")
         # In a batch with others, one that the sink can't say or the store refuses would take them along.
         event.shown()
-        fits = all(text.encode() is not None for text in texts) and 0 <= event.at <= listing.LATEST
+        fits = all(text.encode() is not None for text in texts) and 0 <= event.at <= LATEST
     except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, OSError):
         return None
     return event if fits and isinstance(event.at, int) else None
