@@ -5,7 +5,8 @@
 * ``session`` – settings, providers and the store for the length of one command.
 * ``output`` – tables for people, JSON for programs; ``faults`` – what is said when it goes wrong.
 * ``serve``, ``clients``, ``connections``, ``devices``, ``providers``, ``keys``, ``events``, ``config`` – a command or a
-  group each; ``parameters`` and ``proofs`` – options that several take; ``progress`` – how far a long one is.
+  group each; ``parameters`` and ``proofs`` – options that several take; ``progress`` – how far a long one is;
+  ``signals`` – ending it in good order.
 * ``changing`` – connections made of a credential, and changed; ``handing_in`` – how the credential gets in;
   ``one_connection`` – finding and showing one.
 * ``importing`` – many at once: ``import_file`` is what is read, ``import_report`` what is said; ``exporting`` – and out

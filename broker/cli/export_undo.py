@@ -1,10 +1,8 @@
 """Undoing an export that has switched connections off: by itself where no file came of it, or ``export --undo``."""
 
 import asyncio
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
 
 import typer
 
@@ -12,11 +10,10 @@ from broker.app.heart import Heart
 from broker.cli.faults import EXIT_REFUSED
 from broker.cli.output import confirm, note, print_fields, print_json
 from broker.cli.session import with_heart
+from broker.cli.signals import first_signal
 from broker.connections.moving.switching_off import SwitchingOff
 from broker.connections.moving.undoing import Undone
 from broker.errors import StoreUnavailable
-
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def undo_export(export_id: str, *, yes: bool, as_json: bool) -> None:
@@ -74,28 +71,12 @@ async def undo_own(heart: Heart, switching_off: SwitchingOff) -> None:
 
 @contextmanager
 def cancelled_by(signals: list[int]) -> Iterator[None]:
-    """The first signal ends what the current task does, as an error would, and goes into ``signals``. The second one
-    ends the command at once."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-    def noticed(number: int) -> Callable[[], None]:
-        def cancel() -> None:
-            signals.append(number)
-            note("Ending; what was switched off is switched on again first.")
-            for each in _SIGNALS:
-                loop.remove_signal_handler(each)
-            if task is not None:
-                task.cancel()
-
-        return cancel
-
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, noticed(number))
-    try:
+    """The first signal ends what the current task does, as an error would, and goes into ``signals``."""
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("there is no task to cancel")
+    with first_signal(signals, task.cancel, words="Ending; what was switched off is switched on again first."):
         yield
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
 
 
 def _name(left_off: list[str]) -> None:

@@ -4,11 +4,8 @@ Exit codes: 0 done, or it was before; 1 refused: nothing of it is there; 2 the f
 3 paused: a provider or the store is away; 130 or 143 interrupted. After 3, 130 and 143 the same command goes on.
 """
 
-import asyncio
-import signal
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -23,6 +20,7 @@ from broker.cli.output import Json, Yes, confirm, note, print_fields, print_json
 from broker.cli.parameters import named_tenant
 from broker.cli.progress import how_far
 from broker.cli.session import configured_providers, with_heart
+from broker.cli.signals import first_signal
 from broker.clock import rfc3339
 from broker.connections.moving.formats import FORMATS, ReadOptions, columns_of, providers_of, reader
 from broker.connections.moving.order import Existing, Imported, Order, Report, Stop
@@ -36,7 +34,6 @@ from broker.vault.batches import Batch
 
 _BEFORE: Final = frozenset({"staging", "refusing", "securing"})
 """The states of a batch that is nobody's yet."""
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 def import_(
@@ -154,7 +151,8 @@ def _import(
 
     async def work(heart: Heart) -> tuple[Report, Renewed | None]:
         moving = heart.moving
-        with how_far() as tell, _stopped_by(signals) as stop:
+        stop = Stop()
+        with how_far() as tell, first_signal(signals, stop.set, words="Ending; what is under way is finished first."):
             report = await moving.imports.run(order, rows, tell, stop)
             batch = await moving.batches.read(report.batch) if report.batch and report.state == "done" else None
 
@@ -183,30 +181,6 @@ def _exit_code(report: Report, renewed: Renewed | None, signals: list[int]) -> i
     if report.state == "paused":
         return 128 + signals[0] if signals else EXIT_UNAVAILABLE
     return EXIT_REFUSED if renewed and renewed.failed else 0
-
-
-@contextmanager
-def _stopped_by(signals: list[int]) -> Iterator[Stop]:
-    """Set by the first signal, which goes into ``signals``. The second one ends the command at once."""
-    loop, stop = asyncio.get_running_loop(), Stop()
-
-    def noticed(number: int) -> Callable[[], None]:
-        def set_() -> None:
-            signals.append(number)
-            stop.set()
-            note("Ending; what is under way is finished first.")
-            for each in _SIGNALS:
-                loop.remove_signal_handler(each)
-
-        return set_
-
-    for number in _SIGNALS:
-        loop.add_signal_handler(number, noticed(number))
-    try:
-        yield stop
-    finally:
-        for number in _SIGNALS:
-            loop.remove_signal_handler(number)
 
 
 def _key_of(path: Path | None) -> dict[str, bytes | None]:
@@ -264,7 +238,7 @@ def _list_batches(*, as_json: bool) -> None:
         items = [
             {
                 "batch": batch.id,
-                "state": "paused" if batch.state in _BEFORE else batch.state,
+                "state": _shown_state(batch),
                 "created_at": rfc3339(batch.created_at),
                 "file": batch.file,
                 "tenant": batch.tenant,
@@ -277,9 +251,9 @@ def _list_batches(*, as_json: bool) -> None:
         ]
         print_json({"items": items})
         return
-    rows = [
-        (batch.id, "paused" if batch.state in _BEFORE else batch.state, rfc3339(batch.created_at),
-         batch.file, str(batch.rows))
-        for batch in found
-    ]  # fmt: skip
+    rows = [(batch.id, _shown_state(batch), rfc3339(batch.created_at), batch.file, str(batch.rows)) for batch in found]
     print_table(["IMPORT", "STATE", "BEGUN", "FILE", "ROWS"], rows)
+
+
+def _shown_state(batch: Batch) -> str:
+    return "paused" if batch.state in _BEFORE else batch.state
