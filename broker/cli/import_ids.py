@@ -8,7 +8,6 @@ place.
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
@@ -66,8 +65,6 @@ def ids_file(path: Path | None) -> Iterator[TellIds | None]:
 
 @contextmanager
 def _prepared(path: Path) -> Iterator[BinaryIO]:
-    if os.path.lexists(path):
-        raise InvalidRequest("the ids can't be written", [FieldFault("--ids", "is there already; name a new file")])
     with ExitStack() as stack:
         try:
             file = stack.enter_context(new_private_file(path))

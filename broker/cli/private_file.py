@@ -17,7 +17,8 @@ def new_private_file(path: Path) -> Iterator[BinaryIO]:
     :raises Conflict: there is one of this name, or it can't be written.
     :raises InvalidRequest: none can be made there.
     """
-    if path.exists():
+    # Also a link that leads nowhere has the name.
+    if os.path.lexists(path):
         raise _taken(path)
     try:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)  # mode 0600
@@ -43,7 +44,7 @@ def _name(complete: Path, path: Path) -> None:
         raise _taken(path) from None
     except OSError:
         # A file system without hard links.
-        if path.exists():
+        if os.path.lexists(path):
             raise _taken(path) from None
         complete.rename(path)
     try:
