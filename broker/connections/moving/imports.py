@@ -9,23 +9,22 @@ provider or this process leaves it as it is, and the same command goes on.
 from collections.abc import Iterator
 from dataclasses import replace
 from secrets import token_hex
-from typing import Final, Literal
+from typing import Final
 
 from broker.clock import Clock
 from broker.connections.moving.judging import Judge, Judged
 from broker.connections.moving.lease import PATIENCE, Hold, Holding
 from broker.connections.moving.order import Ending, Imported, Order, Report, Rows, Stop, TakenOver, Tell
-from broker.connections.moving.publishing import Incomplete, Publishing
+from broker.connections.moving.publishing import TAKEN_OVER, Incomplete, Publishing
 from broker.connections.moving.row import RowFault
 from broker.connections.moving.storing import Course, Storing
 from broker.connections.moving.survey import Seen, Survey, judged_rows
 from broker.errors import BrokerError, Conflict, StoreUnavailable
-from broker.vault.batches import Batch, Batches, State
+from broker.vault.batches import Batch, Batches
 from broker.vault.staged import Staged
 
 _ROUNDS: Final = 3
 _INTERRUPTED: Final = "it was interrupted"
-_TAKEN_OVER: Final = "another process has taken the import over"
 
 
 class Imports:
@@ -121,7 +120,7 @@ class Imports:
                 if course.away or stop.is_set():
                     return _ended(batch, seen, [], stop, course)
                 moved = replace(batch, skipped=seen.skipped, unverified=course.unverified, lacking=course.lacking)
-                found = await self._moved(moved, ["staging"], "securing")
+                found = await self._publishing.moved(moved, ["staging"], "securing")
             elif not seen.rows:
                 seen = await self._seen_before(found)
             try:
@@ -138,31 +137,25 @@ class Imports:
         if batch is None:
             now, seed = self._clock(), token_hex(32)
             batch = Batch(new_id, "staging", now, now, order.file, order.tenant, seen.rows, seed, by=hold.holder)
-        begun = await self._moved(replace(batch, rows=seen.rows), ["", "staging"], "staging", order.fingerprint)
+        begun = await self._publishing.moved(
+            replace(batch, rows=seen.rows), ["", "staging"], "staging", order.fingerprint
+        )
         if found is not None:
             await self._storing.leave_out(begun, seen, hold)
         if not await self._batches.set_aside(begun, seen.aside):
-            raise TakenOver(_TAKEN_OVER)
+            raise TakenOver(TAKEN_OVER)
         return begun
-
-    async def _moved(
-        self, batch: Batch, among: list[State | Literal[""]], to: State, fingerprint: bytes | None = None
-    ) -> Batch:
-        moved = await self._batches.step(batch, among=among, to=to, now=self._clock(), fingerprint=fingerprint)
-        if moved is None:
-            raise TakenOver(_TAKEN_OVER)
-        return moved
 
     async def _completed(self, order: Order, rows: Rows, batch: Batch, tell: Tell, stop: Stop) -> Batch:
         """Store again what is lost of a batch whose commit point was near, or is past."""
         if batch.state == "securing":
-            return await self._moved(batch, ["securing"], "staging")
+            return await self._publishing.moved(batch, ["securing"], "staging")
         seen, course = await self._seen_before(batch), Course()
         # All were asked about before.
         await self._storing.store_all(replace(order, verify=False), rows, seen, batch, course, tell, stop, resumed=True)
         back = await self._batches.read(batch.id)
         if back is None:
-            raise TakenOver(_TAKEN_OVER)
+            raise TakenOver(TAKEN_OVER)
         return replace(back, by=batch.by)
 
     async def _seen_before(self, batch: Batch) -> Seen:
@@ -177,11 +170,11 @@ class Imports:
     async def _undo(self, batch: Batch, tell: Tell, hold: Hold) -> None:
         hold.check()
         # First of all out of the state in which others would go on with it; of that they do the same.
-        batch = await self._moved(batch, ["staging", "refusing"], "refusing")
+        batch = await self._publishing.moved(batch, ["staging", "refusing"], "refusing")
         await self._storing.undo(batch, tell, hold)
         hold.check()
         if not await self._batches.forget(batch):
-            raise TakenOver(_TAKEN_OVER)
+            raise TakenOver(TAKEN_OVER)
 
     async def _already(self, batch: Batch) -> Report:
         report = _ended(batch, await self._seen_before(batch), [], Stop())

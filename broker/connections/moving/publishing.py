@@ -7,9 +7,9 @@ outbox, under ids that are fixed: whoever takes the batch back leaves no stream 
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Final, Literal
 
 import structlog
 
@@ -26,6 +26,7 @@ from broker.vault.staged import Found, Staged
 _AT_ONCE: Final = 250
 _LEFT_ALONE: Final = 60_000
 """Milliseconds without a sign of life after which a running broker goes on with a batch."""
+TAKEN_OVER: Final = "another process has taken the import over"
 
 log = structlog.get_logger(__name__)
 
@@ -96,9 +97,9 @@ class Publishing:
                     return batch
                 await self._publish(batch, positions, stop)
                 progress = replace(batch, published=positions[-1])
-                batch = await self._moved(progress, "publishing", "publishing")
+                batch = await self.moved(progress, ["publishing"], "publishing")
                 tell("publishing", batch.published, batch.rows)
-            batch = await self._moved(batch, "publishing", "done")
+            batch = await self.moved(batch, ["publishing"], "done")
         return batch
 
     async def _secure(self, batch: Batch, tell: Tell, stop: Stop) -> Batch:
@@ -112,7 +113,7 @@ class Publishing:
             if not all(kept):
                 raise Incomplete
             tell("securing", positions[-1], batch.rows)
-        return await self._moved(batch, "securing", "publishing")
+        return await self.moved(batch, ["securing"], "publishing")
 
     async def _publish(self, batch: Batch, positions: range, stop: Stop) -> None:
         ids = await self._batches.ids(batch, positions)
@@ -147,10 +148,16 @@ class Publishing:
     async def _is_told(self, event: Event) -> bool:
         return any(other.id == event.id for other in await self._journal.at(event.tenant, event.at))
 
-    async def _moved(self, batch: Batch, expected: State, to: State) -> Batch:
-        moved = await self._batches.step(batch, among=[expected], to=to, now=self._clock())
+    async def moved(
+        self, batch: Batch, among: Collection[State | Literal[""]], to: State, fingerprint: bytes | None = None
+    ) -> Batch:
+        """The batch, one step further.
+
+        :raises TakenOver: it is not where it was believed to be, or somebody else's.
+        """
+        moved = await self._batches.step(batch, among=among, to=to, now=self._clock(), fingerprint=fingerprint)
         if moved is None:
-            raise TakenOver("another process has taken the import over")
+            raise TakenOver(TAKEN_OVER)
         return moved
 
 

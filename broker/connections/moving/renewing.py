@@ -10,6 +10,7 @@ from typing import Final
 
 from broker.connections.lifecycle import Lifecycle
 from broker.connections.moving.order import Stop, Tell
+from broker.connections.moving.verifying import whoami_at
 from broker.connections.turns import Turns
 from broker.errors import BrokerError
 from broker.models.connection import Connection, Status
@@ -77,8 +78,7 @@ async def renew(
 
     async def learn(connection: Connection) -> None:
         provider = providers.get(connection.provider)
-        where = (provider.identity.url if provider.identity else provider.issuer) or "whoami"
-        async with turns.turn(provider, where=where, patience=_PATIENCE, trial=True):
+        async with turns.turn(provider, where=whoami_at(provider), patience=_PATIENCE, trial=True):
             await lifecycle.test(connection, request_id=None, unasked=True)
 
     left = iter(connection_ids)

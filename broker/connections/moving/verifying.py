@@ -21,6 +21,7 @@ from broker.connections.turns import Turns
 from broker.connections.whoami import refuses_token, tells_nothing, whose
 from broker.errors import BrokerError, InvalidCredentials, ProviderError, StoreUnavailable
 from broker.models.connection import Connection, Credential, Status
+from broker.providers import Provider
 from broker.upstream.facade import Upstream
 
 PAUSES: Final = (0.5, 2.0, 5.0, 15.0)
@@ -108,8 +109,9 @@ class Verifying:
         provider = judged.provider
         if not verify or (provider.identity is None and not provider.kind.issues and provider.type != "oauth2"):
             return nullcontext()
-        where = provider.identity.url if provider.identity else provider.token_endpoint or provider.issuer or "whoami"
-        return self._turns.turn(provider, where=where, patience=min(_PATIENCE, max(left, 0.0)), trial=True)
+        return self._turns.turn(
+            provider, where=whoami_at(provider), patience=min(_PATIENCE, max(left, 0.0)), trial=True
+        )
 
     async def _new(self, judged: Judged, connection_id: str, batch: str | None) -> Draft | list[RowFault]:
         row, wanted = judged.row, judged.wanted
@@ -163,3 +165,8 @@ def _faults_of(judged: Judged, error: BrokerError) -> list[RowFault]:
     faults = faults_of(judged.row.number, error)
     refused = refuses_token(error) or (isinstance(error, InvalidCredentials) and error.step == "live_test")
     return [replace(fault, remedy="no-verify") for fault in faults] if refused else faults
+
+
+def whoami_at(provider: Provider) -> str:
+    """Where turns are taken to ask ``provider`` whose a credential is."""
+    return provider.identity.url if provider.identity else provider.token_endpoint or provider.issuer or "whoami"
