@@ -1,6 +1,6 @@
 """What tests of the vault share: a pipeline to the real store, also through a proxy that can be made faulty."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import redis
@@ -12,6 +12,7 @@ from broker.vault.redis.embedded import EmbeddedStore
 from broker.vault.redis.store import Store
 from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.rotating import Filled, Open, old_ring
+from tests.vault.servers import cluster_node
 
 
 @pytest.fixture
@@ -24,6 +25,23 @@ def keyring() -> Keyring:
 async def pipeline(raw_store: redis.Redis, store_server: EmbeddedStore, keyring: Keyring) -> AsyncIterator[Store]:
     """The empty store, opened as the broker opens it."""
     pipeline = open_store(store_server.url, keyring, wait_replicas=0)
+    yield pipeline
+    await pipeline.aclose()
+
+
+@pytest.fixture(scope="module")
+def cluster_url() -> Iterator[str]:
+    """A Cluster of one node."""
+    with cluster_node() as url:
+        yield url
+
+
+@pytest.fixture
+async def cluster(cluster_url: str, keyring: Keyring) -> AsyncIterator[Store]:
+    """The empty Cluster, opened as the broker opens it."""
+    with redis.Redis.from_url(cluster_url) as node:
+        node.flushall()
+    pipeline = open_store(cluster_url, keyring, wait_replicas=0)
     yield pipeline
     await pipeline.aclose()
 

@@ -1,6 +1,6 @@
 """Batches at rest: steps that only go where they should, and connections that are nobody's until they are published."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final, get_args
@@ -13,14 +13,12 @@ from broker.models.ids import is_id
 from broker.vault import names, scripts
 from broker.vault.batches import KEPT, Batch, Batches, State
 from broker.vault.keyring import Keyring
-from broker.vault.opening import open_store
 from broker.vault.record_form import Brought
 from broker.vault.records import Records
 from broker.vault.redis.store import Store
 from broker.vault.staged import How, Staged
 from tests.vault.rotating import KEY_1, KEY_2
 from tests.vault.samples import CREDENTIAL, NOW, a_connection
-from tests.vault.servers import cluster_node
 
 IMPORT = "imp_" + "0" * 22
 OTHER = "imp_" + "1" * 22
@@ -48,23 +46,6 @@ def batches(pipeline: Store, keyring: Keyring) -> Batches:
 def staged(pipeline: Store, keyring: Keyring) -> Staged:
     """What they bring."""
     return Staged(pipeline, keyring)
-
-
-@pytest.fixture(scope="module")
-def cluster_url() -> Iterator[str]:
-    """A Cluster of one node."""
-    with cluster_node() as url:
-        yield url
-
-
-@pytest.fixture
-async def cluster(cluster_url: str, keyring: Keyring) -> AsyncIterator[Store]:
-    """The empty Cluster, opened as the broker opens it."""
-    with redis.Redis.from_url(cluster_url) as node:
-        node.flushall()
-    store = open_store(cluster_url, keyring, wait_replicas=0)
-    yield store
-    await store.aclose()
 
 
 async def test_a_batch_moves_only_from_where_it_is_believed_to_be(batches: Batches, raw_store: redis.Redis) -> None:

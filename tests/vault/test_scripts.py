@@ -1,12 +1,10 @@
 """The scripts: each touches only the keys it was given, and those lie in one slot; shown on a real Cluster node."""
 
 import re
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from importlib.resources import files
 
 import pytest
-import redis
 
 from broker.clock import system_clock
 from broker.models.connection import Status
@@ -17,7 +15,6 @@ from broker.vault.journal import Journal
 from broker.vault.keyring import Keyring
 from broker.vault.leadership import Leadership
 from broker.vault.leases import Lease, Leases
-from broker.vault.opening import open_store
 from broker.vault.parked import Parked
 from broker.vault.records import Records
 from broker.vault.redis.store import Argument, Store
@@ -27,26 +24,8 @@ from broker.vault.revocations import Job, Revocations
 from broker.vault.scripts import Script
 from broker.vault.sessions import Sessions
 from tests.vault.samples import CREDENTIAL, EVERYTHING, NOW, a_connection, an_event
-from tests.vault.servers import cluster_node
 
 _TOUCHED = re.compile(r"redis\.call\('(\w+)',\s*([^,)]+)")
-
-
-@pytest.fixture(scope="module")
-def cluster_url() -> Iterator[str]:
-    """A Cluster of one node."""
-    with cluster_node() as url:
-        yield url
-
-
-@pytest.fixture
-async def cluster(cluster_url: str, keyring: Keyring) -> AsyncIterator[Store]:
-    """The empty Cluster, opened as the broker opens it."""
-    with redis.Redis.from_url(cluster_url) as node:
-        node.flushall()
-    pipeline = open_store(cluster_url, keyring, wait_replicas=0)
-    yield pipeline
-    await pipeline.aclose()
 
 
 @pytest.mark.parametrize("script", scripts.ALL, ids=lambda script: script.name)
