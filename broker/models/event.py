@@ -3,11 +3,14 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from json.encoder import encode_basestring_ascii as _quoted
+from typing import Any, Final
 
 from broker.clock import rfc3339
 from broker.models.connection import Connection
 from broker.models.ids import new_id
+
+_COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +65,20 @@ class Event:
 
     def encode(self) -> str:
         """The stored form: compact JSON, empty fields left out."""
-        body = {
-            "id": self.id,
-            "type": self.type,
-            "tenant": self.tenant,
-            "at": self.at,
-            "connection_id": self.connection_id,
-            "client_id": self.client_id,
-            "request_id": self.request_id,
-            "data": self.data or None,
-        }
-        return json.dumps({k: v for k, v in body.items() if v is not None}, separators=(",", ":"))
+        data = f',"data":{_COMPACT.encode(self.data)}' if self.data else ""
+        return f"{self.opened()}{data}}}"
+
+    def opened(self) -> str:
+        """The stored form without its data and its closing brace: for a script that knows what else belongs there."""
+        # Put together by hand: this is half the time of making a dictionary for the encoder, and every fetch does it.
+        body = f'{{"id":{_quoted(self.id)},"type":{_quoted(self.type)},"tenant":{_quoted(self.tenant)},"at":{self.at}'
+        if self.connection_id is not None:
+            body += f',"connection_id":{_quoted(self.connection_id)}'
+        if self.client_id is not None:
+            body += f',"client_id":{_quoted(self.client_id)}'
+        if self.request_id is not None:
+            body += f',"request_id":{_quoted(self.request_id)}'
+        return body
 
     @classmethod
     def decode(cls, text: str | bytes) -> "Event":

@@ -1,6 +1,7 @@
 """Prometheus metrics. Labels take values from the code or the configuration only, so their number is bounded."""
 
 import os
+from functools import cache
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -102,6 +103,24 @@ events_waiting: Final = Gauge(
     registry=_registry,
     multiprocess_mode="mostrecent",
 )
+
+
+_requests_of: Final = cache(lambda route, status: requests.labels(route, str(status)))
+_seconds_of: Final = cache(request_seconds.labels)
+
+
+_releases_of: Final = cache(tokens_released.labels)
+
+
+def released(provider: str) -> None:
+    """Count a token that was released."""
+    _releases_of(provider).inc()
+
+
+def answered(route: str, status: int, seconds: float) -> None:
+    """Count a request. Routes and statuses are few, so their counters are looked up once."""
+    _requests_of(route, status).inc()
+    _seconds_of(route).observe(seconds)
 
 
 def exposition() -> bytes:

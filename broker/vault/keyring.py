@@ -41,7 +41,7 @@ class Place:
 
 def _length_prefixed(*parts: bytes) -> bytes:
     # Without lengths, ("ab", "c") and ("a", "bc") would authenticate the same.
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
 
 
 def _derive(key: bytes, purpose: str, *context: str) -> bytes:

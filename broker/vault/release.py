@@ -100,7 +100,7 @@ class Releases:
             _listed(withheld),
             event.client_id or "",
             _NO_GENERATION if refused_generation is None else refused_generation,
-            replace(event, data={}).encode()[:-1],
+            event.opened(),
             event.id,
             "".join(f",{json.dumps(name)}:{json.dumps(value)}" for name, value in event.data.items()),
             *((*SHOWN, *SECRET) if whole else ()),
