@@ -9,15 +9,14 @@ from typing import Final
 
 import structlog
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import Route
 
 from broker.access.authentication import REVALIDATED_EVERY, Authenticator
-from broker.app.faults import exception_handlers
+from broker.app.faults import Faults
 from broker.app.heart import Heart, build_heart
 from broker.app.openapi import document_route
 from broker.app.operations import operations_routes
-from broker.app.static import ImmutableFiles
+from broker.app.static import static_route
 from broker.background.checking import Checking
 from broker.background.chores import WhatIsDue, chores
 from broker.background.loop import repeat
@@ -42,7 +41,7 @@ from broker.downstream.oauth.revocation import RevocationEndpoint
 from broker.downstream.oauth.token import Grant, TokenEndpoint
 from broker.downstream.proxy.routes import ProxyRoutes
 from broker.errors import StoreUnavailable
-from broker.http.context import RequestContext
+from broker.http.front import Front
 from broker.observe import logs, steps
 from broker.providers import load_providers
 from broker.settings import Settings, read_environment
@@ -110,24 +109,20 @@ def app_of(heart: Heart) -> Starlette:
             await heart.aclose(work_ends_within=_WORK_ENDS_WITHIN)
 
     services = _services_routes(heart, repeats)
-    app = Starlette(
-        routes=[
+    return Front(
+        [
             *services,
             document_route(services, heart.settings),
             *_people_routes(heart),
             *operations_routes(heart),
         ],
-        middleware=[Middleware(RequestContext, trusted_proxies=heart.settings.trusted_proxies)],
-        exception_handlers=exception_handlers(),
+        last_resort=Faults(),
+        trusted_proxies=heart.settings.trusted_proxies,
         lifespan=lifespan,
     )
-    # A path that lacks a slash, or has one too many, is unknown. Starlette would redirect to the host that the request
-    # names, with a 307 that keeps the body.
-    app.router.redirect_slashes = False
-    return app
 
 
-def _services_routes(heart: Heart, repeats: Repeats) -> list[BaseRoute]:
+def _services_routes(heart: Heart, repeats: Repeats) -> list[Route]:
     gate = Gate(heart.authenticator, heart.records, repeats.answer, heart.clock)
     endpoint = OAuthEndpoint(heart.authenticator, heart.clock)
     grants: dict[str, Grant] = {
@@ -170,7 +165,7 @@ def _services_routes(heart: Heart, repeats: Repeats) -> list[BaseRoute]:
     ]
 
 
-def _people_routes(heart: Heart) -> list[BaseRoute]:
+def _people_routes(heart: Heart) -> list[Route]:
     binding = BrowserBinding(heart.keyring, secure=heart.settings.secure, origin=heart.settings.origin)
     orderers = Orderers(heart.clients, heart.journey)
     codes = CodePages(heart.opening, heart.arrivals, heart.providers, binding, heart.limits)
@@ -186,7 +181,7 @@ def _people_routes(heart: Heart) -> list[BaseRoute]:
         *DeviceLoginPages(
             heart.devices.managed, heart.records, heart.clients, heart.providers, binding, heart.limits, heart.clock
         ).routes(),
-        Mount("/static", ImmutableFiles(directory=str(files("broker.web") / "static")), name="static"),
+        static_route("/static", str(files("broker.web") / "static")),
     ]
 
 

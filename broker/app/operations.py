@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 from broker.app.heart import Heart
 from broker.observe import metrics
@@ -69,7 +69,7 @@ class Exposition:
         return self._latest
 
 
-def operations_routes(heart: Heart) -> list[BaseRoute]:
+def operations_routes(heart: Heart) -> list[Route]:
     """``/livez``, ``/readyz`` and ``/metrics``."""
     readiness = Readiness(lambda: reasons_not_ready(heart.store, wait_replicas=heart.settings.store_wait_replicas))
     exposed = Exposition(metrics.exposition)

@@ -49,6 +49,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._answering: RequestResponseCycle | None = None
         """The request that is being answered, while later ones wait in line behind it."""
         self._deaf = False
+        self._together: _Together | None = None
         self._due: asyncio.TimerHandle | None = None
         self._write_due: asyncio.TimerHandle | None = None
 
@@ -57,6 +58,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody connects. If there is room, they get a while to say what they want."""
         super().connection_made(transport)
+        self._together = _Together(transport, self.loop)
         if self._connections_at_most is None or len(self.connections) <= self._connections_at_most:
             self._expect_within(_HEAD_SECONDS)
             return
@@ -134,6 +136,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """The head is there: the app gets the request, or it queues up behind one that is being answered."""
         self._seen.check_head(self.parser.get_http_version(), ahead=len(self.pipeline) >= _AHEAD_AT_MOST)
         super().on_headers_complete()
+        self.cycle.transport = self._together  # type: ignore[assignment]
         if self._answering is None or self._answering.response_complete:
             self._answering = self.cycle
         self._seen.head_ends()
@@ -254,3 +257,39 @@ class LimitedProtocol(HttpToolsProtocol):
     def _wait_for_writes(self) -> None:
         if self._write_due is None:
             self._write_due = self.loop.call_later(_WRITE_SECONDS, self.transport.abort)
+
+
+class _Together:
+    """What an answer is written through. Its head waits for what is written next, so that both travel in one piece.
+
+    uvicorn writes head and body apart, and each is a system call and a packet. A head whose body takes its time, such
+    as that of a stream, leaves as soon as the loop comes around.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held = b""
+
+    def write(self, data: bytes) -> None:
+        """Write ``data``, or hold it for a moment."""
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.writelines((held, data))
+        else:
+            self._held = data
+            self._loop.call_soon(self._let_go)
+
+    def close(self) -> None:
+        """Close when everything has left."""
+        self._let_go()
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Whether it is closed, or about to be."""
+        return self._transport.is_closing()
+
+    def _let_go(self) -> None:
+        if self._held and not self._transport.is_closing():
+            self._transport.write(self._held)
+        self._held = b""

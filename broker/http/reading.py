@@ -5,14 +5,17 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qsl
 
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
+from starlette.types import Message
 
 from broker.errors import InvalidRequest, InvalidToken, PayloadTooLarge, Unauthenticated, UnsupportedMediaType
+from broker.http.eagerly import within
 
 BODY_LIMIT: Final = 64 * 1024
 """Bytes of a request body that are read at most."""
 _FIELDS_AT_MOST: Final = 100
 _SECONDS_FOR_A_BODY: Final = 20.0
+_GONE: Final[Message] = {"type": "http.disconnect"}
 _BODILESS: Final = frozenset({"GET", "HEAD", "DELETE"})
 _MAY_REPEAT: Final = frozenset({"resource", "audience"})
 """Parameters that RFC 8707 and RFC 8693 allow to be given more than once."""
@@ -27,25 +30,31 @@ async def read_body(request: Request, *content_types: str) -> bytes:
     :raises UnsupportedMediaType: another content type, or a content coding.
     :raises InvalidRequest: the body stops short, or takes too long to arrive.
     """
-    announced = request.headers.get("content-length", "0")
+    # Several lines of one of these are no list: whichever counts, it is one line that counts.
+    fields = dict(request.headers.raw)
+    announced = fields.get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > BODY_LIMIT:
         raise PayloadTooLarge(f"a body may have {BODY_LIMIT} bytes")
-    body = bytearray()
-    try:
-        async with asyncio.timeout(_SECONDS_FOR_A_BODY):
-            async for chunk in request.stream():
-                body += chunk
-                if len(body) > BODY_LIMIT:
-                    raise PayloadTooLarge(f"a body may have {BODY_LIMIT} bytes")
-    except (TimeoutError, ClientDisconnect):
-        raise InvalidRequest("the body did not arrive in full") from None
-    declared = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    deadline = asyncio.get_running_loop().time() + _SECONDS_FOR_A_BODY
+    body, more = b"", True
+    while more:
+        try:
+            message = await within(deadline, request.receive())
+        except TimeoutError:
+            message = _GONE
+        if message["type"] == _GONE["type"]:
+            raise InvalidRequest("the body did not arrive in full")
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+        if len(body) > BODY_LIMIT:
+            raise PayloadTooLarge(f"a body may have {BODY_LIMIT} bytes")
+    declared = fields.get(b"content-type", b"").partition(b";")[0].strip().lower().decode("latin-1")
     promised = declared and request.method not in _BODILESS
     if (body or promised) and declared not in content_types:
         raise UnsupportedMediaType(f"a body must be {' or '.join(content_types)}")
-    if "content-encoding" in request.headers:
+    if b"content-encoding" in fields:
         raise UnsupportedMediaType("a body must not be compressed")
-    return bytes(body)
+    return body
 
 
 def parse_form(body: bytes) -> Mapping[str, str]:

@@ -100,7 +100,7 @@ OPEN = {
     "GET /livez": 200,
     "GET /readyz": 200,
     "GET /metrics": 200,
-    "GET /static": 404,
+    "GET /static/{path:path}": 404,
 }
 """Routes for anybody, who is not asked who they are, with what they answer."""
 

@@ -5,8 +5,6 @@ from typing import Any
 
 import httpx2
 import pytest
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.responses import Response
 
 from broker.app.heart import Heart
@@ -18,7 +16,8 @@ from broker.downstream.oauth.answers import BrokerTokenAnswer, Introspected
 from broker.downstream.oauth.endpoint import OAUTH, OAuthCall, OAuthEndpoint
 from broker.downstream.oauth.forms import TokenForm
 from broker.downstream.operation import Operation
-from broker.http.context import RequestContext
+from broker.http.front import Front
+from tests.http.last_resort import Raising
 from tests.world import PUBLIC_URL, ServiceClient
 
 _DECLARED: dict[str, Any] = {"name": "try", "path": "/try", "tag": "Tokens", "summary": "Try."}
@@ -36,7 +35,7 @@ async def asked_of(
 ) -> httpx2.Response:
     """The answer of this handler to an empty POST."""
     route = Gate(heart.authenticator, heart.records, Repeats(heart.repeats).answer, heart.clock).route(_ASKED, handler)
-    app = Starlette(routes=[route], middleware=[Middleware(RequestContext, trusted_proxies=())])
+    app = Front([route], last_resort=Raising(), trusted_proxies=())
     headers = {"Authorization": f"Bearer {await client.broker_token()}"}
     async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=PUBLIC_URL) as http:
         return await http.post("/try", headers=headers)
@@ -94,7 +93,7 @@ async def test_the_oauth_face_has_no_parameter_that_is_not_declared(heart: Heart
     form = {"token": "t", "surprise": "s"}
     for taken in (handler, another, none):
         routes = [endpoint.route(declared, taken)]
-        served = Starlette(routes=routes, middleware=[Middleware(RequestContext, trusted_proxies=())])
+        served = Front(routes, last_resort=Raising(), trusted_proxies=())
         async with httpx2.AsyncClient(transport=httpx2.ASGITransport(served), base_url=PUBLIC_URL) as http:
             auth = (app.client_id, app.secret)
             if taken is handler:

@@ -7,14 +7,14 @@ from typing import Any
 
 import httpx2
 import pytest
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
-from broker.http.context import RequestContext, client_address
+from broker.http.address import client_address
+from broker.http.front import Front
 from broker.observe import metrics
+from tests.http.last_resort import Plain
 
 PROXIES = [ip_network("10.0.0.0/8"), ip_network("fd00::/8")]
 
@@ -71,10 +71,8 @@ async def _fails(_request: Request) -> PlainTextResponse:
 def caller() -> httpx2.AsyncClient:
     """A caller behind a trusted proxy of an app with three routes."""
     routes = [Route(path, _whoami) for path in ("/livez", "/connect/{handle}")]
-    app = Starlette(
-        routes=[*routes, Route("/fails", _fails)], middleware=[Middleware(RequestContext, trusted_proxies=PROXIES)]
-    )
-    transport = httpx2.ASGITransport(app, client=("10.0.0.1", 1), raise_app_exceptions=False)
+    app = Front([*routes, Route("/fails", _fails)], last_resort=Plain(), trusted_proxies=PROXIES)
+    transport = httpx2.ASGITransport(app, client=("10.0.0.1", 1))
     return httpx2.AsyncClient(transport=transport, base_url="http://broker.test")
 
 

@@ -63,7 +63,7 @@ class TokenRoutes:
             min_ttl=body.min_ttl,
             refused_generation=body.stale_generation,
         )
-        metrics.tokens_released.labels(release.provider).inc()
+        metrics.released(release.provider)
         # RFC 6749 §5.1: a token is cached by nobody, however old its cache.
         return call.answer(token_view(release), headers={"Pragma": "no-cache"})
 

@@ -1,0 +1,81 @@
+"""A deadline for what is mostly there already."""
+
+import asyncio
+
+import pytest
+
+from broker.http.eagerly import within
+
+
+async def _nothing() -> str:
+    return "here"
+
+
+async def test_what_is_there_is_given_at_once() -> None:
+    """Without a round of the loop, and although the deadline is over."""
+    ran: list[str] = []
+    asyncio.get_running_loop().call_soon(ran.append, "another")
+    assert await within(0, _nothing()) == "here"
+    assert ran == []
+
+
+async def test_what_has_to_be_waited_for_is_waited_for() -> None:
+    """Through as many rounds as it takes."""
+    event = asyncio.Event()
+
+    async def slow() -> str:
+        await event.wait()
+        await asyncio.sleep(0)
+        return "there"
+
+    loop = asyncio.get_running_loop()
+    waiting = asyncio.create_task(within(loop.time() + 10, slow()))
+    await asyncio.sleep(0)
+    event.set()
+    assert await waiting == "there"
+
+
+async def test_beyond_the_deadline_it_is_cancelled() -> None:
+    """And cleans up before the deadline is told."""
+    ended: list[str] = []
+
+    async def never() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cleaned up")
+
+    with pytest.raises(TimeoutError):
+        await within(asyncio.get_running_loop().time() + 0.01, never())
+    assert ended == ["cleaned up"]
+
+
+async def test_who_is_cancelled_takes_it_along() -> None:
+    """A cancellation is no timeout."""
+    ended: list[str] = []
+
+    async def never() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("cleaned up")
+
+    waiting = asyncio.create_task(within(asyncio.get_running_loop().time() + 10, never()))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ended == ["cleaned up"]
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+async def test_what_it_raises_is_raised(rounds: int) -> None:
+    """Whether it had to wait before or not."""
+
+    async def fails() -> None:
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        raise KeyError("planted")
+
+    with pytest.raises(KeyError):
+        await within(asyncio.get_running_loop().time() + 10, fails())
