@@ -20,8 +20,8 @@ from broker.settings.store_address import Node
 from broker.vault.redis.connecting import Ask
 from broker.vault.redis.pipeline import Pipeline
 from broker.vault.redis.refusals import refused
+from broker.vault.redis.sent import Sent
 from broker.vault.redis.store import Argument, Commit, Confirmation, Reply, evaluate
-from broker.vault.redis.stream import Sent
 from broker.vault.redis.topology import Topology
 from broker.vault.scripts import Script
 

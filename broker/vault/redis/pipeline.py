@@ -14,8 +14,9 @@ from redis.exceptions import ResponseError
 from broker.errors import StoreUnavailable
 from broker.vault.redis.connecting import Connect
 from broker.vault.redis.refusals import refused
+from broker.vault.redis.sent import Sent
 from broker.vault.redis.store import Argument, Commit, Confirmation, Reply, evaluate
-from broker.vault.redis.stream import Sent, Stream, Waiting
+from broker.vault.redis.stream import Stream, Waiting
 from broker.vault.scripts import Script
 
 _SCANNED_AT_ONCE: Final = 500

@@ -1,12 +1,13 @@
 """One connection to one server, kept open: commands of concurrent requests travel as one batch.
 
-Callers put a command down and wait; a single task takes everything that has gathered, sends it in one write and reads
-the answers in order. While a batch is on its way the next one gathers, so under load hundreds of requests share one
-system call and one ``fsync`` of the store, and with no load a command leaves at once.
+Callers put a command down and wait; a single task takes everything that has gathered and sends it in one write. Two
+batches are on their way at most, one that the store works on and one behind it, while the next one gathers: so under
+load hundreds of requests share one system call and one ``fsync`` of the store, neither side waits for the other, and
+with no load a command leaves at once.
 
 Neighbours are kept apart: an error reply belongs to its command alone, a cancelled caller's command is dropped if
-it has not left, and its answer is thrown away if it has. Only a lost or late connection fails a whole batch: then
-nobody knows what ran, the connection is discarded, and each caller gets :class:`StoreUnavailable`. Nothing is ever
+it has not left, and its answer is thrown away if it has. Only a lost or late connection fails all that is on its way:
+then nobody knows what ran, the connection is discarded, and each caller gets :class:`StoreUnavailable`. Nothing is ever
 sent twice.
 
 A stream that waits for replicas ends each batch with one WAIT: it counts who has all that this connection wrote, so it
@@ -17,20 +18,23 @@ import asyncio
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from functools import partial
 from typing import Final, NamedTuple
 
 import hiredis
 import structlog
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import BusyLoadingError, MasterDownError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import BusyLoadingError, RedisError
 
 from broker.errors import StoreUnavailable
 from broker.vault.redis.connecting import Connect
+from broker.vault.redis.line import LOADING_SECONDS, Line
+from broker.vault.redis.sent import Sent
 from broker.vault.redis.store import Argument, Reply
 
 _MAX_BATCH: Final = 512
-_LOADING_SECONDS: Final = 5
+_BATCHES_AT_ONCE: Final = 2
+"""While the store works on one, this process makes the other."""
 _ASKING: Final = hiredis.pack_command(("ASKING",))
 
 log = structlog.get_logger(__name__)
@@ -42,35 +46,6 @@ class Waiting(NamedTuple):
     replicas: int
     milliseconds: int
     """After which a batch is not confirmed. Meanwhile the connection carries nothing else."""
-
-
-class Sent:
-    """A command on its way: its answer, and whether replicas have it."""
-
-    __slots__ = ("answer", "asking", "confirmed", "packed")
-
-    def __init__(self, packed: bytes, *, asking: bool, waits: bool) -> None:
-        loop = asyncio.get_running_loop()
-        self.packed = packed
-        self.asking = asking
-        """Whether the command is preceded by ASKING, whose own reply is of no interest."""
-        self.answer: asyncio.Future[Reply] = loop.create_future()
-        """Raises the server's error reply as it is, or :class:`StoreUnavailable`."""
-        self.confirmed: asyncio.Future[bool] | None = loop.create_future() if waits else None
-        """``None``: nobody is asked for confirmation."""
-
-    def fail(self, error: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
-        self.confirm(False)
-
-    def succeed(self, reply: Reply) -> None:
-        if not self.answer.done():
-            self.answer.set_result(reply)
-
-    def confirm(self, confirmed: bool) -> None:
-        if self.confirmed is not None and not self.confirmed.done():
-            self.confirmed.set_result(confirmed)
 
 
 class Stream:
@@ -97,16 +72,18 @@ class Stream:
         self._replicas = waiting.replicas if waiting else 0
         self._outdated = outdated
         self._waiting: deque[Sent] = deque()
-        self._on_its_way = False
         self._something_waits = asyncio.Event()
-        self._connection: AbstractConnection | None = None
+        self._line: Line | None = None
+        self._lines: set[Line] = set()
+        """With those that are only still answered."""
         self._pump: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop
         self._closed = False
 
     @property
     def load(self) -> int:
         """How many commands there are ahead of one that is put down now, the batch on its way counting as one."""
-        return len(self._waiting) + self._on_its_way
+        return len(self._waiting) + (self._line is not None and not self._line.idle)
 
     def submit(self, parts: Sequence[Argument], *, asking: bool = False) -> Sent:
         """Put a command down.
@@ -118,10 +95,11 @@ class Stream:
         if len(self._waiting) >= self._max_waiting:
             raise StoreUnavailable("too many requests are waiting for the store")
         if self._pump is None or self._pump.done():
-            self._pump = asyncio.create_task(self._pump_batches(), name="store pipeline")
+            self._loop = asyncio.get_running_loop()
+            self._pump = self._loop.create_task(self._pump_batches(), name="store pipeline")
         # Packed here and not in the pump: an argument that can't be packed is its caller's fault alone.
         packed = hiredis.pack_command(tuple(parts))  # type: ignore[arg-type]  # its stub says one-tuple
-        sent = Sent(_ASKING + packed if asking else packed, asking=asking, waits=self._wait is not None)
+        sent = Sent(_ASKING + packed if asking else packed, self._loop, asking=asking, waits=self._wait is not None)
         self._waiting.append(sent)
         self._something_waits.set()
         return sent
@@ -133,12 +111,11 @@ class Stream:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
         self._fail_waiting(StoreUnavailable("the broker is shutting down"))
-        await self._discard_connection()
+        await asyncio.gather(*(line.aclose() for line in self._lines))
 
     async def _pump_batches(self) -> None:
         while True:
             await self._something_waits.wait()
-            self._on_its_way = True
             try:
                 await self._pump_batch()
             except Exception as error:
@@ -147,22 +124,21 @@ class Stream:
                 trace = "".join(traceback.format_tb(error.__traceback__))
                 log.error("store.failed_unexpectedly", error=type(error).__name__, trace=trace)
                 self._fail_waiting(StoreUnavailable("the store can't be used, see the broker's log"))
-                await self._discard_connection()
-            finally:
-                self._on_its_way = False
 
     async def _pump_batch(self) -> None:
-        if self._connection is not None and (self._is_outdated() or await self._connection.can_read()):
-            # Between batches nothing is due, so this is the end of the connection. Nothing has been sent yet.
-            await self._discard_connection()
-        if self._connection is None and not await self._open_connection():
+        line = self._line or await self._open_line()
+        if line is None:
             return
-        batch = self._take_batch()
-        if batch:
-            await self._exchange(batch)
+        await line.room()
+        if not line.usable or self._is_outdated(line):
+            # Nothing of what waits has been sent; the next round opens another line for it.
+            line.retire()
+            self._line = None
+        elif batch := self._take_batch():
+            await line.send(batch)
 
-    def _is_outdated(self) -> bool:
-        return self._outdated is not None and self._connection is not None and self._outdated(self._connection)
+    def _is_outdated(self, line: Line) -> bool:
+        return self._outdated is not None and self._outdated(line.connection)
 
     def _take_batch(self) -> list[Sent]:
         batch: list[Sent] = []
@@ -172,78 +148,28 @@ class Stream:
                 batch.append(sent)
         if not self._waiting:
             self._something_waits.clear()
+        if batch and self._wait:
+            wait = Sent(self._wait, self._loop, asking=False, waits=False)
+            wait.answer.add_done_callback(partial(_settle, tuple(batch), self._replicas))
+            batch.append(wait)
         return batch
 
-    async def _open_connection(self) -> bool:
+    async def _open_line(self) -> Line | None:
         try:
             async with asyncio.timeout(self._deadline):
-                self._connection = await self._connect()
+                connection = await self._connect()
         except StoreUnavailable as error:
             self._fail_waiting(error)
-            return False
         except BusyLoadingError:
-            self._fail_waiting(StoreUnavailable("the store is still loading its data", retry_after=_LOADING_SECONDS))
-            return False
+            self._fail_waiting(StoreUnavailable("the store is still loading its data", retry_after=LOADING_SECONDS))
         except (RedisError, OSError, TimeoutError):
             self._fail_waiting(StoreUnavailable("the store can't be reached"))
-            return False
-        return True
-
-    async def _exchange(self, batch: list[Sent]) -> None:
-        connection = self._connection
-        assert connection is not None  # noqa: S101 - opened by the pump, which is the only one to call
-        useless = False
-        answered = 0
-        packed = [sent.packed for sent in batch]
-        if self._wait:
-            packed.append(self._wait)
-        try:
-            async with asyncio.timeout(self._deadline):
-                await connection.send_packed_command(packed, check_health=False)
-                for sent in batch:
-                    try:
-                        if sent.asking:
-                            await _passed_over(connection)
-                        sent.succeed(await connection.read_response())
-                    except ResponseError as error:
-                        # A node that became a replica: the next connection may reach the primary.
-                        useless = useless or isinstance(error, ReadOnlyError | MasterDownError)
-                        sent.fail(error)
-                    answered += 1
-                if self._wait:
-                    _settle(batch, await self._reached(connection))
-        except (RedisError, OSError, TimeoutError) as error:
-            useless = True
-            loading = isinstance(error, BusyLoadingError)
-            for sent in batch[answered:]:
-                sent.fail(
-                    StoreUnavailable("the store is still loading its data" if loading else "the store did not answer")
-                )
-        except BaseException:
-            # Shutting down in the middle of a batch, or what nobody foresaw.
-            for sent in batch[answered:]:
-                sent.fail(StoreUnavailable("the command was not carried out"))
-            await self._discard_connection()
-            raise
-        finally:
-            if self._wait:
-                # Whatever has not been confirmed by now never will be.
-                _settle(batch, False)
-        if useless:
-            await self._discard_connection()
-
-    async def _reached(self, connection: AbstractConnection) -> bool:
-        try:
-            return int(await connection.read_response()) >= self._replicas
-        except ResponseError:
-            # UNBLOCKED: the server became a replica meanwhile.
-            return False
-
-    async def _discard_connection(self) -> None:
-        # A connection with answers still to come would hand them to somebody else's commands.
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        else:
+            batches = 1 if self._wait else _BATCHES_AT_ONCE
+            self._line = Line(connection, deadline=self._deadline, batches_at_once=batches, ended=self._lines.discard)
+            self._lines.add(self._line)
+            return self._line
+        return None
 
     def _fail_waiting(self, error: StoreUnavailable) -> None:
         while self._waiting:
@@ -251,12 +177,8 @@ class Stream:
         self._something_waits.clear()
 
 
-async def _passed_over(connection: AbstractConnection) -> None:
-    # If it is an error, what follows fails by itself, with a reply that says so.
-    with suppress(ResponseError):
-        await connection.read_response()
-
-
-def _settle(batch: list[Sent], confirmed: bool) -> None:
+def _settle(batch: Sequence[Sent], replicas: int, wait: "asyncio.Future[Reply]") -> None:
+    # What has not been confirmed by now never will be. An error is UNBLOCKED: the server became a replica meanwhile.
+    confirmed = not wait.cancelled() and wait.exception() is None and int(wait.result()) >= replicas
     for sent in batch:
         sent.confirm(confirmed)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -37,15 +38,17 @@ async def test_a_store_that_stalls_is_given_up_by_the_deadline(proxy: FaultyProx
     await pipeline.aclose()
 
 
-async def test_what_waits_behind_a_stalled_batch_is_not_forgotten(proxy: FaultyProxy) -> None:
-    """Commands that were never sent are answered too, although the batch before them got lost."""  # R2
+async def test_what_waits_behind_stalled_batches_is_not_forgotten(proxy: FaultyProxy) -> None:
+    """Commands that were never sent are answered too, although the two batches before them got lost."""  # R2
     pipeline = through(proxy, deadline=0.2)
     await pipeline.execute("PING")
     proxy.stall_answers()
-    first = asyncio.create_task(pipeline.execute("SET", "sent-before", 1))
-    await eventually(lambda: b"sent-before" in proxy.asked)
-    second = asyncio.create_task(pipeline.execute("SET", "never-sent", 1))
-    outcomes = await asyncio.gather(first, second, return_exceptions=True)
+    waiting: list[asyncio.Task[object]] = []
+    for name in ("sent-first", "sent-second"):
+        waiting.append(asyncio.create_task(pipeline.execute("SET", name, 1)))
+        await eventually(lambda name=name: name.encode() in proxy.asked)  # type: ignore[misc]
+    waiting.append(asyncio.create_task(pipeline.execute("SET", "never-sent", 1)))
+    outcomes = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
     assert b"never-sent" not in proxy.asked
     await pipeline.aclose()
@@ -131,26 +134,35 @@ async def test_a_fault_that_nobody_foresaw_leaves_nobody_waiting(
     await pipeline.aclose()
 
 
-async def test_a_fault_within_a_batch_fails_it_and_what_waits_behind(
-    proxy: FaultyProxy, monkeypatch: pytest.MonkeyPatch
+async def test_a_fault_within_a_batch_fails_what_is_on_its_way(
+    raw_store: redis.Redis, store_server: EmbeddedStore
 ) -> None:
-    """Nobody knows what of the batch ran; the connection is given up, and the next command has a new one."""  # R2
-    pipeline = through(proxy, deadline=5)
+    """Nobody knows what of it ran; the connection is given up, and the next command has a new one."""  # R2
+    opened = connector(store_server.url, connect_timeout=2)
+    broken = asyncio.Event()
+
+    async def connect() -> AbstractConnection:
+        connection = await opened()
+        read = connection.read_response
+
+        async def dies(*arguments: Any, **options: Any) -> Any:
+            reply = await read(*arguments, **options)
+            if broken.is_set():
+                broken.clear()
+                raise KeyError("nobody foresaw this")
+            return reply
+
+        connection.read_response = dies  # type: ignore[method-assign]
+        return connection
+
+    pipeline = Pipeline(connect)
     await pipeline.execute("PING")
-    connection = pipeline._stream._connection
-    assert connection is not None
-
-    async def dies(*_: object, **__: object) -> None:
-        await asyncio.sleep(0.05)
-        raise KeyError("nobody foresaw this")
-
-    monkeypatch.setattr(connection, "read_response", dies)
-    first = asyncio.create_task(pipeline.execute("INCR", "n"))
-    await asyncio.sleep(0.01)
-    second = asyncio.create_task(pipeline.execute("INCR", "m"))
-    outcomes = await asyncio.wait_for(asyncio.gather(first, second, return_exceptions=True), 5)
+    broken.set()
+    commands = [pipeline.execute("INCR", name) for name in ("n", "m")]
+    outcomes = await asyncio.wait_for(asyncio.gather(*commands, return_exceptions=True), 5)
     assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
-    assert await pipeline.execute("GET", "m") is None
+    assert await pipeline.execute("INCR", "n") == 2
+    await eventually(lambda: len([c for c in raw_store.client_list() if c["name"] == "broker"]) == 1)
     await pipeline.aclose()
 
 
