@@ -8,11 +8,15 @@ intent, ``o`` who committed last, ``w`` whose commit waits for the status to be 
 ``e`` how a disconnect ended at the provider, ``c`` what was consented to, authorization by authorization, ``wa`` whose
 account it turned out to be where the authorization didn't say; it holds as long as the grant.
 
+Most of what a store holds is this, so the documents in it are compact, and nothing is in them that is a default or
+stands elsewhere in the record.
+
 A connection that a batch brings has two more: ``b`` which batch, and how it was then (:class:`Brought`), and, until the
 whole batch is there, ``bt`` in the place of ``t``. Without a tenant it is nobody's: no reader finds it, and no script
 serves it, in replicas of earlier versions, too.
 """
 
+import base64
 import hashlib
 import json
 from collections.abc import Sequence
@@ -31,6 +35,7 @@ SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", 
 """The fields that :func:`connection_of` reads."""
 SECRET: Final = ("a", "s")
 """The fields that :func:`credential_of` reads."""
+_USUAL_TYPE: Final = "oauth2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,22 +85,23 @@ def fields_of(keyring: Keyring, connection: Connection, credential: Credential) 
         # Whoever can write to the store, but has no key, must not redirect what is sealed.
         "destination": destination(connection),
     }
-    sealed_rest = json.dumps({k: v for k, v in rest.items() if v is not None}).encode()
+    sealed_rest = _compact({k: v for k, v in rest.items() if v is not None}).encode()
+    # What a fetch reads comes first: where the store keeps a hash as one list, it looks for a field from the front.
     return {
         "t": connection.tenant,
         "p": connection.provider,
         "st": connection.status.value,
         "g": connection.generation,
-        "gr": connection.grant_id,
         "x": _moment(connection.access_token_expires_at),
-        "rx": _moment(connection.refresh_token_expires_at),
+        "gr": connection.grant_id,
         "sc": " ".join(connection.scopes),
         "a": keyring.seal(_place(connection, "access_token"), credential.access_token.encode()),
+        "rx": _moment(connection.refresh_token_expires_at),
+        "up": connection.updated_at,
+        "h": health_json(connection.health),
+        "l": notes_json(connection),
         "s": keyring.seal(_place(connection, "secrets"), sealed_rest),
         "d": _document_json(connection),
-        "l": notes_json(connection),
-        "h": health_json(connection.health),
-        "up": connection.updated_at,
         "c": consents_json(connection.consents),
     }
 
@@ -153,39 +159,52 @@ def _place(connection: Connection, field: Literal["access_token", "secrets"]) ->
 
 
 def destination(connection: Connection) -> str:
-    """A digest of what decides where a refresh token is sent; sealed with it."""
+    """A digest of what decides where a refresh token is sent; sealed with it. 128 bits: nobody finds a second one."""
     parts = [connection.minted.issuer, connection.minted.client_id, dict(connection.parameters)]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    whole = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
+    return base64.urlsafe_b64encode(whole[:16]).rstrip(b"=").decode()
 
 
 def _moment(milliseconds: int | None) -> Argument:
     return "" if milliseconds is None else milliseconds
 
 
+def _compact(document: object) -> str:
+    return json.dumps(document, separators=(",", ":"))
+
+
 def _document_json(connection: Connection) -> str:
-    return json.dumps(
-        {
-            "subject": connection.subject,
-            "credential_type": connection.credential_type,
-            "requested_scopes": connection.requested_scopes,
-            "minted": asdict(connection.minted),
-            "created_at": connection.created_at,
-            "parameters": dict(connection.parameters),
-            "provider_data": dict(connection.provider_data),
-            "account": asdict(connection.account) if connection.account else None,
-        }
-    )
+    document: dict[str, Any] = {
+        "subject": connection.subject,
+        "minted": asdict(connection.minted),
+        "created_at": connection.created_at,
+    }
+    if connection.credential_type != _USUAL_TYPE:
+        document["credential_type"] = connection.credential_type
+    # Every writer of a document has read the consents of the same generation, and they stay as long as it does.
+    requested, account = _latest(connection.consents)
+    if connection.requested_scopes != requested:
+        document["requested_scopes"] = connection.requested_scopes
+    if connection.account != account:
+        document["account"] = asdict(connection.account) if connection.account else None
+    more = {"parameters": dict(connection.parameters), "provider_data": dict(connection.provider_data)}
+    return _compact(document | {name: value for name, value in more.items() if value})
+
+
+def _latest(consents: Sequence[Consent]) -> tuple[tuple[str, ...], Account | None]:
+    """What the latest authorization asked for, and whose account it was given with: as a rule, the connection's."""
+    return (consents[-1].requested, consents[-1].account) if consents else ((), None)
 
 
 def notes_json(connection: Connection) -> str:
     """The field ``l``: what the app says about the connection."""
-    notes = {"label": connection.label, "metadata": dict(connection.metadata), "fallback": connection.fallback}
-    return json.dumps({name: value for name, value in notes.items() if value is not None or name != "fallback"})
+    notes = {"label": connection.label, "metadata": dict(connection.metadata) or None, "fallback": connection.fallback}
+    return _compact({name: value for name, value in notes.items() if value is not None})
 
 
 def learned_json(connection: Connection, account: Account) -> str:
     """The field ``wa``."""
-    return json.dumps({"grant_id": connection.grant_id, **asdict(account)})
+    return _compact({"grant_id": connection.grant_id, **asdict(account)})
 
 
 def _learned(text: str, grant_id: str) -> Account | None:
@@ -201,7 +220,7 @@ def notes_mark(connection: Connection) -> str:
 
 def health_json(health: Health) -> str:
     """The field ``h``."""
-    return json.dumps({key: value for key, value in asdict(health).items() if value})
+    return _compact({key: value for key, value in asdict(health).items() if value})
 
 
 def consents_json(consents: Sequence[Consent]) -> str:
@@ -218,7 +237,7 @@ def consents_json(consents: Sequence[Consent]) -> str:
         }
         for consent in consents
     ]
-    return json.dumps([{name: value for name, value in one.items() if value is not None} for one in told])
+    return _compact([{name: value for name, value in one.items() if value is not None} for one in told])
 
 
 def _consent(told: dict[str, Any]) -> Consent:
@@ -241,32 +260,35 @@ def _health(text: bytes) -> Health:
 def _parsed(connection_id: str, reply: list[bytes | None]) -> Connection:
     field = dict(zip(SHOWN, reply, strict=True))
     text = {name: (value or b"").decode() for name, value in field.items()}
-    document = json.loads(text["d"])
-    user_owned = json.loads(text["l"])
+    document, notes = json.loads(text["d"]), json.loads(text["l"])
+    # What an earlier version wrote says nothing of consents.
+    consents = tuple(_consent(told) for told in json.loads(text["c"] or "[]"))
+    requested, account = _latest(consents)
+    if "account" in document:
+        account = made_from(Account, document["account"]) if document["account"] else None
     return Connection(
         id=connection_id,
         tenant=text["t"],
         provider=text["p"],
         subject=document["subject"],
         status=Status(text["st"]),
-        credential_type=document["credential_type"],
+        credential_type=document.get("credential_type", _USUAL_TYPE),
         generation=int(text["g"]),
         grant_id=text["gr"],
         scopes=tuple(text["sc"].split()),
-        requested_scopes=tuple(document["requested_scopes"]),
+        requested_scopes=tuple(document.get("requested_scopes", requested)),
         minted=made_from(Minted, document["minted"]),
         created_at=document["created_at"],
         updated_at=int(text["up"]),
-        parameters=document["parameters"],
-        provider_data=document["provider_data"],
-        account=made_from(Account, document["account"]) if document["account"] else _learned(text["wa"], text["gr"]),
-        label=user_owned["label"],
-        metadata=user_owned["metadata"],
-        fallback=user_owned.get("fallback"),
+        parameters=document.get("parameters", {}),
+        provider_data=document.get("provider_data", {}),
+        account=account or _learned(text["wa"], text["gr"]),
+        label=notes.get("label"),
+        metadata=notes.get("metadata", {}),
+        fallback=notes.get("fallback"),
         access_token_expires_at=int(text["x"]) if text["x"] else None,
         refresh_token_expires_at=int(text["rx"]) if text["rx"] else None,
         last_used_at=int(text["u"]) if text["u"] else None,
         health=_health(text["h"].encode()),
-        # What an earlier version wrote says nothing of it.
-        consents=tuple(_consent(told) for told in json.loads(text["c"] or "[]")),
+        consents=consents,
     )
