@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
@@ -22,14 +22,14 @@ class Sink:
             raise ValueError("an events sink is none, stdout or file:PATH")
         self._target = target
 
-    async def write(self, lines: Sequence[str]) -> None:
-        """Write the lines before returning.
+    async def write(self, lines: Iterable[str]) -> None:
+        """Write the lines before returning. Where there is nobody to tell, none of them is asked for.
 
         :raises OSError: the file can't be written; the events stay where they are.
         """
-        if self._target == "none" or not lines:
+        text = "" if self._target == "none" else "".join(f"{line}\n" for line in lines)
+        if not text:
             return
-        text = "".join(f"{line}\n" for line in lines)
         if self._target == "stdout":
             sys.stdout.write(text)
             sys.stdout.flush()
