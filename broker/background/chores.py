@@ -35,7 +35,7 @@ def chores(
 ) -> list[Chore]:
     """All of them. Providers that are slow with refreshes or tests hold up no revocation: those are apart."""
     return [
-        Chore("settle events", bookkeeping.settle_all, rest_when_busy=0.25, rest_when_idle=2.0),
+        Chore("settle events", bookkeeping.settle_all, rest_when_busy=1.0, rest_when_idle=2.0),
         Chore("do what is due", due.step, rest_when_busy=1.0, rest_when_idle=10.0),
         Chore("refresh ahead", ahead.step, rest_when_busy=0.1, rest_when_idle=5.0),
         Chore("test idle connections", checking.step, rest_when_busy=1.0, rest_when_idle=30.0),

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -19,6 +18,7 @@ from broker.vault.journal import Journal
 from broker.vault.records import Records
 
 _AT_ONCE: Final = 500
+_LISTED_AT_ONCE: Final = 64
 _LISTED_BY: Final = frozenset({"connection.created", "connection.renewed"})
 
 log = structlog.get_logger(__name__)
@@ -50,9 +50,12 @@ class Bookkeeping:
             if self._settled >= mine:
                 return 0
             asked = self._asked
-            waiting = await self._journal.waiting(names.buckets())
-            metrics.events_waiting.set(sum(waiting.values()))
-            moved = await self._settle(waiting)
+            try:
+                moved = await self._settle(names.buckets())
+            except StoreUnavailable:
+                metrics.events_waiting.set(sum((await self._journal.waiting(names.buckets())).values()))
+                raise
+            metrics.events_waiting.set(moved)
             self._settled = asked
             return moved
 
@@ -75,37 +78,37 @@ class Bookkeeping:
         """
         await self._write_out([event])
 
-    async def _settle(self, buckets: Iterable[int]) -> int:
-        moved, written = 0, defaultdict[str, set[str]](set)
-        for bucket in buckets:
-            async for parcels in self._journal.collect(bucket, _AT_ONCE):
-                events = [parcel.event for parcel in parcels]
-                await self._write_out(events)
-                await self._journal.write(events)
-                await self._list_again(events)
-                await self._journal.acknowledge(bucket, parcels)
-                for event in events:
-                    written[event.tenant].update({event.connection_id} if event.connection_id else ())
-                moved += len(parcels)
-        await self._journal.trim(written, self._clock())
+    async def _settle(self, buckets: Sequence[int]) -> int:
+        moved = 0
+        async for parcels in self._journal.collect(buckets, _AT_ONCE):
+            events = [parcel.event for parcel in parcels]
+            await self._write_out(events)
+            await self._journal.move(parcels, self._clock())
+            await self._list_again(events)
+            await self._journal.acknowledge(parcels)
+            moved += len(parcels)
         return moved
 
     async def _write_out(self, events: Iterable[Event]) -> None:
         try:
-            await self._sink.write([json.dumps(event.shown(), separators=(",", ":")) for event in events])
+            await self._sink.write(json.dumps(event.shown(), separators=(",", ":")) for event in events)
         except OSError:
             # The events stay in their outbox until the sink takes them.
             raise StoreUnavailable("the events sink can't be written", retry_after=5) from None
 
     async def _list_again(self, events: Iterable[Event]) -> None:
         """List connections that were made: whoever made them may have died before that."""
-        for event in events:
-            if event.type in _LISTED_BY and event.connection_id:
-                try:
-                    connection = await self._records.read(event.connection_id)
-                except SealBroken as error:
-                    # One damaged record must not hold everybody's events up.
-                    log.error("bookkeeping.not_listed", connection_id=event.connection_id, reason=error.detail)
-                    continue
-                if connection is not None:
-                    await self._records.index(connection)
+        made = {event.connection_id for event in events if event.type in _LISTED_BY and event.connection_id}
+        turns = asyncio.Semaphore(_LISTED_AT_ONCE)
+        await asyncio.gather(*(self._list_one(connection_id, turns) for connection_id in made))
+
+    async def _list_one(self, connection_id: str, turns: asyncio.Semaphore) -> None:
+        async with turns:
+            try:
+                connection = await self._records.read(connection_id)
+            except SealBroken as error:
+                # One damaged record must not hold everybody's events up.
+                log.error("bookkeeping.not_listed", connection_id=connection_id, reason=error.detail)
+                return
+            if connection is not None:
+                await self._records.index(connection)

@@ -1,14 +1,14 @@
 """The audit record: events leave the buckets' outboxes and stand in one journal per tenant.
 
 An event about a connection is written into its bucket's outbox by the very script whose effect it records; what befalls
-a client lies in no bucket, so its event follows by a command of its own. Draining moves it into the
-tenant's journal; every move can be repeated and changes nothing the second time, so a crash between any two steps
-loses no event and doubles none.
+a client lies in no bucket, so its event follows by a command of its own. Draining moves it, in the words in which it
+stands there, into the tenant's journal; every move can be repeated and changes nothing the second time, so a crash
+between any two steps loses no event and doubles none. An outbox that is empty is gone.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,10 +16,15 @@ import structlog
 
 from broker.clock import LATEST
 from broker.models.event import Event
-from broker.vault import listing, names
-from broker.vault.redis.store import Store
+from broker.vault import listing, names, scripts
+from broker.vault.redis.store import Argument, Reply, Store
 
 _LOOKS_AT_ONCE: Final = 128
+"""Outboxes: requests that wait for the store go in between."""
+_AT_FIRST: Final = 25
+"""Events of each of them; where there are more, they follow in larger parts."""
+_WRITTEN_AT_ONCE: Final = 1_000
+"""Events in one call of a script, whose stack is bounded."""
 
 log = structlog.get_logger(__name__)
 
@@ -28,8 +33,11 @@ log = structlog.get_logger(__name__)
 class Parcel:
     """An event in an outbox, and the entry to acknowledge once it has arrived."""
 
+    bucket: int
     entry: str
     event: Event
+    text: bytes | str
+    """The event as the journal is to have it."""
 
 
 class Journal:
@@ -51,52 +59,79 @@ class Journal:
         """
         await self._store.execute("XADD", names.outbox(event.connection_id or ""), "*", "e", event.encode())
 
-    async def waiting(self, buckets: Iterable[int]) -> dict[int, int]:
+    async def waiting(self, buckets: Sequence[int]) -> dict[int, int]:
         """Bucket → number of events in its outbox, for those that have any."""
         found: dict[int, int] = {}
-        every = list(buckets)
-        for start in range(0, len(every), _LOOKS_AT_ONCE):
-            some = every[start : start + _LOOKS_AT_ONCE]
-            # A few at a time: requests that wait for the store go in between.
+        for start in range(0, len(buckets), _LOOKS_AT_ONCE):
+            some = buckets[start : start + _LOOKS_AT_ONCE]
             lengths = await asyncio.gather(*(self._store.execute("XLEN", names.bucket_outbox(b)) for b in some))
             found |= {bucket: length for bucket, length in zip(some, lengths, strict=True) if length}
         return found
 
-    async def collect(self, bucket: int, count: int) -> AsyncIterator[list[Parcel]]:
-        """The events of a bucket's outbox, oldest first, up to ``count`` at a time; they stay there until acknowledged.
+    async def collect(self, buckets: Sequence[int], count: int) -> AsyncIterator[list[Parcel]]:
+        """The events of these buckets' outboxes, in each the oldest first, in batches; of a bucket that has many, up to
+        ``count`` at a time. They stay there until acknowledged.
 
         What can't be read as an event stays where it is for somebody to look at, and holds up nothing but itself.
         """
-        key, after = names.bucket_outbox(bucket), "-"
-        newest = await self._store.execute("XREVRANGE", key, "+", "-", "COUNT", 1)
-        # What comes meanwhile waits for the next look: following a busy connection would never end.
-        last = newest[0][0].decode() if newest else "-"
-        while reply := await self._store.execute("XRANGE", key, after, last, "COUNT", count):
-            found = [(entry.decode(), _readable(fields)) for entry, fields in reply]
-            after = f"({found[-1][0]}"
-            for entry in (entry for entry, event in found if event is None):
-                log.error("event.unreadable", outbox=key, entry=entry)
-            yield [Parcel(entry, event) for entry, event in found if event is not None]
+        at_first = min(count, _AT_FIRST)
+        for start in range(0, len(buckets), _LOOKS_AT_ONCE):
+            some = buckets[start : start + _LOOKS_AT_ONCE]
+            pages = await asyncio.gather(*(self._page(bucket, "-", "+", at_first) for bucket in some))
+            found = [(bucket, page) for bucket, page in zip(some, pages, strict=True) if page]
+            full = [(bucket, page[-1][0]) for bucket, page in found if len(page) == at_first]
+            # What comes meanwhile waits for the next look: following a busy connection would never end.
+            newest = await asyncio.gather(*(self._newest(bucket) for bucket, _ in full))
+            if parcels := [parcel for bucket, page in found for parcel in _parcels(bucket, page)]:
+                yield parcels
+            for (bucket, after), last in zip(full, newest, strict=True):
+                async for parcels in self._rest(bucket, after, last, count):
+                    yield parcels
 
-    async def write(self, events: Sequence[Event]) -> None:
-        """Write events into their tenants' journals, and their times into those of their connections."""
-        by_tenant: defaultdict[str, list[int | str]] = defaultdict(list)
+    async def _rest(self, bucket: int, after: bytes, last: bytes | str, count: int) -> AsyncIterator[list[Parcel]]:
+        while page := await self._page(bucket, b"(" + after, last, count):
+            after = page[-1][0]
+            yield _parcels(bucket, page)
+
+    async def _page(self, bucket: int, after: bytes | str, last: bytes | str, count: int) -> Reply:
+        return await self._store.execute("XRANGE", names.bucket_outbox(bucket), after, last, "COUNT", count)
+
+    async def _newest(self, bucket: int) -> bytes | str:
+        reply = await self._store.execute("XREVRANGE", names.bucket_outbox(bucket), "+", "-", "COUNT", 1)
+        return reply[0][0] if reply else "-"
+
+    async def move(self, parcels: Sequence[Parcel], now: int) -> None:
+        """Write what was collected into the journals, and drop what is too old at ``now`` (ms) or too much."""
+        await self._write([(parcel.event, parcel.text) for parcel in parcels], str(now - self._keep_milliseconds))
+
+    async def write(self, events: Iterable[Event]) -> None:
+        """Write events into the journals that stand in no outbox."""
+        await self._write([(event, event.encode()) for event in events], "")
+
+    async def _write(self, told: Sequence[tuple[Event, bytes | str]], too_old: str) -> None:
+        by_tenant: defaultdict[str, list[tuple[Event, bytes | str]]] = defaultdict(list)
+        for event, text in told:
+            by_tenant[event.tenant].append((event, text))
+        for tenant, all_of_it in by_tenant.items():
+            for start in range(0, len(all_of_it), _WRITTEN_AT_ONCE):
+                await self._write_for(tenant, all_of_it[start : start + _WRITTEN_AT_ONCE], too_old)
+
+    async def _write_for(self, tenant: str, told: Sequence[tuple[Event, bytes | str]], too_old: str) -> None:
+        kept: list[Argument] = [self._keep_milliseconds, self._keep_events, too_old]
+        pairs = [part for event, text in told for part in (event.at, text)]
+        oldest = await self._store.run(scripts.JOURNAL_WRITE, [names.journal(tenant)], [*kept, *pairs])
         by_connection: defaultdict[str, set[int]] = defaultdict(set)
-        for event in events:
-            by_tenant[event.tenant] += (event.at, event.encode())
+        for event, _ in told:
             if event.connection_id:
                 by_connection[event.connection_id].add(event.at)
-        moves = []
-        for tenant, pairs in by_tenant.items():
-            key = names.journal(tenant)
-            moves.append(self._store.execute("ZADD", key, *pairs))
-            # Trimming follows writing: of a tenant of whom nothing is heard any more, this lets go.
-            moves.append(self._store.execute("PEXPIRE", key, self._keep_milliseconds))
-        for connection_id, times in by_connection.items():
-            key = names.connection_journal(connection_id)
-            moves.append(self._store.execute("ZADD", key, *(part for at in times for part in (at, at))))
-            moves.append(self._store.execute("PEXPIRE", key, self._keep_milliseconds))
-        await asyncio.gather(*moves)
+        # A time before the tenant's oldest event leads nowhere.
+        head: list[Argument] = [self._keep_milliseconds, oldest or too_old]
+        await asyncio.gather(
+            *(
+                self._store.run(scripts.JOURNAL_TIMES, [names.connection_journal(connection_id)], [*head, *times])
+                for connection_id, times in by_connection.items()
+            )
+        )
 
     async def at(self, tenant: str, moment: int) -> list[Event]:
         """The tenant's events of one moment (ms)."""
@@ -108,27 +143,25 @@ class Journal:
         if event.connection_id:
             # First: as long as the event itself is there, a crash leaves something that is found again.
             await self._store.execute("ZREM", names.connection_journal(event.connection_id), event.at)
-        return bool(await self._store.execute("ZREM", names.journal(event.tenant), event.encode()))
+        key = names.journal(event.tenant)
+        if await self._store.execute("ZREM", key, event.encode()):
+            return True
+        # A replica of another version may have said the same in other words.
+        there = await self._store.execute("ZRANGE", key, event.at, event.at, "BYSCORE")
+        same = [text for text in there if Event.decode(text) == event]
+        return bool(same and await self._store.execute("ZREM", key, *same))
 
-    async def acknowledge(self, bucket: int, parcels: Sequence[Parcel]) -> None:
-        """Remove arrived events from the outbox."""
-        if parcels:
-            await self._store.execute("XDEL", names.bucket_outbox(bucket), *(parcel.entry for parcel in parcels))
-
-    async def trim(self, written: Mapping[str, Collection[str]], now: int) -> None:
-        """Drop what is too old or too much, where something was just written: of tenants, and of their connections.
-
-        :param written: tenant → the connections that had events.
-        """
-        for tenant, connection_ids in written.items():
-            key = names.journal(tenant)
-            await self._store.execute("ZREMRANGEBYSCORE", key, "-inf", now - self._keep_milliseconds)
-            await self._store.execute("ZREMRANGEBYRANK", key, 0, -self._keep_events - 1)
-            oldest = await self._store.execute("ZRANGE", key, 0, 0, "WITHSCORES")
-            # A time before the tenant's oldest event leads nowhere.
-            before = f"({int(float(oldest[1]))}" if oldest else now - self._keep_milliseconds
-            for connection_id in connection_ids:
-                await self._store.execute("ZREMRANGEBYSCORE", names.connection_journal(connection_id), "-inf", before)
+    async def acknowledge(self, parcels: Iterable[Parcel]) -> None:
+        """Remove arrived events from the outboxes. What somebody else has removed before is no matter."""
+        by_bucket: defaultdict[int, list[Argument]] = defaultdict(list)
+        for parcel in parcels:
+            by_bucket[parcel.bucket] += (parcel.entry, parcel.event.id)
+        await asyncio.gather(
+            *(
+                self._store.run(scripts.OUTBOX_ACKNOWLEDGE, [names.bucket_outbox(bucket)], entries)
+                for bucket, entries in by_bucket.items()
+            )
+        )
 
     async def of_tenant(
         self, tenant: str, after: listing.Position | None, count: int
@@ -153,17 +186,31 @@ class Journal:
         ]
 
 
+def _parcels(bucket: int, page: Iterable[tuple[bytes, Sequence[bytes]]]) -> list[Parcel]:
+    parcels = []
+    for entry, fields in page:
+        event = _readable(fields)
+        if event is None:
+            log.error("event.unreadable", outbox=names.bucket_outbox(bucket), entry=entry.decode())
+            continue
+        text = fields[1]
+        # Journals are listed by what their members begin with.
+        as_it_is = text.startswith(b'{"id":"%b",' % event.id.encode())
+        parcels.append(Parcel(bucket, entry.decode(), event, text if as_it_is else event.encode()))
+    return parcels
+
+
 def _readable(fields: Sequence[bytes]) -> Event | None:
     """The event of an outbox entry, or ``None`` if it would not fit into a journal, or could not be shown."""
     try:
         event = Event.decode(fields[1])
-        texts = (event.id, event.type, event.tenant, event.connection_id or "")
-        # In a batch with others, one that the sink can't say or the store refuses would take them along.
-        event.shown()
+        whole = event.id.isascii() and event.id.replace("_", "").isalnum() and isinstance(event.data, dict)
+        texts = (event.type, event.tenant, event.connection_id or "")
+        # In a batch with others, one that the store refuses would take them along.
         fits = all(text.encode() is not None for text in texts) and 0 <= event.at <= LATEST
-    except (ValueError, ArithmeticError, LookupError, TypeError, AttributeError, OSError):
+    except (ValueError, LookupError, TypeError, AttributeError):
         return None
-    return event if fits and isinstance(event.at, int) else None
+    return event if whole and fits and type(event.at) is int else None
 
 
 def _place(position: listing.Position) -> listing.Position:

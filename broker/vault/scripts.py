@@ -35,6 +35,9 @@ PARK = _load("park")
 DISCONNECT = _load("disconnect")
 REFERENCE_ISSUE = _load("reference_issue")
 REFERENCE_REVOKE = _load("reference_revoke")
+OUTBOX_ACKNOWLEDGE = _load("outbox_acknowledge")
+JOURNAL_WRITE = _load("journal_write")
+JOURNAL_TIMES = _load("journal_times")
 SESSION_CREATE = _load("session_create")
 SESSION_STEP = _load("session_step")
 KEYRING_ADOPT = _load("keyring_adopt")
@@ -79,6 +82,9 @@ ALL = (
     DISCONNECT,
     REFERENCE_ISSUE,
     REFERENCE_REVOKE,
+    OUTBOX_ACKNOWLEDGE,
+    JOURNAL_WRITE,
+    JOURNAL_TIMES,
     SESSION_CREATE,
     SESSION_STEP,
     KEYRING_ADOPT,

@@ -39,7 +39,7 @@ async def test_each_token_that_leaves_is_on_record(
     fetched = await app.fetch(connection["id"])
     redeemed = await app.redeem(await reference_for(app, connection, app))
     refreshed = await app.fetch(connection["id"], stale_generation=1)
-    collected = heart.journal.collect(bucket_of(connection["id"]), 100)
+    collected = heart.journal.collect([bucket_of(connection["id"])], 100)
     waiting = [parcel async for parcels in collected for parcel in parcels]
     assert {parcel.event.request_id for parcel in waiting} >= {
         answer.headers["x-request-id"] for answer in (fetched, redeemed, refreshed)

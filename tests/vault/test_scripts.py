@@ -76,9 +76,11 @@ async def test_a_connections_whole_life_fits_one_slot(cluster: Store, keyring: K
     job = Job(connection.id, "practice", {}, "access-1", None)
     assert await Revocations(cluster, keyring).disconnect(after, job, an_event(connection), stays=60_000)
     journal = Journal(cluster, keep_milliseconds=10**15, keep_events=1000)
-    bucket = next(iter(await journal.waiting(names.buckets())))
-    parcels = [parcel async for parcels in journal.collect(bucket, 100) for parcel in parcels]
-    await journal.write([parcel.event for parcel in parcels])
+    buckets = list(await journal.waiting(names.buckets()))
+    parcels = [parcel async for parcels in journal.collect(buckets, 100) for parcel in parcels]
+    await journal.move(parcels, NOW)
+    await journal.acknowledge(parcels)
+    assert await journal.waiting(names.buckets()) == {}
     assert len(await journal.of_connection("acme", connection.id, None, 50)) == 8
 
 
