@@ -36,10 +36,10 @@ class Announcements:
             yield
             return
         minted = minted_by(provider, await self._upstream.endpoints(provider, parameters))
-        until = self._clock() + EXCHANGE_AT_MOST
+        now = self._clock()
         try:
             await until_stored(
-                lambda: self._siblings.expect(minted, name, until=until),
+                lambda: self._siblings.expect(minted, name, now=now, until=now + EXCHANGE_AT_MOST),
                 what=f"announcement of {name}",
                 attempts=_ATTEMPTS,
             )

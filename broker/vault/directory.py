@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -40,7 +41,9 @@ class Directory:
         if connection is None or connection.status is not Status.REVOKED:
             return
         await self._records.unindex(connection.id, connection.tenant, connection.subject)
-        await self._store.execute("SREM", account_index(connection), connection.id)
+        # Whose it is may have been learned, and a crash have kept it on the list of those that nobody knows.
+        for index in {account_index(connection), account_index(replace(connection, account=None))}:
+            await self._store.execute("SREM", index, connection.id)
         # Last: a crash before it leaves the record to be read again.
         await self._store.execute("DEL", names.record(connection.id))
 

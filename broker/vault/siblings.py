@@ -27,9 +27,11 @@ class Siblings:
         """Take the connection off its account's list."""
         await self._store.execute("SREM", account_index(connection), connection.id)
 
-    async def expect(self, minted: Minted, session_id: str, *, until: int) -> None:
+    async def expect(self, minted: Minted, session_id: str, *, now: int, until: int) -> None:
         """Say that a code of this app is being redeemed, until ``until`` (ms); whose account, nobody knows yet."""
         key = names.exchanges(minted.issuer, minted.client_id)
+        # Who died in the middle says nothing: at an app that is busy for ever, those would stay for ever.
+        await self._store.execute("ZREMRANGEBYSCORE", key, "-inf", f"({now}")
         await self._store.execute("ZADD", key, until, session_id)
         # Each for a case of its own: NX where there is no end yet, GT where there is an earlier one. A later one stays.
         for where in ("NX", "GT"):

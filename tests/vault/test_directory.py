@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from broker.errors import InvalidRequest
+from broker.models.account import Account
 from broker.models.connection import Connection, Status
 from broker.vault import directory, names
 from broker.vault.directory import Directory
@@ -158,3 +159,18 @@ async def test_a_damaged_record_hides_no_other(records: Records, lists: Director
     found, _ = await lists.page("acme", subject=None, wanted=lambda _: True, cursor=None, limit=10)
     assert [connection.id for connection in found] == [sound.id]
     assert raw_store.zscore(names.tenant_index("acme"), damaged.id) is not None
+
+
+async def test_what_ended_leaves_every_list_also_the_one_of_unknown_accounts(
+    records: Records, lists: Directory, raw_store: redis.Redis
+) -> None:
+    """Whose account it is was learned, and a crash has left it where it stood before."""
+    unknown = a_connection(account=None)
+    await records.create(unknown, CREDENTIAL, an_event(unknown))
+    before = raw_store.keys("broker:account:*")
+    assert await records.annotate(unknown, account=Account("usr_1"), status=Status.REVOKED, updated_at=NOW)
+    await records.index(replace(unknown, account=Account("usr_1")))
+    assert len(raw_store.keys("broker:account:*")) == 2
+    await lists.forget(unknown.id)
+    assert (len(before), raw_store.keys("broker:account:*")) == (1, [])
+    assert not raw_store.exists(names.record(unknown.id))

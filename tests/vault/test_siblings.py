@@ -85,7 +85,7 @@ async def test_an_exchange_is_expected_until_it_is_over_or_out_of_time(
 ) -> None:
     """Each app for itself; what is over is not expected any more."""  # P9
     now = system_clock()
-    await siblings.expect(APP, "cs_one", until=now + 60_000)
+    await siblings.expect(APP, "cs_one", now=now, until=now + 60_000)
     assert await siblings.expecting(APP, now=now)
     assert not await siblings.expecting(replace(APP, client_id="app-2"), now=now)
     assert not await siblings.expecting(APP, now=now + 60_001)
@@ -98,7 +98,7 @@ async def test_what_nobody_takes_back_runs_out(siblings: Siblings, raw_store: re
     """An announcement of a process that died is gone from the store soon after its end."""  # P9
     key = names.exchanges(APP.issuer, APP.client_id)
     until = system_clock() + 300
-    await siblings.expect(APP, "cs_one", until=until)
+    await siblings.expect(APP, "cs_one", now=until - 300, until=until)
     assert raw_store.pexpiretime(key) == until
     await eventually(lambda: not raw_store.exists(key))
 
@@ -106,10 +106,21 @@ async def test_what_nobody_takes_back_runs_out(siblings: Siblings, raw_store: re
 async def test_a_shorter_announcement_cuts_no_longer_one(siblings: Siblings, raw_store: redis.Redis) -> None:
     """They share a key; it lives as long as the longest of them, whichever came first."""  # P9
     now = system_clock()
-    await siblings.expect(APP, "cs_one", until=now + 60_000)
-    await siblings.expect(APP, "cs_two", until=now + 1_000)
+    await siblings.expect(APP, "cs_one", now=now, until=now + 60_000)
+    await siblings.expect(APP, "cs_two", now=now, until=now + 1_000)
     key = names.exchanges(APP.issuer, APP.client_id)
     assert raw_store.pexpiretime(key) == now + 60_000
     assert await siblings.expecting(APP, now=now + 30_000)
-    await siblings.expect(APP, "cs_three", until=now + 90_000)
+    await siblings.expect(APP, "cs_three", now=now, until=now + 90_000)
     assert raw_store.pexpiretime(key) == now + 90_000
+
+
+async def test_those_who_died_do_not_gather_at_a_busy_app(siblings: Siblings, raw_store: redis.Redis) -> None:
+    """The key lives on with each new announcement; what has run out in it leaves with the next."""
+    now = system_clock()
+    for number in range(10):
+        await siblings.expect(APP, f"cs_{number}", now=now + number, until=now + number + 60_000)
+    assert raw_store.zcard(names.exchanges(APP.issuer, APP.client_id)) == 10
+    await siblings.expect(APP, "cs_later", now=now + 60_005, until=now + 120_005)
+    left = raw_store.zrange(names.exchanges(APP.issuer, APP.client_id), 0, -1)
+    assert left == [b"cs_5", b"cs_6", b"cs_7", b"cs_8", b"cs_9", b"cs_later"]
