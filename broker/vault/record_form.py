@@ -36,6 +36,7 @@ SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", 
 SECRET: Final = ("a", "s")
 """The fields that :func:`credential_of` reads."""
 _USUAL_TYPE: Final = "oauth2"
+_compact: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +168,6 @@ def destination(connection: Connection) -> str:
 
 def _moment(milliseconds: int | None) -> Argument:
     return "" if milliseconds is None else milliseconds
-
-
-def _compact(document: object) -> str:
-    return json.dumps(document, separators=(",", ":"))
 
 
 def _document_json(connection: Connection) -> str:
