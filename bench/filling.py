@@ -15,13 +15,13 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Final, cast
 
 import hiredis
 import redis
 
-from broker.models.account import Account
 from broker.models.connection import Connection, Credential
 from broker.models.event import Event
 from broker.models.ids import bucket_of, new_id, new_secret
@@ -65,7 +65,7 @@ def fill(data_dir: Path, template_id: str, count: int, *, processes: int | None 
         store.config_set("appendonly", "no")
         for script in scripts.ALL:
             store.script_load(script.source)
-        with ProcessPoolExecutor(split) as pool:
+        with ProcessPoolExecutor(split, get_context("spawn")) as pool:
             made = [*pool.map(_fill, repeat(data_dir), repeat(template), parts)]
         store.config_set("appendonly", "yes")
     return [connection_id for ids in made for connection_id in ids]
@@ -117,7 +117,10 @@ def _journal(store: Store) -> Journal:
 def _clone(template: Template) -> Template:
     """Another one like it, made at another time, by somebody else."""
     connection, credential, later = template.connection, template.credential, secrets.randbelow(_SPREAD_MS)
-    identity, account = new_id("con"), connection.account and Account(_like(connection.account.id))
+    identity, account = (
+        new_id("con"),
+        connection.account and replace(connection.account, id=_like(connection.account.id)),
+    )
     health = connection.health
     clone = replace(
         connection,
