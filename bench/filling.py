@@ -56,7 +56,7 @@ def fill(data_dir: Path, template_id: str, count: int, *, processes: int | None 
 
     :raises RuntimeError: the store refused something.
     """
-    keyring = Keyring(parse_keys(ensure_keys(data_dir)))
+    keyring = _keyring(data_dir)
     template = asyncio.run(_template(data_dir, keyring, template_id))
     split = processes or os.cpu_count() or 1
     parts = [count // split + (number < count % split) for number in range(split)]
@@ -76,7 +76,7 @@ def _fill(data_dir: Path, template: Template, count: int) -> list[str]:
 
 
 async def _clones(data_dir: Path, template: Template, count: int) -> list[str]:
-    keyring = Keyring(parse_keys(ensure_keys(data_dir)))
+    keyring = _keyring(data_dir)
     made: list[str] = []
     with closing(_Writer(socket_path(data_dir))) as writer:
         store = cast(Store, writer)
@@ -107,6 +107,10 @@ async def _template(data_dir: Path, keyring: Keyring, connection_id: str) -> Tem
     finally:
         await store.aclose()
     return Template(connection, credential, [event for _, event in reversed(told)])
+
+
+def _keyring(data_dir: Path) -> Keyring:
+    return Keyring(cast(tuple[tuple[str, bytes], ...], parse_keys(ensure_keys(data_dir))))
 
 
 def _journal(store: Store) -> Journal:
@@ -162,7 +166,7 @@ class _Writer:
         self._packed: list[bytes] = []
 
     async def execute(self, *parts: Argument) -> None:
-        self._packed.append(hiredis.pack_command(parts))
+        self._packed.append(hiredis.pack_command(parts))  # type: ignore[arg-type] # its stub knows tuples of one only
 
     async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument] = ()) -> None:
         await self.execute("EVALSHA", script.sha, len(keys), *keys, *arguments)

@@ -1,0 +1,1 @@
+"""What only shows after a while of everything: whether something stays behind."""
