@@ -1,38 +1,52 @@
-"""From what a request carries to who calls: by a client's secret, by a signed assertion, by a broker token."""
+"""From what a request carries to who calls: by a client's secret, by a signed assertion, by a broker token.
 
-import asyncio
+What proved right is remembered while it is in use (:mod:`broker.access.in_use`): a broker token under its digest, a
+client under its id with the digest of the secret it showed. So a wrong secret never finds anything there, whoever is
+remembered: it goes the whole way to the store, as one of an unknown client does, in the same steps. A client that signs
+is looked up each time: nothing that could be told apart from a forgery without its keys would find it.
+"""
+
 import hmac
 from dataclasses import dataclass
 from typing import Final
 
 from broker.access.assertions import Assertions
 from broker.access.clients import SECRETS_AT_MOST, Clients
+from broker.access.in_use import LOOKED_AT_EVERY, InUse
 from broker.access.jws import NotProvenError
 from broker.access.limits import Limits
 from broker.access.tokens import BrokerTokens
 from broker.clock import Clock
-from broker.errors import InvalidToken, ProviderUnavailable, StoreUnavailable, Unauthenticated
+from broker.errors import InvalidToken, ProviderUnavailable, Unauthenticated
 from broker.models.access import Caller, Client
 from broker.models.ids import digest
 
-REVALIDATED_EVERY: Final = 1.5
-"""Seconds between two looks at whether the broker tokens in use are still good."""
+REVALIDATED_EVERY: Final = LOOKED_AT_EVERY
+"""Seconds between two looks at whether the broker tokens and secrets in use are still good."""
 
-_TRUSTED_FOR: Final = 5_000
 _NOBODYS: Final = (digest("nobody's secret"),) * SECRETS_AT_MOST
 _REFUSED: Final = "client authentication failed"
 
 
-@dataclass(slots=True)
-class _Known:
+@dataclass(frozen=True, slots=True)
+class _Bearer:
+    """What a broker token stands for."""
+
     caller: Caller
     expires_at: int
-    trusted_until: int
-    used: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class _Proven:
+    """A client that showed one of its secrets."""
+
+    client: Client
+    ends_at: int | None
+    """When that secret stops working (ms)."""
 
 
 class Authenticator:
-    """Tells who calls. Broker tokens in use are remembered, and looked at again every moment."""
+    """Tells who calls. What is in use is remembered, and looked at again every moment."""
 
     def __init__(
         self, limits: Limits, clients: Clients, assertions: Assertions, tokens: BrokerTokens, clock: Clock
@@ -42,7 +56,9 @@ class Authenticator:
         self._assertions = assertions
         self._tokens = tokens
         self._clock = clock
-        self._known: dict[str, _Known] = {}
+        self._bearers: InUse[str, _Bearer] = InUse(clock)
+        self._proven: InUse[tuple[str, str], _Proven] = InUse(clock)
+        clients.tell(self._forget_client)
 
     async def client(self, client_id: str, secret: str, address: str) -> Client:
         """The client with this secret. An unknown client and a wrong secret are told apart by nothing.
@@ -50,13 +66,18 @@ class Authenticator:
         :raises Unauthenticated: no such client, or not its secret.
         :raises RateLimited: too many failures from ``address``, or of this client, within a minute.
         """
+        presented, now = digest(secret), self._clock()
+        proven = self._proven.get((client_id, presented))
+        if proven is not None and (proven.ends_at is None or now < proven.ends_at):
+            return proven.client
         client = await self._clients.read(client_id)
         registered = _secrets_of(client, self._clock()) if client else ()
-        presented = digest(secret)
         # Somebody's secrets are compared, and nobody's in the place of those that are not there: whether the client is
         # unknown, has no secret or another one, the steps are the same.
         compared = [hmac.compare_digest(presented, known) for known in (*registered, *_NOBODYS[len(registered) :])]
         if client and any(compared[: len(registered)]):
+            proven = _Proven(client, client.secret_ends.get(presented))
+            self._proven.put((client_id, presented), proven, asked_at=now)
             return client
         await self._limits.failure(address, client_id)
         # What was given in the place of an id may be anything; a client's own is no secret.
@@ -99,19 +120,18 @@ class Authenticator:
         :raises InvalidToken: unknown, over or revoked, or its client is gone.
         :raises RateLimited: too many failures from ``address`` within a minute.
         """
-        token_digest = digest(token)
-        known, now = self._known.get(token_digest), self._clock()
-        if known is None or now >= known.trusted_until:
-            known = await self._look_up(token_digest)
+        token_digest, now = digest(token), self._clock()
+        known = self._bearers.get(token_digest)
+        if known is None and (known := await self._bearer_of(token_digest)) is not None:
+            self._bearers.put(token_digest, known, asked_at=now)
         if known is None or now >= known.expires_at:
             await self._limits.failure(address)
             raise InvalidToken("the broker token is unknown, expired or revoked")
-        known.used = True
         return known.caller
 
     def ends_at(self, token: str) -> int:
         """When a token that was just accepted ends (ms)."""
-        known = self._known.get(digest(token))
+        known = self._bearers.get(digest(token))
         return self._clock() if known is None else known.expires_at
 
     async def still(self, caller: Caller, token: str, ends_at: int) -> bool:
@@ -120,45 +140,37 @@ class Authenticator:
         :raises StoreUnavailable: the store can't be asked.
         """
         if self._clock() < ends_at:
-            return await self._look_up(digest(token)) is not None
+            return await self._bearer_of(digest(token)) is not None
         client = await self._clients.read(caller.client_id)
         return client is not None and client.tenant == caller.tenant
 
     def forget(self, token: str) -> None:
         """Stop remembering a token that was just revoked here."""
-        self._known.pop(digest(token), None)
+        self._bearers.forget(digest(token))
 
     async def revalidate(self) -> None:
-        """Look again at every token in use since the last look, and forget the others.
+        """Look again at every token and secret in use since the last look, and forget the others.
 
-        So a request never waits for this, and a revoked token or deleted client is refused within seconds.
+        So a request never waits for this, and a revoked token, or a client that was deleted or changed, is refused or
+        known anew within seconds.
         """
-        in_use = [token_digest for token_digest, known in self._known.items() if known.used]
-        self._known = {token_digest: self._known[token_digest] for token_digest in in_use}
-        for token_digest in in_use:
-            self._known[token_digest].used = False
-        # A store that can't be asked: what is remembered runs out by itself.
-        results = await asyncio.gather(*map(self._look_up, in_use), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, StoreUnavailable):
-                raise result
+        await self._bearers.look_again(lambda token_digest, _: self._bearer_of(token_digest))
+        await self._proven.look_again(self._unchanged)
 
-    async def _look_up(self, token_digest: str) -> _Known | None:
-        asked_at = self._clock()
+    async def _bearer_of(self, token_digest: str) -> _Bearer | None:
         grant = await self._tokens.find(token_digest)
         client = await self._clients.read(grant.client_id) if grant else None
         if grant is None or client is None or client.tenant != grant.tenant or not client.honours(grant.tokens_from):
-            self._known.pop(token_digest, None)
             return None
-        before = self._known.get(token_digest)
-        known = _Known(
-            caller=Caller(client.client_id, frozenset(grant.scopes) & frozenset(client.scopes), grant.reach(client)),
-            expires_at=grant.expires_at,
-            trusted_until=asked_at + _TRUSTED_FOR,
-            used=before.used if before else True,
-        )
-        self._known[token_digest] = known
-        return known
+        caller = Caller(client.client_id, frozenset(grant.scopes) & frozenset(client.scopes), grant.reach(client))
+        return _Bearer(caller, grant.expires_at)
+
+    async def _unchanged(self, shown: tuple[str, str], proven: _Proven) -> _Proven | None:
+        """``proven``, if the client still is what it was; else whoever comes with that secret is looked at anew."""
+        return proven if await self._clients.read(shown[0]) == proven.client else None
+
+    def _forget_client(self, client_id: str) -> None:
+        self._proven.forget_all(lambda shown: shown[0] == client_id)
 
 
 def _secrets_of(client: Client, now: int) -> tuple[str, ...]:

@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from broker.access.registration import checked, checked_keys
 from broker.clock import Clock
@@ -19,7 +18,6 @@ OVERLAP: Final = 86_400
 """Seconds that a replaced secret still works, unless said otherwise."""
 LONGEST_OVERLAP: Final = 30 * 86_400
 
-_LOOPBACK_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 SECRETS_AT_MOST: Final = 5
 """Secrets of one client that work at the same time."""
 _TRIES: Final = 8
@@ -68,6 +66,11 @@ class Clients:
     def __init__(self, documents: Documents, clock: Clock) -> None:
         self._documents = documents
         self._clock = clock
+        self._listeners: list[Callable[[str], None]] = []
+
+    def tell(self, listener: Callable[[str], None]) -> None:
+        """Call ``listener`` with the id of each client that this process changes or deletes, when that is done."""
+        self._listeners.append(listener)
 
     async def create(
         self,
@@ -127,6 +130,7 @@ class Clients:
         )
         client = replace(client, scopes=tuple(scope for scope in CLIENT_SCOPES if scope in scopes))
         await self._documents.put_client(client.client_id, asdict(client))
+        self._changed(client.client_id)
         await self._record("client.created", client, by)
         return client, secret
 
@@ -218,6 +222,7 @@ class Clients:
         client = await self.read(client_id)
         if not await self._documents.delete_client(client_id):
             raise NotFound("no such client")
+        self._changed(client_id)
         if client is not None:
             await self._record("client.deleted", client, by)
 
@@ -232,8 +237,13 @@ class Clients:
             changed = change(client)
             # What another version wrote beside the fields of this one stays.
             if await self._documents.replace_client(client_id, text, {**document, **asdict(changed)}):
+                self._changed(client_id)
                 return changed
         raise Conflict("the client is being changed by others; try again")
+
+    def _changed(self, client_id: str) -> None:
+        for listener in self._listeners:
+            listener(client_id)
 
     async def _record(self, event_type: str, client: Client, by: Actor, **data: object) -> None:
         event = Event(
@@ -245,23 +255,6 @@ class Clients:
             data={"client": client.client_id, "name": client.name, **data},
         )
         await self._documents.record(client.client_id, event)
-
-
-def matches_return_url(registered: str, requested: str) -> bool:
-    """Whether ``requested`` is the registered return address: the same, character by character (RFC 9700 §4.1.3).
-
-    The one exception is the port of an http loopback address registered without one (RFC 8252 §7.3).
-    """
-    if registered == requested:
-        return True
-    known = urlsplit(registered)
-    if known.scheme != "http" or known.hostname not in _LOOPBACK_HOSTS or known.netloc != _host_of(known.netloc):
-        return False
-    head, tail = f"http://{known.netloc}:", registered.removeprefix(f"http://{known.netloc}")
-    if not requested.startswith(head) or not requested.endswith(tail):
-        return False
-    port = requested[len(head) : len(requested) - len(tail)]
-    return port.isascii() and port.isdigit() and 0 < int(port) < 65536 and not port.startswith("0")
 
 
 def _with_keys(client: Client, keys: Mapping[str, Any] | None) -> Client:
@@ -277,10 +270,6 @@ def _with_keys(client: Client, keys: Mapping[str, Any] | None) -> Client:
 def _without_tokens(client: Client, now: int) -> Client:
     """The client, with every broker token ended that it has got so far."""
     return replace(client, tokens_from=max(now, client.tokens_from + 1))
-
-
-def _host_of(netloc: str) -> str:
-    return netloc if netloc.startswith("[") and netloc.endswith("]") else netloc.partition(":")[0]
 
 
 def _client_of(document: Document) -> Client | None:

@@ -12,6 +12,7 @@ from broker.app.heart import Heart
 from broker.errors import RateLimited, StoreUnavailable, Unauthenticated
 from broker.models.ids import digest, new_id, new_secret
 from tests.access.stored import rewrite
+from tests.downstream.watching import watching
 from tests.journey import MakeClient
 from tests.world import FakeClock
 
@@ -50,6 +51,105 @@ async def test_a_revoked_token_stops_working_within_seconds(
     await heart.authenticator.revalidate()
     with pytest.raises(Unauthenticated):
         await heart.authenticator.bearer(token, ADDRESS)
+
+
+async def test_a_secret_in_use_costs_no_look_at_the_store(
+    heart: Heart, make_client: MakeClient, raw_store: redis.Redis
+) -> None:
+    """As with a token; once it is idle for two looks, it is looked up again."""
+    app = await make_client()
+    await heart.authenticator.client(app.client_id, app.secret, ADDRESS)
+    commands(raw_store)
+    for _ in range(5):
+        assert (await heart.authenticator.client(app.client_id, app.secret, ADDRESS)).name == "app"
+    assert commands(raw_store) == 0
+    for _ in range(2):
+        await heart.authenticator.revalidate()
+    commands(raw_store)
+    await heart.authenticator.client(app.client_id, app.secret, ADDRESS)
+    assert commands(raw_store) == 1
+
+
+async def test_a_wrong_secret_goes_the_same_way_whether_or_not_its_client_is_remembered(
+    heart: Heart, make_client: MakeClient, raw_store: redis.Redis
+) -> None:
+    """As an unknown client does: the same commands, in the same order, and the failure counts as one."""  # S8
+    remembered, stranger = await make_client("in use"), await make_client("not in use")
+    ways = []
+    for number, client_id in enumerate((new_id("cl"), stranger.client_id, remembered.client_id)):
+        await heart.authenticator.client(remembered.client_id, remembered.secret, ADDRESS)
+        network = f"198.51.100.{number}"
+
+        with watching(raw_store) as watched:
+            for secret in (new_secret("bcs"), stranger.secret + "x", digest(remembered.secret), ""):
+                with pytest.raises(Unauthenticated):
+                    await heart.authenticator.client(client_id, secret, network)
+        counters = sorted(raw_store.keys(f"broker:count:failures*/{network}/*"))
+        ways.append((watched.commands, [raw_store.get(key) for key in counters]))
+    assert ways[0][0].count("GET") == 4
+    assert ways[0][1] == [b"4"]
+    assert ways[0] == ways[1] == ways[2]
+
+
+CHANGES: dict[str, dict[str, object]] = {
+    "its secret was replaced": {"secret_digests": [digest("another")]},
+    "its secret has ended": {"secret_ends": {}},
+    "it lost a scope": {"scopes": ["connect"]},
+    "it lost a provider": {"providers": ["other"]},
+    "it got an allow list": {"allow": ["GET /me"]},
+    "its tokens were ended": {"tokens_from": 2**40},
+    "it is nobody's": {"tenant": ""},
+    "it is gone": {},
+}
+LOST = {"its secret was replaced", "its secret has ended", "it is nobody's", "it is gone"}
+
+
+@pytest.mark.parametrize("looks", ["revalidated", "only the time passed"])
+@pytest.mark.parametrize("change", CHANGES)
+async def test_what_another_replica_did_to_a_client_counts_within_seconds(
+    heart: Heart,
+    make_client: MakeClient,
+    raw_store: redis.Redis,
+    clock: FakeClock,
+    change: str,
+    looks: str,
+) -> None:
+    """By the look that comes every moment; and should that fail to come, by the time a secret is believed."""  # S13
+    app = await make_client(scopes=("connect", "tokens:read"))
+    before = await heart.authenticator.client(app.client_id, app.secret, ADDRESS)
+    ends = {"secret_ends": {digest(app.secret): 1}} if change == "its secret has ended" else {}
+    if change == "it is gone":
+        raw_store.delete(f"broker:{app.client_id}")
+    else:
+        rewrite(raw_store, f"broker:{app.client_id}", **{**CHANGES[change], **ends})
+    if looks == "revalidated":
+        await heart.authenticator.revalidate()
+    else:
+        clock.advance(seconds=5)
+    if change in LOST:
+        with pytest.raises(Unauthenticated):
+            await heart.authenticator.client(app.client_id, app.secret, ADDRESS)
+    else:
+        after = await heart.authenticator.client(app.client_id, app.secret, ADDRESS)
+        assert after != before
+        assert after == await heart.clients.read(app.client_id)
+
+
+async def test_what_this_process_does_to_a_client_counts_at_once(heart: Heart, make_client: MakeClient) -> None:
+    """Nobody waits for a look at what was done here; and it concerns that client alone."""  # S13
+    app, deleted, other = await make_client("app"), await make_client("deleted"), await make_client("other")
+    clients = (app, deleted, other)
+    for client in clients:
+        await heart.authenticator.client(client.client_id, client.secret, ADDRESS)
+    successor = (await heart.clients.rotate(app.client_id, overlap=0)).secret
+    await heart.clients.delete(deleted.client_id)
+    for client in (app, deleted):
+        with pytest.raises(Unauthenticated):
+            await heart.authenticator.client(client.client_id, client.secret, ADDRESS)
+    known = await heart.authenticator.client(app.client_id, successor, ADDRESS)
+    assert known.tokens_from > 0
+    await heart.store.aclose()
+    assert (await heart.authenticator.client(other.client_id, other.secret, ADDRESS)).name == "other"
 
 
 async def test_a_secret_ends_when_it_was_said_to(

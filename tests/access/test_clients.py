@@ -5,7 +5,7 @@ import json
 import pytest
 import redis
 
-from broker.access.clients import matches_return_url
+from broker.access.return_urls import matches_return_url
 from broker.app.heart import Heart
 from broker.errors import InvalidRequest, NotFound
 from broker.models.ids import digest, new_id

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx2
@@ -43,8 +43,7 @@ def test_it_is_refused_everywhere_within_seconds(environ: dict[str, str], url: s
     """A token that all workers have in use: revoked at one of them, or its client deleted by the operator."""  # S13
     client = _clients(environ, "create", "app", "--scope", "connections:read")
     auth = (client["client_id"], client["client_secret"])
-    with ExitStack() as stack:
-        wires = [stack.enter_context(httpx2.Client(base_url=url, trust_env=False)) for _ in range(_CONNECTIONS)]
+    with _many(url) as wires:
         issued = wires[0].post("/oauth/token", data={"grant_type": "client_credentials"}, auth=auth).json()
         headers = {"Authorization": f"Bearer {issued['access_token']}"}
 
@@ -57,8 +56,34 @@ def test_it_is_refused_everywhere_within_seconds(environ: dict[str, str], url: s
         else:
             _clients(environ, "delete", client["client_id"], "--yes")
         _until(lambda: statuses() == {401})
-        fresh = wires[0].post("/oauth/token", data={"grant_type": "client_credentials"}, auth=auth)
-        assert fresh.status_code == (200 if what == "the token" else 401)
+
+
+@pytest.mark.parametrize("what", ["deleted", "given another secret"])
+def test_a_secret_is_refused_everywhere_within_seconds(environ: dict[str, str], url: str, what: str) -> None:
+    """One that all workers know, for it was just shown: its client is deleted, or it may have leaked."""  # S13
+    client = _clients(environ, "create", "app", "--scope", "references:redeem")
+    auth = (client["client_id"], client["client_secret"])
+    with _many(url) as wires:
+
+        def statuses() -> set[int]:
+            return {wire.post("/oauth/introspect", data={"token": "x"}, auth=auth).status_code for wire in wires}
+
+        assert statuses() == {200}
+        if what == "deleted":
+            _clients(environ, "delete", client["client_id"], "--yes")
+        else:
+            renewed = _clients(environ, "rotate", client["client_id"], "--overlap", "0")
+        _until(lambda: statuses() == {401})
+        if what == "given another secret":
+            auth = (client["client_id"], renewed["client_secret"])
+            assert statuses() == {200}
+
+
+@contextmanager
+def _many(url: str) -> Iterator[list[httpx2.Client]]:
+    """Connections to the broker, among which each worker has some."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(httpx2.Client(base_url=url, trust_env=False)) for _ in range(_CONNECTIONS)]
 
 
 def _until(holds: Callable[[], bool]) -> None:

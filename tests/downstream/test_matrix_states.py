@@ -233,7 +233,7 @@ async def test_a_reference_that_is_over_opens_nothing(
 
 
 async def test_a_client_that_is_gone_gets_nothing_at_the_oauth_face(case: Case, raw_store: redis.Redis) -> None:
-    """By whatever grant, at once: its proof is looked at anew each time."""  # S13
+    """By whatever grant, at once: who deletes it makes this process look at its proof anew."""  # S13
     await case.the_client_is_deleted()
     before = written(raw_store)
     for answer in (

@@ -9,7 +9,7 @@ import redis
 
 from tests.downstream.oauth.calls import reference_for
 from tests.downstream.watching import watching
-from tests.world import ServiceClient
+from tests.world import REFERENCE_TYPE, TOKEN_EXCHANGE, ServiceClient
 
 
 def round_trips(store: redis.Redis) -> int:
@@ -65,22 +65,30 @@ async def test_a_refused_fetch_costs_no_more(app: ServiceClient, warm: str, raw_
     assert watched.within == ["HMGET"]
 
 
-async def test_redeeming_is_the_client_and_one_script(
-    app: ServiceClient, connection: dict[str, Any], raw_store: redis.Redis
+@pytest.mark.parametrize("way", ["basic", "post"])
+async def test_redeeming_is_one_script_and_nothing_else(
+    app: ServiceClient, connection: dict[str, Any], raw_store: redis.Redis, way: str
 ) -> None:
-    """The secret is checked against the store each time; spending, reading and recording are one step."""
+    """A client in use is known; spending, reading and recording are one step."""
     reference = await reference_for(app, connection, app, max_uses=2)
-    await app.redeem(reference)
+
+    async def redeem() -> httpx2.Response:
+        if way == "basic":
+            return await app.redeem(reference)
+        form = {"grant_type": TOKEN_EXCHANGE, "subject_token": reference, "subject_token_type": REFERENCE_TYPE}
+        proof = {"client_id": app.client_id, "client_secret": app.secret}
+        return await app.http.post("/oauth/token", data=form | proof)
+
+    (await redeem()).raise_for_status()
     with watching(raw_store) as watched:
-        assert (await app.redeem(reference)).status_code == 200
-    assert watched.commands == ["GET", "release"]
+        assert (await redeem()).status_code == 200
+    assert watched.commands == ["release"]
     assert watched.within == ["HMGET", "HMGET", "HSET", "PTTL", "PEXPIRE", "XADD"]
 
 
-async def test_a_reference_nobody_can_parse_never_reaches_a_connection(
-    app: ServiceClient, raw_store: redis.Redis
-) -> None:
+async def test_a_reference_nobody_can_parse_never_reaches_the_store(app: ServiceClient, raw_store: redis.Redis) -> None:
     """Its shape alone is enough to refuse it."""
+    await app.broker_token()
     with watching(raw_store) as watched:
         assert (await app.redeem("ref_nonsense")).status_code == 400
-    assert watched.commands == ["GET"]
+    assert watched.commands == []

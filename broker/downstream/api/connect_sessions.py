@@ -2,9 +2,10 @@
 
 from starlette.responses import Response
 
-from broker.access.clients import Clients, matches_return_url
+from broker.access.clients import Clients
 from broker.access.policy import permit
 from broker.access.references import References
+from broker.access.return_urls import matches_return_url
 from broker.clock import rfc3339
 from broker.connections.completion import Completions
 from broker.connections.opening import Opening, Order
