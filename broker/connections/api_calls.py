@@ -14,10 +14,11 @@ from urllib.parse import quote, quote_plus
 import structlog
 
 from broker.clock import Clock
+from broker.connections.api_places import ApiPlace, ApiPlaces
 from broker.connections.detached import Detached
 from broker.connections.lifecycle import Lifecycle
 from broker.connections.tokens import Tokens
-from broker.errors import BrokerError, Conflict
+from broker.errors import BrokerError, Conflict, Forbidden
 from broker.models.access import Reach
 from broker.models.connection import Connection, Credential
 from broker.models.event import Event
@@ -47,6 +48,10 @@ _BOUND_TO_THE_REQUEST: Final = frozenset({"none", "aws_sigv4"})
 log = structlog.get_logger(__name__)
 
 
+class Elsewhere(Forbidden):
+    """The request goes elsewhere than to where the connection's API was judged to be. Nothing was released."""
+
+
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
     """A caller's request to the provider's API. Header names are lower-case; a name may stand twice."""
@@ -70,67 +75,62 @@ class ApiCalls:
         self._tokens = tokens
         self._lifecycle = lifecycle
         self._upstream = upstream
-        self._providers = providers
+        self._places = ApiPlaces(upstream, providers)
         self._clock = clock
         self._in_vain: dict[str, int] = {}
         """Connections whose renewed credential was refused, too, and until when none is renewed for that (ms)."""
         self._tests: Detached[None] = Detached()
 
-    def provider_of(self, connection: Connection) -> Provider:
-        """The provider whose API the connection's is.
+    def known_place(self, connection_id: str, reach: Reach) -> ApiPlace | None:
+        """See :meth:`ApiPlaces.known`."""
+        return self._places.known(connection_id, reach)
 
-        :raises Conflict: it is no longer configured.
-        """
-        if connection.provider not in self._providers:
-            raise Conflict("the connection's provider is no longer in the providers file")
-        return self._providers.get(connection.provider)
-
-    def base_of(self, connection: Connection) -> str:
-        """The address of the connection's API, without a slash at its end.
-
-        :raises Conflict: there is none.
-        """
-        return self._upstream.api(self.provider_of(connection), connection.parameters).url
-
-    def path_below(self, connection: Connection, url: str) -> str:
-        """What follows the address of the connection's API in ``url``, without the query; empty: nothing does.
-
-        :raises Conflict: it has none.
-        """
-        return api_address.path_below(url, self.base_of(connection)) or ""
+    def place_of(self, connection: Connection) -> ApiPlace:
+        """See :meth:`ApiPlaces.of`."""
+        return self._places.of(connection)
 
     async def authorize(
-        self, connection: Connection, request: Unsigned, *, reach: Reach, event: Event
+        self, place: ApiPlace, request: Unsigned, *, reach: Reach, event: Event
     ) -> tuple[Signature, Release]:
         """What to put on ``request``, for a caller who sends it.
 
-        :raises Forbidden: the request goes elsewhere than to the connection's API, or its credential never leaves.
+        :param place: where the connection's API is, as it was judged; nothing is released if it has moved.
+        :raises Elsewhere: the request goes elsewhere than to the connection's API.
+        :raises Forbidden: its credential never leaves.
         :raises InvalidRequest: it can't be sent, or not be signed, as it is.
-        :raises BrokerError: as :meth:`Tokens.fetch`.
+        :raises BrokerError: as :meth:`Tokens.use`.
         """
-        base = self.base_of(connection)
-        api_address.of_the_api(request.url, base)
-        self._permit_handing_out(connection, reach)
+        try:
+            api_address.of_the_api(request.url, place.base)
+        except Forbidden as error:
+            raise Elsewhere(error.detail) from None
+        _permit_handing_out(place.provider, reach)
         event = replace(event, data=_about(request.method, request.url))
-        release = await self._tokens.use(connection.id, reach=reach, event=event, leaves=True)
-        self._permit_handing_out(_whole(release)[0], reach)
-        return self._sign(release, request, base=base), release
+        release = await self._tokens.use(
+            place.connection_id, reach=reach, event=event, leaves=True, grant_id=place.grant_id
+        )
+        served = self._served(release, place)
+        _permit_handing_out(served.provider, reach)
+        return self._sign(release, request, served), release
 
     async def send(
-        self, connection: Connection, request: ApiRequest, *, reach: Reach, event: Event
+        self, place: ApiPlace, request: ApiRequest, *, reach: Reach, event: Event
     ) -> tuple[StreamedAnswer, Release]:
         """Send ``request`` with the credential on it. The answer's body is still on its way; whoever gets it closes it.
 
+        :param place: where the connection's API is, as it was judged; nothing is released or sent if it has moved.
         :raises InvalidRequest: it can't be signed or sent as it is.
         :raises ProviderUnavailable: it can't be sent now, or was not answered.
-        :raises BrokerError: as :meth:`Tokens.fetch`.
+        :raises BrokerError: as :meth:`Tokens.use`.
         """
         event = replace(event, data=_about(request.method, request.url))
-        release = await self._tokens.use(connection.id, reach=reach, event=event, leaves=False)
-        return await self._send(release, request, base=self.base_of(connection)), release
+        release = await self._tokens.use(
+            place.connection_id, reach=reach, event=event, leaves=False, grant_id=place.grant_id
+        )
+        return await self._send(release, request, place), release
 
     async def send_again(
-        self, connection: Connection, request: ApiRequest, refused: Release, *, reach: Reach, event: Event
+        self, place: ApiPlace, request: ApiRequest, refused: Release, *, reach: Reach, event: Event
     ) -> tuple[StreamedAnswer, Release] | None:
         """Send ``request`` with another credential than ``refused``, which the provider did not accept.
 
@@ -155,7 +155,7 @@ class ApiCalls:
         except BrokerError as error:
             log.info("proxy.not_renewed", connection_id=served.id, reason=error.detail)
             return None
-        answer = await self._send(release, request, base=self.base_of(connection))
+        answer = await self._send(release, request, place)
         if answer.status == 401:
             # What was just issued is refused like what was there before: it is the request, and no refresh will help.
             self._note_in_vain(served.id)
@@ -183,9 +183,9 @@ class ApiCalls:
         """Let tests that were begun finish; answers how many did not within ``seconds``."""
         return await self._tests.drain(seconds)
 
-    async def _send(self, release: Release, request: ApiRequest, *, base: str) -> StreamedAnswer:
-        served, credential = _whole(release)
-        provider = self.provider_of(served)
+    async def _send(self, release: Release, request: ApiRequest, place: ApiPlace) -> StreamedAnswer:
+        served = self._served(release, place)
+        provider = served.provider
         body = request.content if isinstance(request.content, bytes) else None
         if body is None and covers_body(provider) != "nothing":
             # One that stands in for another is found out only now, when the body is on its way.
@@ -199,7 +199,7 @@ class ApiCalls:
             body,
             hashlib.sha256(body or b"").hexdigest(),
         )
-        signature = self._sign(release, unsigned, base=base)
+        signature = self._sign(release, unsigned, served)
         # Some servers can't tell X_Api_Key from X-Api-Key.
         headers = [(name, value) for name, value in request.headers if name.replace("_", "-") not in signature.headers]
         if provider.api:
@@ -212,33 +212,42 @@ class ApiCalls:
             [*headers, *signature.headers.items()],
             request.content,
         )
-        trusted = self._upstream.api(provider, served.parameters).trusted
-        answer = await self._upstream.relay(provider, outbound, trusted=trusted)
+        answer = await self._upstream.relay(provider, outbound, trusted=served.trusted)
         metrics.proxied.labels(provider.name, f"{answer.status // 100}xx").inc()
+        credential = _whole(release)[1]
         # Providers repeat what they were sent, in addresses of other pages above all.
         shown = [credential.fields[name] for name in provider.public_fields if name in credential.fields]
         answer.headers = _without(answer.headers, signature, shown)
         return answer
 
-    def _sign(self, release: Release, request: Unsigned, *, base: str) -> Signature:
-        served, credential = _whole(release)
-        if self.base_of(served) != base:
+    def _served(self, release: Release, judged: ApiPlace) -> ApiPlace:
+        """The place of the connection that serves: the one that was judged, or one that stands in for it.
+
+        :raises Conflict: that one's API is elsewhere.
+        """
+        served = self._places.of(_whole(release)[0])
+        if served.base != judged.base:
             # A connection that stands in for another is at the same place, or it is of no use here.
             raise Conflict("the connection that serves instead has its API elsewhere")
-        return self._upstream.sign(self.provider_of(served), served.parameters, credential, request)
+        return served
 
-    def _permit_handing_out(self, connection: Connection, reach: Reach) -> None:
-        """Return if what goes onto a request may be handed out: it is good for that request alone, or the caller may
-        make every request.
+    def _sign(self, release: Release, request: Unsigned, served: ApiPlace) -> Signature:
+        return self._upstream.sign(served.provider, served.parameters, _whole(release)[1], request)
 
-        :raises Forbidden: it could be put on requests that the caller may not make.
-        """
-        if self.provider_of(connection).type not in _BOUND_TO_THE_REQUEST:
-            reach.permit_handing_out()
 
-    def signs_bodies(self, connection: Connection) -> bool:
-        """Whether a request's body has to be known as a whole before it is sent."""
-        return covers_body(self.provider_of(connection)) != "nothing"
+def signs_bodies(place: ApiPlace) -> bool:
+    """Whether a request's body has to be known as a whole before it is sent."""
+    return covers_body(place.provider) != "nothing"
+
+
+def _permit_handing_out(provider: Provider, reach: Reach) -> None:
+    """Return if what goes onto a request may be handed out: it is good for that request alone, or the caller may make
+    every request.
+
+    :raises Forbidden: it could be put on requests that the caller may not make.
+    """
+    if provider.type not in _BOUND_TO_THE_REQUEST:
+        reach.permit_handing_out()
 
 
 def _whole(release: Release) -> tuple[Connection, Credential]:

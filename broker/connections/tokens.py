@@ -33,6 +33,10 @@ class ReferenceUnknown(InvalidRequest):
     """The reference is unknown, expired, spent, revoked, or made for another client: all answer the same."""
 
 
+class Moved(Conflict):
+    """The connection has another grant than the one it was judged by: it was authorized anew. Nothing was released."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Wanted:
     """What is wanted of a connection."""
@@ -44,6 +48,8 @@ class _Wanted:
     refused_generation: int | None = None
     reference_digest: str | None = None
     whole: bool = False
+    grant_id: str | None = None
+    """The one that the connection was judged by."""
     alone: bool = False
     """No other will do."""
 
@@ -131,14 +137,17 @@ class Tokens:
         reach: Reach,
         event: Event,
         leaves: bool,
+        grant_id: str | None = None,
         refused_generation: int | None = None,
         alone: bool = False,
     ) -> Release:
         """The connection with its whole credential, for a request that it is put on, with ``event`` stored before.
 
         :param leaves: whether what is put on the request leaves the broker other than on its way to the provider.
+        :param grant_id: the grant of the connection by which the caller judged where the request goes.
         :param refused_generation: as with :meth:`fetch`.
         :param alone: the connection itself, and none that it names to serve in its place.
+        :raises Moved: the connection has another grant by now.
         :raises BrokerError: as :meth:`fetch`.
         """
         wanted = _Wanted(
@@ -146,6 +155,7 @@ class Tokens:
             withheld=self._withheld if leaves else frozenset(),
             refused_generation=refused_generation,
             whole=True,
+            grant_id=grant_id,
             alone=alone,
         )
         return await self._or_fallback(connection_id, wanted, event)
@@ -161,8 +171,8 @@ class Tokens:
         named = {**event.data, "fallback_for": connection_id}
         event = replace(event, id=new_id("evt"), connection_id=other.id, data=named)
         try:
-            # The generation that was refused is one of the connection that was named.
-            release = await self._fetch(other.id, replace(wanted, refused_generation=None), event)
+            # The generation that was refused, and the grant, are ones of the connection that was named.
+            release = await self._fetch(other.id, replace(wanted, refused_generation=None, grant_id=None), event)
         except (Conflict, Forbidden, NotFound):
             raise unusable(Status.REAUTH_REQUIRED) from None
         if release.generation != other.generation and not await self._standing_in_for(connection_id, wanted.reach):
@@ -193,6 +203,7 @@ class Tokens:
                 refused_generation=refused,
                 reference_digest=wanted.reference_digest,
                 whole=wanted.whole,
+                grant_id=wanted.grant_id,
             )
 
         if not wanted.reach.leads_to(connection_id):
@@ -233,6 +244,8 @@ class Tokens:
                 return NotFound("no such connection")
             case "reference":
                 return ReferenceUnknown("the reference is unknown, expired, spent or made for another client")
+            case "moved":
+                return Moved("the connection was authorized anew in this very moment; try again")
             case "withheld" if kept.provider in self._tokenless:
                 return Conflict("a credential of this kind is no token; ask for the authorization of a request instead")
             case "withheld":

@@ -48,10 +48,11 @@ class Kept:
 
     ``absent``: no such connection within reach. ``reference``: no such reference for this audience.
     ``status``: the connection is not active. ``withheld``: its provider releases no tokens. ``stale``: refresh
-    ``generation`` first. ``scopes``: the reference needs some that are ``missing``.
+    ``generation`` first. ``scopes``: the reference needs some that are ``missing``. ``moved``: it has another grant
+    than the one that was named.
     """
 
-    reason: Literal["absent", "reference", "status", "withheld", "stale", "scopes"]
+    reason: Literal["absent", "reference", "status", "withheld", "stale", "scopes", "moved"]
     status: Status | None = None
     generation: int | None = None
     missing: tuple[str, ...] = ()
@@ -77,6 +78,7 @@ class Releases:
         refused_generation: int | None = None,
         reference_digest: str | None = None,
         whole: bool = False,
+        grant_id: str | None = None,
     ) -> Release | Kept:
         """Release the connection's access token if it outlives the moment ``outlive`` (ms).
 
@@ -87,6 +89,7 @@ class Releases:
         :param refused_generation: a generation that the provider refused and that must not be served again.
         :param reference_digest: the reference to spend.
         :param whole: release the whole credential, for whoever puts it on a request, with the connection.
+        :param grant_id: the one that the record must have; ``None``: whichever it has.
         :raises SealBroken: the token can't be opened; the use of the reference is given back, and the record says so.
         """
         keys = [names.record(connection_id), names.outbox(connection_id)]
@@ -103,6 +106,7 @@ class Releases:
             event.opened(),
             event.id,
             "".join(f",{json.dumps(name)}:{json.dumps(value)}" for name, value in event.data.items()),
+            grant_id or "",
             *((*SHOWN, *SECRET) if whole else ()),
         ]
         try:

@@ -92,3 +92,25 @@ async def test_a_reference_nobody_can_parse_never_reaches_the_store(app: Service
     with watching(raw_store) as watched:
         assert (await app.redeem("ref_nonsense")).status_code == 400
     assert watched.commands == []
+
+
+async def test_an_authorization_is_one_script_and_nothing_else(
+    app: ServiceClient, warm: str, raw_store: redis.Redis, sandbox_url: str
+) -> None:
+    """Where its API is, is known of a connection in use; the release says whether that still holds."""
+    path, request = f"/v1/connections/{warm}/authorization", {"method": "GET", "url": f"{sandbox_url}/api/messages"}
+    (await app.call("POST", path, request)).raise_for_status()
+    with watching(raw_store) as watched:
+        assert (await app.call("POST", path, request)).status_code == 200
+    assert watched.commands == ["release"]
+    assert watched.within == ["HMGET", "XADD", "HMGET"]
+
+
+async def test_a_request_through_the_proxy_is_one_script_and_nothing_else(
+    app: ServiceClient, warm: str, raw_store: redis.Redis
+) -> None:
+    """And of the two ways to ask, one has told the other where the API is."""
+    (await app.call("GET", f"/proxy/{warm}/messages")).raise_for_status()
+    with watching(raw_store) as watched:
+        assert (await app.call("GET", f"/proxy/{warm}/messages")).status_code == 200
+    assert watched.commands == ["release"]

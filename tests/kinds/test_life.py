@@ -233,8 +233,9 @@ async def test_an_api_that_refuses_again_and_again_costs_one_test(
         )
         request = ApiRequest("GET", "http://127.0.0.1/", [])
         seen, _ = release.whole or pytest.fail("nothing was released")
+        place = heart.api_calls.place_of(seen)
         again = heart.api_calls.send_again(
-            seen, request, release, reach=Reach(connection["tenant"], None), event=Event("x", connection["tenant"], 0)
+            place, request, release, reach=Reach(connection["tenant"], None), event=Event("x", connection["tenant"], 0)
         )
         assert await again is None
         await heart.api_calls.drain(5)

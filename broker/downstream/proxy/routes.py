@@ -7,7 +7,9 @@ from urllib.parse import urlsplit
 from starlette.responses import Response
 
 from broker.access.policy import permit_request
-from broker.connections.api_calls import ApiCalls, ApiRequest
+from broker.connections.api_calls import ApiCalls, ApiRequest, signs_bodies
+from broker.connections.api_places import ApiPlace
+from broker.connections.tokens import Moved
 from broker.downstream.api.gate import Call, Gate
 from broker.downstream.operation import DeclaredRoute, Face, Operation
 from broker.downstream.proxy.hanging_up import CallerGoneError, unless_gone
@@ -28,7 +30,6 @@ from broker.errors import (
     Unauthenticated,
 )
 from broker.http.problems import Problem
-from broker.models.connection import Connection
 from broker.providers.sections import Api
 from broker.upstream import api_address
 from broker.upstream.relay import StreamedAnswer
@@ -80,34 +81,41 @@ class ProxyRoutes:
         return [self._gate.route(_operation(method), self._pass_on) for method in _METHODS]
 
     async def _pass_on(self, call: Call) -> Response:
-        connection = await self._gate.connection(call, _SCOPE)
-        path = _path_of(call)
-        permit_request(call.caller, call.request.method, path)
-        base = self._calls.base_of(connection)
-        api = self._calls.provider_of(connection).api or Api(base_url=base)
-        url = api_address.below(base, path, call.request.scope["query_string"].decode("latin-1"))
+        place = self._calls.known_place(call.path("connection_id"), call.caller.reach) or await self._read_place(call)
+        url = _target(call, place)
+        api = place.provider.api or Api(base_url=place.base)
         upload = Upload(call.request, at_most=api.max_request_body, patience=api.timeout)
+        try:
+            answer, release = await self._asked(call, place, url, upload)
+        except Moved:
+            place = await self._read_place(call)
+            url = _target(call, place)
+            answer, release = await self._asked(call, place, url, upload)
+        return await self._passed_back(call, answer, release, url=url, at_most=api.max_response_body)
+
+    async def _read_place(self, call: Call) -> ApiPlace:
+        return self._calls.place_of(await self._gate.connection(call, _SCOPE))
+
+    async def _asked(self, call: Call, place: ApiPlace, url: str, upload: Upload) -> tuple[StreamedAnswer, Release]:
         with ExitStack() as held:
             request = ApiRequest(call.request.scope["method"], url, asked(call.request.headers.raw))
             if not upload.is_empty:
-                request = await self._with_body(request, connection, upload, held)
-            sending = self._send(call, connection, request, upload)
+                request = await self._with_body(request, place, upload, held)
+            sending = self._send(call, place, request, upload)
             try:
-                answer, release = await unless_gone(sending, call.request.receive, listen_from=upload.ended)
+                return await unless_gone(sending, call.request.receive, listen_from=upload.ended)
             except CallerGoneError:
                 raise InvalidRequest("the caller hung up") from None
-        return await self._passed_back(call, answer, release, url=url, at_most=api.max_response_body)
 
-    async def _with_body(
-        self, request: ApiRequest, connection: Connection, upload: Upload, held: ExitStack
-    ) -> ApiRequest:
+    async def _with_body(self, request: ApiRequest, place: ApiPlace, upload: Upload, held: ExitStack) -> ApiRequest:
         """The request with its body: as it comes in; or all of it, with room ``held``, where a signature needs that."""
-        if self._calls.signs_bodies(connection):
+        if signs_bodies(place):
             size = SIGNED_AT_MOST if upload.length is None else upload.length
             if size > SIGNED_AT_MOST:
                 raise PayloadTooLarge(f"a body that is signed may have {SIGNED_AT_MOST} bytes")
             held.enter_context(self._room.taken(size))
-            return request.again(await upload.whole())
+            # It was read before where the connection has moved since it was judged.
+            return request.again(await upload.whole() if upload.again is None else upload.again)
         if upload.length is not None:
             announced = ("content-length", str(upload.length))
             request = ApiRequest(request.method, request.url, [*request.headers, announced])
@@ -131,15 +139,15 @@ class ProxyRoutes:
         return RelayedResponse(answer, passed, at_most=at_most, stands=stands)
 
     async def _send(
-        self, call: Call, connection: Connection, request: ApiRequest, upload: Upload
+        self, call: Call, place: ApiPlace, request: ApiRequest, upload: Upload
     ) -> tuple[StreamedAnswer, Release]:
         """The provider's answer; after a 401 with a fresh credential, where there is one and the body is here."""
-        reach, event = call.caller.reach, call.event("proxy.requested", connection.id)
-        answer, release = await self._calls.send(connection, request, reach=reach, event=event)
+        reach, event = call.caller.reach, call.event("proxy.requested", place.connection_id)
+        answer, release = await self._calls.send(place, request, reach=reach, event=event)
         if answer.status != 401 or (body := upload.again) is None:
             return answer, release
         try:
-            renewed = await self._calls.send_again(connection, request.again(body), release, reach=reach, event=event)
+            renewed = await self._calls.send_again(place, request.again(body), release, reach=reach, event=event)
         except BaseException:
             await answer.aclose()
             raise
@@ -147,6 +155,13 @@ class ProxyRoutes:
             return answer, release
         await answer.aclose()
         return renewed
+
+
+def _target(call: Call, place: ApiPlace) -> str:
+    """The address that is asked for, which is within the API and the caller's allow list."""
+    path = _path_of(call)
+    permit_request(call.caller, call.request.method, path)
+    return api_address.below(place.base, path, call.request.scope["query_string"].decode("latin-1"))
 
 
 def _path_of(call: Call) -> str:

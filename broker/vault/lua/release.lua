@@ -3,10 +3,10 @@
 -- KEYS: record, outbox[, reference]
 -- ARGV: now (ms), the moment the token must outlive (ms), tenant, providers ("*" or ",a,b,"), withheld providers
 --       (",a,b,"), client id, generation the provider refused ("" = none), event (JSON without its closing brace), name
---       of this attempt, what else the event says (members of its data, each after a comma), then names of fields to
---       answer beside the token
+--       of this attempt, what else the event says (members of its data, each after a comma), grant the record must have
+--       ("" = any), then names of fields to answer beside the token
 -- Answers {"ok", generation, expiry, grant, scopes, sealed access token, provider, field, …} or {"absent"},
---         {"reference"}, {"status", status}, {"withheld", provider}, {"stale", generation}, {"scopes", scope, …}: those that the reference needs
+--         {"moved"}: another grant, {"reference"}, {"status", status}, {"withheld", provider}, {"stale", generation}, {"scopes", scope, …}: those that the reference needs
 --         and the connection lacks. Only "ok" changes anything.
 -- A repeat by the attempt's name spends nothing more: its first answer was lost.
 -- Not allow-oom: when memory is full no event can be written, and no token leaves without its event.
@@ -19,6 +19,9 @@ if not tenant or tenant == '' or tenant ~= ARGV[3] then
 end
 if ARGV[4] ~= '*' and not string.find(ARGV[4], ',' .. provider .. ',', 1, true) then
     return {'absent'}
+end
+if ARGV[11] ~= '' and grant ~= ARGV[11] then
+    return {'moved'}
 end
 
 local uses, repeated, needed
@@ -70,8 +73,8 @@ if not used or now - tonumber(used) > 60000 then
     redis.call('HSET', KEYS[1], 'u', ARGV[1])
 end
 local answer = {'ok', generation, expiry, grant, scopes, sealed, provider}
-if #ARGV > 10 then
-    for i, value in ipairs(redis.call('HMGET', KEYS[1], unpack(ARGV, 11))) do
+if #ARGV > 11 then
+    for i, value in ipairs(redis.call('HMGET', KEYS[1], unpack(ARGV, 12))) do
         answer[7 + i] = value
     end
 end

@@ -37,6 +37,15 @@ _MORE = """
     parameters: {host: {label: Host, pattern: ".+"}}
     api: {base_url: "https://{host}/api"}
 
+  wandering:
+    display_name: A provider whose connections can be elsewhere tomorrow
+    type: custom
+    parameters: {place: {label: Place, pattern: "[a-z]+"}}
+    fields: {secret: {label: Secret}}
+    computed: {sum: {function: hmac, key: "{secret}", over: "{target} {body_sha256}"}}
+    headers: {X-Sum: "{sum}"}
+    api: {base_url: "${ROUGH}/{place}"}
+
   little:
     display_name: A provider that takes little
     type: none
