@@ -46,6 +46,12 @@ _MORE = """
     headers: {X-Sum: "{sum}"}
     api: {base_url: "${ROUGH}/{place}"}
 
+  roaming:
+    display_name: Another one of those, to which nothing is shown
+    type: none
+    parameters: {place: {label: Place, pattern: "[a-z]+"}}
+    api: {base_url: "${ROUGH}/{place}"}
+
   little:
     display_name: A provider that takes little
     type: none

@@ -10,6 +10,7 @@ from broker.models.event import Event
 from broker.models.ids import new_id
 from tests.downstream.proxy.caller import ProxyCaller
 from tests.downstream.watching import watching
+from tests.journey import MakeClient
 from tests.upstream.practice_server import PracticeServer
 
 
@@ -68,3 +69,19 @@ async def test_an_authorization_is_judged_by_where_the_api_is_now(caller: ProxyC
     found = (await caller.app.call("GET", f"/v1/connections/{connection}/events")).json()["items"]
     released = {event["id"]: event["data"]["host"] for event in found if event["type"] == "authorization.released"}
     assert sorted(released.values()) == ["one.example", "three.example", "two.example"]
+
+
+async def test_an_allow_list_is_held_against_the_path_below_where_the_api_is_now(
+    caller: ProxyCaller, heart: Heart, make_client: MakeClient, rough: PracticeServer
+) -> None:
+    """The same address is within it before, and beyond it after."""
+    connection = await connect(caller, "roaming", {"place": "here"})
+    held = await make_client("held", allow=("GET /a",))
+
+    async def status(place: str) -> int:
+        request = {"method": "GET", "url": f"{rough.origin}/{place}/a"}
+        return (await held.call("POST", f"/v1/connections/{connection}/authorization", request)).status_code
+
+    assert [await status("here"), await status("there")] == [200, 403]
+    await move(heart, connection, place="there")
+    assert [await status("here"), await status("there")] == [403, 200]
