@@ -1,7 +1,7 @@
 """What every POST under ``/oauth`` shares: taking it in, authenticating the client, saying no in RFC 6749's words."""
 
 import base64
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_plus
@@ -27,6 +27,7 @@ from broker.errors import (
     Unauthenticated,
     UnsupportedMediaType,
 )
+from broker.http.answers import NO_STORE, Made
 from broker.http.reading import parse_form, read_body
 from broker.models.access import Caller, Client
 from broker.observe import metrics
@@ -51,8 +52,8 @@ OAUTH: Final = Face(
         503: "`temporarily_unavailable`: the store, or the provider, can't be reached.",
     },
 )
-NO_STORE: Final = {"Cache-Control": "no-store", "Pragma": "no-cache"}
-"""RFC 6749 §5.1: on every answer that holds a token."""
+_PRAGMA: Final = {"Pragma": "no-cache"}
+"""RFC 6749 §5.1: on every answer that holds a token, beside ``Cache-Control``, which comes with each answer."""
 
 CLIENT_AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "private_key_jwt")
 """How a client can authenticate, in the words of RFC 7591 §2. A platform's token travels as the third does."""
@@ -101,12 +102,10 @@ class OAuthCall:
         """``view``, of a declared model, as an answer that nobody caches; ``None`` where none is declared."""
         if not (isinstance(view, self.operation.answer) if view else self.operation.answer == ()):
             raise TypeError("this answer was not declared")
-        return Response(
-            view.model_dump_json(exclude_none=True) if view else None,
-            status_code=self.operation.status,
-            media_type=self.operation.face.gives if view else None,
-            headers=NO_STORE,
-        )
+        if view is None:
+            return Response(status_code=self.operation.status, headers=NO_STORE | _PRAGMA)
+        body = view.model_dump_json(exclude_none=True).encode()
+        return Made(body, self.operation.status, self.operation.face.gives, _PRAGMA)
 
 
 OAuthHandler = Callable[[OAuthCall], Awaitable[Response]]
@@ -127,26 +126,30 @@ class OAuthEndpoint:
         declared = {name for model in operation.bodies for name in model.model_fields}
 
         async def endpoint(request: Request) -> Response:
-            request_id = str(request.state.request_id)
+            state = request.scope["state"]
+            request_id, address = state["request_id"], state["address"]
+            headers = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"authorization"]
             try:
                 parameters = parse_form(await read_body(request, operation.face.takes))
-                client = await self._authenticate(request, parameters, public=public)
+                client = await self._authenticate(headers, parameters, address, public=public)
                 known = {name: value for name, value in parameters.items() if name in declared}
-                address: str = request.state.address
                 return await handler(OAuthCall(operation, request_id, client, address, known, self._clock()))
             except BrokerError as error:
-                request.state.refusal = error.because or error.detail
-                return refusal(error, request_id, challenge="authorization" in request.headers)
+                state["refusal"] = error.because or error.detail
+                return refusal(error, request_id, challenge=bool(headers))
 
         return DeclaredRoute(operation, endpoint)
 
-    async def _authenticate(self, request: Request, parameters: Mapping[str, str], *, public: bool) -> Client:
-        """The client, by one of :data:`CLIENT_AUTH_METHODS` and never two at once (RFC 6749 §2.3)."""
-        headers = request.headers.getlist("authorization")
+    async def _authenticate(
+        self, headers: Sequence[str], parameters: Mapping[str, str], address: str, *, public: bool
+    ) -> Client:
+        """The client, by one of :data:`CLIENT_AUTH_METHODS` and never two at once (RFC 6749 §2.3).
+
+        :param headers: those named Authorization.
+        """
         by_assertion = "client_assertion" in parameters or "client_assertion_type" in parameters
         if len(headers) + ("client_secret" in parameters) + by_assertion > 1:
             raise OAuthError("invalid_request", "the client authenticates in more than one way")
-        address: str = request.state.address
         if by_assertion:
             return await self._authenticator.asserted(_assertion(parameters), parameters.get("client_id"), address)
         if public and not headers and "client_id" in parameters and "client_secret" not in parameters:
@@ -162,7 +165,7 @@ def refusal(error: BrokerError, request_id: str, *, challenge: bool = False) -> 
 
     :param challenge: the client tried the Authorization header, so the answer names the scheme.
     """
-    status, headers = error.status, dict(NO_STORE)
+    status, headers = error.status, dict(_PRAGMA)
     match error:
         case OAuthError():
             status, name, code = error.status_code, error.error, error.broker_code
@@ -187,7 +190,7 @@ def refusal(error: BrokerError, request_id: str, *, challenge: bool = False) -> 
     if error.retry_after is not None or status == 503:
         headers["Retry-After"] = str(error.retry_after or 1)
     body = Refused(error=name, error_description=error.detail.translate(_SPEAKABLE), request_id=request_id, code=code)
-    return Response(body.model_dump_json(exclude_none=True), status, headers, media_type=OAUTH.refuses_with)
+    return Made(body.model_dump_json(exclude_none=True).encode(), status, OAUTH.refuses_with, headers)
 
 
 def _basic(header: str) -> tuple[str, str]:

@@ -86,15 +86,16 @@ class TokenExchangeGrant:
             raise OAuthError("invalid_request", _UNKNOWN) from None
         except (ReauthRequired, MissingProviderScopes, Conflict, Forbidden) as error:
             raise OAuthError("invalid_request", error.detail, code=error.code, because=error.because) from None
-        metrics.tokens_released.labels(release.provider).inc()
+        metrics.released(release.provider)
         return _answer(release)
 
     async def _by_reference(self, call: OAuthCall, reference: str) -> _Entitled:
-        permit(call.caller, "references:redeem")
+        caller = call.caller
+        permit(caller, "references:redeem")
         handle = parse_reference(reference)
         if handle is None:
             raise OAuthError("invalid_request", "the subject_token is not a reference")
-        return _Entitled(handle.connection_id, call.client.reach, "reference.redeemed", handle.digest)
+        return _Entitled(handle.connection_id, caller.reach, "reference.redeemed", handle.digest)
 
     async def _by_own_token(self, call: OAuthCall, token: str) -> _Entitled:
         """By a broker token that is bound to one connection: of this client, and good for fetching tokens."""
