@@ -6,6 +6,7 @@ the same to the provider. It is judged as it came, and sent as it came.
 
 import re
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Final
 from unicodedata import normalize
 from urllib.parse import quote, unquote, unquote_plus
@@ -52,7 +53,7 @@ def below(base: str, raw_path: str, raw_query: str) -> str:
     _check_path(raw_path)
     _check_characters(raw_query, "query")
     url = base + raw_path + (f"?{raw_query}" if raw_query else "")
-    asked, allowed = httpx2.URL(url), httpx2.URL(base)
+    asked, allowed = httpx2.URL(url), _parsed_base(base)
     if _origin(asked) != _origin(allowed) or not asked.raw_path.startswith(allowed.raw_path.rstrip(b"/") + b"/"):
         raise InvalidRequest("the path leads out of the provider's API")
     return url
@@ -72,7 +73,7 @@ def of_the_api(url: str, base: str) -> str:
     if "@" in url.partition("://")[2].partition("/")[0] or "#" in url:
         # Also with nothing before or behind it.
         raise InvalidRequest("the address has user info or a fragment")
-    if _origin(asked) != _origin(httpx2.URL(base)):
+    if _origin(asked) != _origin(_parsed_base(base)):
         raise Forbidden("the credential is only put on requests to the host of the provider's API")
     _check_path(_path_of(url))
     _check_characters(url.partition("?")[2], "query")
@@ -93,6 +94,12 @@ def with_query(url: str, added: Mapping[str, str]) -> str:
     kept = [part for part in query.split("&") if part and not _names(part, added)]
     fresh = [f"{quote(name, safe='')}={quote(value, safe='')}" for name, value in added.items()]
     return f"{address}?{'&'.join([*kept, *fresh])}"
+
+
+@lru_cache(maxsize=1024)
+def _parsed_base(base: str) -> httpx2.URL:
+    """There are few, and each request is held against one."""
+    return httpx2.URL(base)
 
 
 def _names(part: str, names: Collection[str]) -> bool:
