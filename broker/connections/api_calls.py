@@ -20,7 +20,7 @@ from broker.connections.lifecycle import Lifecycle
 from broker.connections.tokens import Tokens
 from broker.errors import BrokerError, Conflict, Forbidden
 from broker.models.access import Reach
-from broker.models.connection import Connection, Credential
+from broker.models.connection import Connection, Credential, Served
 from broker.models.event import Event
 from broker.models.ids import new_id
 from broker.observe import metrics
@@ -85,7 +85,7 @@ class ApiCalls:
         """See :meth:`ApiPlaces.known`."""
         return self._places.known(connection_id, reach)
 
-    def place_of(self, connection: Connection) -> ApiPlace:
+    def place_of(self, connection: Connection | Served) -> ApiPlace:
         """See :meth:`ApiPlaces.of`."""
         return self._places.of(connection)
 
@@ -167,17 +167,15 @@ class ApiCalls:
             self._in_vain = {known: until for known, until in self._in_vain.items() if until > now}
         self._in_vain[connection_id] = now + _NOT_AGAIN_FOR
 
-    def _doubt(self, connection: Connection) -> None:
+    def _doubt(self, served: Served) -> None:
         """The API refused a credential that can't be renewed. A test tells whether that is why; nobody waits for it."""
-        last = connection.health.last_checked_at or 0
-        if self._clock() - last >= _TESTED_LATELY:
-            self._tests.start(connection.id, lambda: self._test(connection))
+        self._tests.start(served.id, lambda: self._test(served.id))
 
-    async def _test(self, connection: Connection) -> None:
+    async def _test(self, connection_id: str) -> None:
         try:
-            await self._lifecycle.test(connection, request_id=None, unasked=True)
+            await self._lifecycle.test_unless_lately(connection_id, since=self._clock() - _TESTED_LATELY)
         except BrokerError as error:
-            log.info("proxy.tested", connection_id=connection.id, outcome=error.code)
+            log.info("proxy.tested", connection_id=connection_id, outcome=error.code)
 
     async def drain(self, seconds: float) -> int:
         """Let tests that were begun finish; answers how many did not within ``seconds``."""
@@ -250,7 +248,7 @@ def _permit_handing_out(provider: Provider, reach: Reach) -> None:
         reach.permit_handing_out()
 
 
-def _whole(release: Release) -> tuple[Connection, Credential]:
+def _whole(release: Release) -> tuple[Served, Credential]:
     if release.whole is None:
         raise ValueError("released without its credential")
     return release.whole

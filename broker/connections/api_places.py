@@ -11,7 +11,7 @@ from typing import Final
 
 from broker.errors import Conflict
 from broker.models.access import Reach
-from broker.models.connection import Connection
+from broker.models.connection import Connection, Served
 from broker.providers import Provider, Registry
 from broker.upstream.facade import Upstream
 
@@ -51,7 +51,7 @@ class ApiPlaces:
             return None
         return place
 
-    def of(self, connection: Connection) -> ApiPlace:
+    def of(self, connection: Connection | Served) -> ApiPlace:
         """The place of a connection that was read, or released, just now.
 
         :raises Conflict: its provider has no API, or is no longer configured.
@@ -75,7 +75,7 @@ class ApiPlaces:
         self._places[connection.id] = place
         return place
 
-    def provider_of(self, connection: Connection) -> Provider:
+    def provider_of(self, connection: Connection | Served) -> Provider:
         """The provider whose API the connection's is.
 
         :raises Conflict: it is no longer configured.

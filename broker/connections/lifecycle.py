@@ -106,6 +106,15 @@ class Lifecycle:
         await self._refresher.refresh(connection.id, connection.generation, refused=True, request_id=request_id)
         return await self._checked(await self._reread(connection), unasked=unasked)
 
+    async def test_unless_lately(self, connection_id: str, *, since: int) -> None:
+        """:meth:`test` the connection unasked, unless somebody has since the moment ``since`` (ms), or it is gone.
+
+        :raises BrokerError: as :meth:`test`.
+        """
+        connection = await self._records.read(connection_id)
+        if connection is not None and (connection.health.last_checked_at or 0) <= since:
+            await self.test(connection, request_id=None, unasked=True)
+
     async def _checked(self, connection: Connection, *, unasked: bool, goes_on: bool = False) -> Account | None:
         """Ask the provider, and note how that went.
 

@@ -159,6 +159,25 @@ class Connection:
         return self.access_token_expires_at is None or self.access_token_expires_at > moment
 
 
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What of a connection matters to whoever puts its credential on a request, in the moment it is released."""
+
+    id: str
+    tenant: str
+    provider: str
+    generation: int
+    grant_id: str
+    minted: Minted
+    credential_type: str = "oauth2"
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def issued(self) -> bool:
+        """As :attr:`Connection.issued`."""
+        return self.credential_type in ISSUED
+
+
 def unusable(status: Status) -> Conflict:
     """Why a connection in this status, which is not ``active``, can't be used."""
     match status:

@@ -25,7 +25,7 @@ from typing import Any, Final, Literal
 
 from broker.errors import SealBroken
 from broker.models.account import Account
-from broker.models.connection import Connection, Credential, Fault, Health, Minted, Status
+from broker.models.connection import Connection, Credential, Fault, Health, Minted, Served, Status
 from broker.models.consent import Consent
 from broker.vault.keyring import Keyring, Place
 from broker.vault.redis.store import Argument
@@ -159,7 +159,7 @@ def _place(connection: Connection, field: Literal["access_token", "secrets"]) ->
     )
 
 
-def destination(connection: Connection) -> str:
+def destination(connection: Connection | Served) -> str:
     """A digest of what decides where a refresh token is sent; sealed with it. 128 bits: nobody finds a second one."""
     parts = [connection.minted.issuer, connection.minted.client_id, dict(connection.parameters)]
     whole = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()

@@ -7,13 +7,14 @@ from typing import Literal
 
 from broker.errors import SealBroken, StoreUnavailable
 from broker.models.access import Reach
-from broker.models.connection import Connection, Credential, Status
+from broker.models.connection import Credential, Served, Status
 from broker.models.event import Event
 from broker.models.ids import new_id
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring
-from broker.vault.record_form import SECRET, SHOWN, connection_of, credential_of, place
+from broker.vault.record_form import place
 from broker.vault.redis.store import Argument, Store
+from broker.vault.served import FIELDS, served_of
 
 _NO_GENERATION = ""
 
@@ -33,8 +34,8 @@ class Release:
     """``N_A`` (RFC 8693 §2.2.1): the provider wants it otherwise than as a bearer token."""
     fallback_for: str | None = None
     """The connection that was asked for, where this one serves in its place."""
-    whole: tuple[Connection, Credential] | None = field(default=None, repr=False)
-    """The whole record, where it was asked for."""
+    whole: tuple[Served, Credential] | None = field(default=None, repr=False)
+    """The whole credential, and whose it is, where it was asked for."""
 
     @property
     def expires_in(self) -> int | None:
@@ -107,7 +108,7 @@ class Releases:
             event.id,
             "".join(f",{json.dumps(name)}:{json.dumps(value)}" for name, value in event.data.items()),
             grant_id or "",
-            *((*SHOWN, *SECRET) if whole else ()),
+            *(FIELDS if whole else ()),
         ]
         try:
             reply = await self._store.run(scripts.RELEASE, keys, arguments)
@@ -137,7 +138,18 @@ class Releases:
         )
         try:
             access_token = self._keyring.open(belongs, sealed).decode()
-            opened = self._opened(connection_id, reply[7:]) if whole else None
+            opened = None
+            if whole:
+                opened = served_of(
+                    self._keyring,
+                    connection_id,
+                    reply[7:],
+                    tenant=reach.tenant,
+                    provider=provider.decode(),
+                    grant_id=grant.decode(),
+                    generation=int(generation),
+                    access_token=access_token,
+                )
         except SealBroken:
             failed = {"provider": provider.decode(), "generation": int(generation)}
             undone = replace(event, id=new_id("evt"), type="token.release_failed", data=failed)
@@ -153,13 +165,6 @@ class Releases:
             released_at=event.at,
             whole=opened,
         )
-
-    def _opened(self, connection_id: str, fields: list[bytes | None]) -> tuple[Connection, Credential]:
-        connection = connection_of(connection_id, fields[: len(SHOWN)])
-        sealed_access, sealed_rest = fields[len(SHOWN) :]
-        if connection is None or sealed_access is None or sealed_rest is None:
-            raise SealBroken(f"the stored record of {connection_id} is damaged")
-        return connection, credential_of(self._keyring, connection, sealed_access, sealed_rest)
 
 
 def _listed(providers: Collection[str]) -> str:
