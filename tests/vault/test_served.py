@@ -1,6 +1,7 @@
 """Releases of a whole credential, for whoever puts it on a request: what is read, and what does not open."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,12 +35,16 @@ async def release(pipeline: Store, keyring: Keyring, connection: Any) -> tuple[S
     return released.whole
 
 
+@pytest.mark.parametrize("credential_type", ["oauth2", "client_credentials", "api_key"])
 async def test_it_says_whose_the_credential_is_and_where_it_may_go(
-    pipeline: Store, keyring: Keyring, connection: Any
+    pipeline: Store, keyring: Keyring, credential_type: str
 ) -> None:
     """All of the credential; and of the connection what a request is judged and signed by."""
+    connection = replace(a_connection(), credential_type=credential_type)
+    whole = replace(CREDENTIAL, previous_refresh_token="refresh-0", fields={"user": "ann"})
+    await Records(pipeline, keyring).create(connection, whole, an_event(connection, "connection.created"))
     served, credential = await release(pipeline, keyring, connection)
-    assert credential == CREDENTIAL
+    assert credential == whole
     for name in Served.__dataclass_fields__:
         assert getattr(served, name) == getattr(connection, name), name
     assert served.issued is connection.issued
