@@ -7,9 +7,11 @@ import pytest
 import redis
 
 from broker.access.clients import LONGEST_OVERLAP, Actor
-from broker.app.heart import Heart
+from broker.app.heart import Heart, build_heart
 from broker.errors import Conflict, InvalidRequest, InvalidToken, NotFound, Unauthenticated
 from broker.models.ids import digest, new_id
+from broker.providers import Registry
+from broker.settings import Settings
 from tests.access.keys import SIGNING, public_set
 from tests.access.stored import rewrite
 from tests.world import FakeClock
@@ -47,6 +49,26 @@ async def test_an_earlier_secret_keeps_the_end_that_was_said(heart: Heart, clock
     clock.advance(seconds=0.1)
     assert not await _works(heart, client.client_id, first)
     assert await _works(heart, client.client_id, third)
+
+
+async def test_what_a_worker_issues_that_has_not_heard_of_it_is_worth_nothing(
+    heart: Heart, settings: Settings, providers: Registry, clock: FakeClock
+) -> None:
+    """The leaked secret may be known there for seconds more: tokens got with it are as dead as the others."""  # S13
+    client, leaked = await heart.clients.create("app", scopes=["connect"])
+    late = build_heart(settings, providers, clock)
+    try:
+        await late.authenticator.client(client.client_id, leaked, HERE)
+        await heart.clients.rotate(client.client_id, overlap=0)
+        known = await late.authenticator.client(client.client_id, leaked, HERE)
+        stolen = (await late.broker_tokens.issue(known, None)).token
+        for worker in (heart, late):
+            with pytest.raises(InvalidToken):
+                await worker.authenticator.bearer(stolen, HERE)
+        await late.authenticator.revalidate()
+        assert not await _works(late, client.client_id, leaked)
+    finally:
+        await late.aclose(work_ends_within=0)
 
 
 async def test_without_overlap_secret_and_broker_tokens_end_at_once(heart: Heart, clock: FakeClock) -> None:
