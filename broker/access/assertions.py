@@ -11,6 +11,7 @@ its ``jti``. Whom a token names decides which registered keys are asked, and nev
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -44,6 +45,16 @@ _NEVER: Final = 2**53
 log = structlog.get_logger(__name__)
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What an assertion proves."""
+
+    client: Client
+    again_until: int | None = None
+    """Until when (ms) the same assertion proves the same, as long as the client stays as it is. ``None``: it has to be
+    judged each time, for it works once, or its keys are published and may be withdrawn where they are."""
+
+
 class Assertions:
     """From an assertion to the client whose it is."""
 
@@ -56,8 +67,8 @@ class Assertions:
         self._clock = clock
         self._issuer = issuer
 
-    async def client(self, assertion: str, client_id: str | None) -> Client:
-        """The client that ``assertion`` proves. ``client_id``: whom the request names beside it, if anybody.
+    async def proof(self, assertion: str, client_id: str | None) -> Proof:
+        """What ``assertion`` proves. ``client_id``: whom the request names beside it, if anybody.
 
         :raises NotProvenError: it proves nobody; the text says why, for the log.
         :raises ProviderUnavailable: the keys that would prove it can't be had now.
@@ -71,12 +82,11 @@ class Assertions:
         try:
             if issuer == client.client_id:
                 await self._check_own(client, token, subject)
-            else:
-                await self._check_platform(client, token, issuer, subject)
+                return Proof(client)
+            return Proof(client, await self._check_platform(client, token, issuer, subject))
         except NotProvenError as error:
             error.client_id = client.client_id
             raise
-        return client
 
     async def _check_own(self, client: Client, token: SignedToken, subject: str) -> None:
         now = self._clock()
@@ -96,15 +106,17 @@ class Assertions:
         if not await self._spent.spend(client.client_id, jti, lifetime=ends_at + 3 * SKEW * 1000 - now):
             raise NotProvenError("the jti was used before")
 
-    async def _check_platform(self, client: Client, token: SignedToken, issuer: str, subject: str) -> None:
+    async def _check_platform(self, client: Client, token: SignedToken, issuer: str, subject: str) -> int | None:
+        """Until when it need not be checked again (:attr:`Proof.again_until`)."""
         audience = token.claims.get("aud")
         if isinstance(audience, list) and len(audience) == 1:
             audience = audience[0]
         workload = _registered(client, {"issuer": issuer, "subject": subject, "audience": audience})
         if token.type == _OWN_TYPE:
             raise NotProvenError("the type of the token is another one")
-        _judge_times(token.claims, self._clock(), lifetime=PLATFORM_LIFETIME)
+        ends_at = _judge_times(token.claims, self._clock(), lifetime=PLATFORM_LIFETIME)
         await self._check_signature(client, token, workload.jwks, KeySource(workload.issuer, of_issuer=True))
+        return None if workload.jwks is None else ends_at + SKEW * 1000
 
     async def _check_signature(
         self, client: Client, token: SignedToken, jwks: Mapping[str, Any] | None, source: KeySource | None

@@ -1,9 +1,9 @@
 """From what a request carries to who calls: by a client's secret, by a signed assertion, by a broker token.
 
 What proved right is remembered while it is in use (:mod:`broker.access.in_use`): a broker token under its digest, a
-client under its id with the digest of the secret it showed. So a wrong secret never finds anything there, whoever is
-remembered: it goes the whole way to the store, as one of an unknown client does, in the same steps. A client that signs
-is looked up each time: nothing that could be told apart from a forgery without its keys would find it.
+client under its id with the digest of what it showed: a secret, or its platform's token. So what is wrong never finds
+anything there, whoever is remembered: it goes the whole way to the store, as that of an unknown client does, in the same
+steps. What a client signs itself works once, and is judged each time.
 """
 
 import hmac
@@ -38,11 +38,11 @@ class _Bearer:
 
 @dataclass(frozen=True, slots=True)
 class _Proven:
-    """A client that showed one of its secrets."""
+    """A client that proved itself by what it will show again."""
 
     client: Client
     ends_at: int | None
-    """When that secret stops working (ms)."""
+    """When that stops working (ms)."""
 
 
 class Authenticator:
@@ -57,7 +57,8 @@ class Authenticator:
         self._tokens = tokens
         self._clock = clock
         self._bearers: InUse[str, _Bearer] = InUse(clock)
-        self._proven: InUse[tuple[str, str], _Proven] = InUse(clock)
+        self._by_secret: InUse[tuple[str, str], _Proven] = InUse(clock)
+        self._by_assertion: InUse[tuple[str, str], _Proven] = InUse(clock)
         clients.tell(self._forget_client)
 
     async def client(self, client_id: str, secret: str, address: str) -> Client:
@@ -67,9 +68,8 @@ class Authenticator:
         :raises RateLimited: too many failures from ``address``, or of this client, within a minute.
         """
         presented, now = digest(secret), self._clock()
-        proven = self._proven.get((client_id, presented))
-        if proven is not None and (proven.ends_at is None or now < proven.ends_at):
-            return proven.client
+        if known := _still_good(self._by_secret.get((client_id, presented)), now):
+            return known
         client = await self._clients.read(client_id)
         registered = _secrets_of(client, self._clock()) if client else ()
         # Somebody's secrets are compared, and nobody's in the place of those that are not there: whether the client is
@@ -77,7 +77,7 @@ class Authenticator:
         compared = [hmac.compare_digest(presented, known) for known in (*registered, *_NOBODYS[len(registered) :])]
         if client and any(compared[: len(registered)]):
             proven = _Proven(client, client.secret_ends.get(presented))
-            self._proven.put((client_id, presented), proven, asked_at=now)
+            self._by_secret.put((client_id, presented), proven, asked_at=now)
             return client
         await self._limits.failure(address, client_id)
         # What was given in the place of an id may be anything; a client's own is no secret.
@@ -104,8 +104,14 @@ class Authenticator:
         :raises RateLimited: too many failures from ``address``, or of the client that was named, within a minute; or
             too many whose keys can't be had.
         """
+        shown, now = (client_id or "", digest(assertion)), self._clock()
+        if known := _still_good(self._by_assertion.get(shown), now):
+            return known
         try:
-            return await self._assertions.client(assertion, client_id)
+            proof = await self._assertions.proof(assertion, client_id)
+            if proof.again_until is not None:
+                self._by_assertion.put(shown, _Proven(proof.client, proof.again_until), asked_at=now)
+            return proof.client
         except ProviderUnavailable:
             await self._limits.unproven(address)
             raise
@@ -149,13 +155,14 @@ class Authenticator:
         self._bearers.forget(digest(token))
 
     async def revalidate(self) -> None:
-        """Look again at every token and secret in use since the last look, and forget the others.
+        """Look again at every proof in use since the last look, and forget the others.
 
         So a request never waits for this, and a revoked token, or a client that was deleted or changed, is refused or
         known anew within seconds.
         """
         await self._bearers.look_again(lambda token_digest, _: self._bearer_of(token_digest))
-        await self._proven.look_again(self._unchanged)
+        await self._by_secret.look_again(self._unchanged)
+        await self._by_assertion.look_again(self._unchanged)
 
     async def _bearer_of(self, token_digest: str) -> _Bearer | None:
         grant = await self._tokens.find(token_digest)
@@ -166,11 +173,19 @@ class Authenticator:
         return _Bearer(caller, grant.expires_at)
 
     async def _unchanged(self, shown: tuple[str, str], proven: _Proven) -> _Proven | None:
-        """``proven``, if the client still is what it was; else whoever comes with that secret is looked at anew."""
+        """``proven``, if the client still is what it was; else whoever comes with that is looked at anew."""
         return proven if await self._clients.read(shown[0]) == proven.client else None
 
     def _forget_client(self, client_id: str) -> None:
-        self._proven.forget_all(lambda shown: shown[0] == client_id)
+        for known in (self._by_secret, self._by_assertion):
+            known.forget_all(lambda shown: shown[0] == client_id)
+
+
+def _still_good(proven: _Proven | None, now: int) -> Client | None:
+    """The client, unless what it showed has ended by ``now`` (ms)."""
+    if proven is None or (proven.ends_at is not None and now >= proven.ends_at):
+        return None
+    return proven.client
 
 
 def _secrets_of(client: Client, now: int) -> tuple[str, ...]:

@@ -8,11 +8,13 @@ import pytest
 import redis
 
 from broker.app.heart import Heart
+from broker.models.ids import new_id
 from broker.settings import Settings
 from tests.access.stored import rewrite
 from tests.downstream.answers import nameless, oauth_error_of
 from tests.downstream.oauth.conftest import MakeKeyClient, Show, refused
 from tests.downstream.oauth.platforms import AUDIENCE, OPENID, SUBJECT, Platform
+from tests.downstream.watching import watching
 from tests.signers import ABSENT, Signer, proof
 from tests.upstream.practice_server import PracticeServer, practice_server, raw_answer
 from tests.world import PUBLIC_URL, FakeClock
@@ -51,7 +53,7 @@ async def test_a_platforms_token_authenticates_its_program(
 async def test_a_platforms_token_may_be_shown_again(
     show: Show, platform: Platform, client_id: str, raw_store: redis.Redis
 ) -> None:
-    """The platform hands out the same one for an hour; nothing of it is remembered."""
+    """The platform hands out the same one for an hour; nothing of it is stored."""
     token = platform.token(jti="one")
     for _ in range(3):
         assert (await show(proof(token, client_id))).status_code == 200
@@ -75,6 +77,60 @@ async def test_registered_keys_are_used_and_nobody_is_asked(
     token = platform.token(iss="https://kubernetes.default.svc")
     assert (await show(proof(token, client_id))).status_code == 200
     assert platform.server.asked == []
+
+
+ISSUER = "https://kubernetes.default.svc"
+
+
+@pytest.fixture
+async def registered(key_client: MakeKeyClient, platform: Platform) -> str:
+    """A client of which the platform's keys are registered."""
+    return await key_client(workloads=[platform.workload(issuer=ISSUER, jwks=platform.signer.jwks)])
+
+
+async def test_a_token_that_is_shown_again_costs_no_look_at_the_store(
+    show: Show, platform: Platform, registered: str, raw_store: redis.Redis
+) -> None:
+    """It proves the same as before; beside another name, and as a secret, nothing."""
+    token = platform.token(iss=ISSUER)
+    assert (await show(proof(token, registered), "/oauth/introspect")).status_code == 200
+    with watching(raw_store) as watched:
+        assert (await show(proof(token, registered), "/oauth/introspect")).status_code == 200
+    assert watched.commands == ["GET"]  # what is to be introspected
+    await refused(show, proof(token, new_id("cl")))
+    await refused(show, {"client_id": registered, "client_secret": token})
+    await refused(show, proof(platform.token(iss=ISSUER, sub="x"), registered))
+
+
+async def test_a_token_that_is_shown_again_ends_when_it_says(
+    show: Show, platform: Platform, registered: str, clock: FakeClock
+) -> None:
+    """To the millisecond, a minute for clocks that differ included, however often it was shown."""
+    ends = platform.signer.now + 4
+    token = platform.token(iss=ISSUER, exp=ends)
+    clock.advance(seconds=62)
+    assert (await show(proof(token, registered))).status_code == 200
+    clock.now = (ends + 60) * 1000 - 1
+    assert (await show(proof(token, registered))).status_code == 200
+    clock.now += 1
+    await refused(show, proof(token, registered))
+
+
+@pytest.mark.parametrize("change", ["taken out", "other keys", "deleted"])
+async def test_what_another_replica_did_to_a_program_counts_within_seconds(
+    show: Show, heart: Heart, platform: Platform, registered: str, raw_store: redis.Redis, change: str
+) -> None:
+    """Though its token was shown here a moment ago."""  # S13
+    token = platform.token(iss=ISSUER)
+    assert (await show(proof(token, registered))).status_code == 200
+    if change == "deleted":
+        raw_store.delete(f"broker:{registered}")
+    else:
+        other = {"subject": "x"} if change == "taken out" else {"jwks": platform.signer.renewed("other").jwks}
+        workload = {"issuer": ISSUER, "jwks": platform.signer.jwks, **other}
+        rewrite(raw_store, f"broker:{registered}", workloads=[platform.workload(**workload)])
+    await heart.authenticator.revalidate()
+    await refused(show, proof(token, registered))
 
 
 async def test_each_program_of_several_is_the_client(show: Show, key_client: MakeKeyClient, platform: Platform) -> None:
