@@ -1,0 +1,90 @@
+"""What processes and the store needed: CPU and memory out of ``/proc``, commands out of the store's own counting."""
+
+import os
+import subprocess
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+
+_TICKS: Final = os.sysconf("SC_CLK_TCK")
+_SCRIPTS: Final = frozenset({"cmdstat_evalsha", "cmdstat_eval", "cmdstat_evalsha_ro", "cmdstat_fcall"})
+
+
+def cpu_seconds(pid: int) -> float:
+    """Seconds of a core that a process needed so far, in user and system mode; to a hundredth.
+
+    :raises ProcessLookupError: there is none.
+    """
+    try:
+        said = Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        raise ProcessLookupError(f"process {pid} has ended") from None
+    # The second field is a name in brackets, which may hold anything; utime and stime are the 14th and 15th.
+    fields = said.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def resident(pid: int) -> int:
+    """Bytes of memory that a process holds."""
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def most_held(pid: int) -> int:
+    """Bytes of memory that a process ever held at once."""
+    return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+
+
+def children(pid: int, command: str) -> list[int]:
+    """The process ids of those children of a process whose command line holds ``command``."""
+    found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout.split()
+    return [int(one) for one in found if command.encode() in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+class StoreMeter:
+    """The store, seen from its side."""
+
+    def __init__(self, socket: Path) -> None:
+        """:param socket: where it listens."""
+        self._redis = redis.Redis(unix_socket_path=str(socket))
+        self.pid = int(self.info("server")["process_id"])
+
+    def info(self, section: str) -> Mapping[str, Any]:
+        """A section of INFO."""
+        said: Any = self._redis.info(section)
+        return dict(said)
+
+    def calls(self) -> Mapping[str, int]:
+        """How often each command was called since the start, by whomever, within scripts, too."""
+        return {name: int(stat["calls"]) for name, stat in self.info("commandstats").items()}
+
+    def put(self, key: str, value: str) -> None:
+        """Store a text."""
+        self._redis.set(key, value)
+
+    def close(self) -> None:
+        """Hang up."""
+        self._redis.close()
+
+
+@dataclass(frozen=True)
+class Commands:
+    """What the store was asked within some time."""
+
+    scripts: int
+    others: int
+    """Commands that are no script: those within scripts, those of background work, and whoever asks without one."""
+
+    @classmethod
+    def between(cls, before: Mapping[str, int], after: Mapping[str, int]) -> "Commands":
+        """Of two countings; the counting itself (INFO) is left out."""
+        grown = {name: calls - before.get(name, 0) for name, calls in after.items() if name != "cmdstat_info"}
+        scripts = sum(calls for name, calls in grown.items() if name in _SCRIPTS)
+        return cls(scripts, sum(grown.values()) - scripts)
+
+
+def total_cpu(pids: Iterable[int]) -> float:
+    """Seconds of a core that several processes needed."""
+    return sum(map(cpu_seconds, pids))
