@@ -44,11 +44,11 @@ class Floor:
 
 def create_app() -> Starlette:
     """The app; its store's socket stands in the environment."""
-    store = Redis(unix_socket_path=os.environ[_SOCKET])
+    store = Redis(unix_socket_path=os.environ[_SOCKET], decode_responses=True)
 
     async def token(_request: Request) -> Response:
         value = await store.get(_KEY)
-        return JSONResponse({"access_token": value.decode()})
+        return JSONResponse({"access_token": str(value)})
 
     return Starlette(routes=[Route("/token/{id}", token)])
 

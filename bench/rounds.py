@@ -1,14 +1,14 @@
-"""Sides that are measured in turn, several rounds, so that what the machine does meanwhile befalls all of them.
+"""Sides that are measured in turn, several rounds, so that what the machine does meanwhile befalls them all.
 
-A side is one way to be asked: the floor, the broker by one caller, the broker by two hundred. Each round loads each side
-for some seconds and notes what the load saw and what the processes needed. The first round of each warms up and is
-thrown away. What is reported are medians over the rounds, and as ratio the median of each round's own: the two halves of a
-pair ran within seconds of each other.
+A side is one way to be asked: the floor, the broker by one caller, the broker by two hundred. Each round loads each
+side for some seconds and notes what the load saw and what the processes needed. The first round of each warms up and
+is thrown away. What is reported are medians over the rounds, and as ratio the median of each round's own: the two
+halves of a pair ran within seconds of each other.
 """
 
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -28,8 +28,8 @@ class Side:
     workers: Sequence[int]
     """The processes that answer."""
     requests: Callable[[], Sequence[bytes]]
-    """What is sent; asked for each round, for some things can be used only so often."""
-    beside: dict[str, Sequence[int]] = field(default_factory=dict)
+    """What is sent, in turn; asked for anew for each round."""
+    beside: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Other processes whose CPU is of interest, by what they are."""
 
 
@@ -60,7 +60,7 @@ class Round:
 
 
 def alternate(
-    title: str, sides: Sequence[Side], store: StoreMeter, effort: Effort, *, connections: int, **labels: Any
+    title: str, sides: Sequence[Side], store: StoreMeter, effort: Effort, *, connections: int, **labels: int
 ) -> dict[str, Any]:
     """Measure the sides in turn; the first is what the others are compared with.
 

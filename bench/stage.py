@@ -38,7 +38,8 @@ class Stage:
 
     def side(self, name: str, requests: list[bytes]) -> Side:
         """The broker, asked that."""
-        return Side(name, self.running.broker_url, self.workers, lambda: requests)
+        provider = {"provider": [self.running.provider_pid]}
+        return Side(name, self.running.broker_url, self.workers, lambda: requests, beside=provider)
 
 
 @contextmanager

@@ -15,6 +15,8 @@ from typing import Any
 
 import httpx2
 
+from bench.processes import children
+
 _PROVIDERS = """
 providers:
   practice:
@@ -37,6 +39,7 @@ class World:
 
     broker_url: str
     provider_url: str
+    provider_pid: int
     data_dir: Path
     pid: int
     seconds_to_ready: float
@@ -62,9 +65,7 @@ class World:
 
     def workers(self) -> list[int]:
         """The process ids of the workers."""
-        found = subprocess.run(["pgrep", "-P", str(self.pid)], capture_output=True, text=True, check=False)
-        commands = {int(pid): Path(f"/proc/{pid}/cmdline").read_bytes() for pid in found.stdout.split()}
-        return [pid for pid, command in commands.items() if b"broker.app.worker" in command]
+        return children(self.pid, "broker.app.worker")
 
 
 @contextmanager
@@ -74,7 +75,7 @@ def world(*, workers: int = 1, rotation: str = "revoke_on_reuse", **settings: st
     :param rotation: how the practice provider treats refresh tokens.
     :param settings: more variables for the broker.
     """
-    with TemporaryDirectory() as folder, _sandbox(rotation) as provider_url:
+    with TemporaryDirectory() as folder, _sandbox(rotation) as (provider_url, provider_pid):
         providers = Path(folder) / "providers.yaml"
         providers.write_text(_PROVIDERS.format(issuer=provider_url, rotation=rotation))
         with socket.socket() as probe:
@@ -96,7 +97,7 @@ def world(*, workers: int = 1, rotation: str = "revoke_on_reuse", **settings: st
         try:
             url = f"http://127.0.0.1:{port}"
             seconds = _until_ready(url, began)
-            yield World(url, provider_url, Path(folder) / "data", broker.pid, seconds, environment)
+            yield World(url, provider_url, provider_pid, Path(folder) / "data", broker.pid, seconds, environment)
         finally:
             broker.terminate()
             broker.wait(60)
@@ -115,7 +116,7 @@ def _until_ready(url: str, began: float) -> float:
 
 
 @contextmanager
-def _sandbox(rotation: str) -> Iterator[str]:
+def _sandbox(rotation: str) -> Iterator[tuple[str, int]]:
     with subprocess.Popen(
         [sys.executable, "-m", "broker.sandbox", "--rotation", rotation, "--auto-consent"],
         stdout=subprocess.PIPE,
@@ -123,6 +124,6 @@ def _sandbox(rotation: str) -> Iterator[str]:
     ) as process:
         assert process.stdout is not None
         try:
-            yield json.loads(process.stdout.readline())["base_url"]
+            yield json.loads(process.stdout.readline())["base_url"], process.pid
         finally:
             process.terminate()

@@ -1,7 +1,7 @@
 """wrk, which loads a server from one thread in C: as many connections as are wanted, each asking again once answered.
 
 It is told what to send by ``requests.lua``: raw requests, made before, in turn. So the choice among two hundred callers
-and a thousand connections costs it no more than a single request would, and a round is the same for a floor and a broker.
+and a thousand connections costs it no more than a single request would, and a round is the same for floor and broker.
 
 Its latencies are those of a closed loop: a server that stalls is asked less meanwhile, so a stall counts once per
 connection. Nothing here hides an answer that was no success: see :class:`RoundFailed`.
