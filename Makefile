@@ -1,7 +1,7 @@
 # Every target sets up what it needs, on a machine with git, make and Python 3.11 or newer.
 
 .DEFAULT_GOAL := help
-.PHONY: help install browser terminal interop demo serve test lint check chaos bench lock
+.PHONY: help install browser terminal wrk interop demo serve test lint check chaos bench lock
 
 VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check --no-input --quiet
@@ -58,6 +58,11 @@ terminal: # tmux for the tests of the command line at a real terminal, from the 
 	echo "*** No tmux here, and it can't be installed without asking: apt-get install tmux" >&2; \
 	if [ -n "$$CI" ]; then echo "*** The terminal tests must not be skipped in CI." >&2; exit 1; fi
 
+wrk: # what loads the servers that are measured, from the system's packages
+	@if command -v wrk >/dev/null; then exit 0; fi; \
+	if $(MAY_INSTALL); then echo "Installing wrk"; $(SYSTEM_INSTALL) wrk && exit 0; fi; \
+	echo "*** No wrk here, and it can't be installed without asking: apt-get install wrk" >&2; exit 1
+
 interop: install # what the tests in tests/interop import in JavaScript, from a locked list
 	@if [ tests/interop/node_modules/.package-lock.json -nt tests/interop/package-lock.json ]; then exit 0; fi; \
 	echo "Installing the locked JavaScript packages into tests/interop/node_modules"; \
@@ -91,7 +96,7 @@ check: lint test ## lint, then the tests
 chaos: install ## cut refreshes off at every step, in real processes, and print what was left; ARGS=quick
 	$(VENV)/bin/python -m tests.chaos $(ARGS)
 
-bench: install ## run the measurements
+bench: install wrk ## run the measurements, ten minutes of them; ARGS=quick two, ARGS=--list names them
 	$(VENV)/bin/python -m bench $(ARGS)
 
 # One list for every platform and Python version (--universal); versions move only with ARGS=--upgrade.

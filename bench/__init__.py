@@ -1,19 +1,21 @@
-"""Measurements. Nothing here asserts anything: it prints what it saw, on which machine.
+"""Measurements. Nothing here asserts how fast something is: it says what it saw, on which machine.
 
-``python -m bench`` (or ``make bench``) starts everything itself on loopback and reports
+``python -m bench`` (or ``make bench``) starts everything itself on loopback, takes ten minutes, and renews the figures
+in ``bench/results.json``, ``docs/performance.md`` and ``docs/performance.svg``. An interrupted run, a failed one and a
+quick one renew nothing. ``python -m bench --help`` says what else can be asked for.
 
-* cold start: from the command to the first answer that says ready,
-* memory of a worker,
-* round trips and commands at the store per fetch of a fresh token,
-* refreshes at the provider for 300 concurrent fetches of a token that was refused, with four workers.
+What is measured, each in a file of its own: see :mod:`bench.scenarios`.
 
-``python -m bench expiring`` measures what happens when ten thousand connections expire in the same minute (a thousand
-with ``quick``): see ``expiring``.
+With what
+    ``wrk``, ``requests.lua``   loads a server, and fails where an answer was no success
+    ``floor``                   what a broker is compared with: the same server and store without one
+    ``rounds``                  sides in turn, several rounds, medians and ratios
+    ``processes``               CPU, memory, the store's commands
+    ``world``, ``stage``        a broker, a practice provider, a floor, as real processes
+    ``calls``                   clients, tokens and connections to begin with
 
-``python -m bench authentication`` measures whether the time that a refusal takes tells who is a client: see
-``authentication``.
-
-``python -m bench proxying`` measures what the proxy costs: see ``proxying``.
-
-Figures in the README and the docs come from here.
+How it is reported
+    ``results``                 what was seen, when and where
+    ``targets``                 whether that is what was wanted
+    ``document``, ``plot``      the tables of the page, and its picture
 """

@@ -21,7 +21,6 @@ import random
 import secrets
 import socket
 import statistics
-import sys
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
@@ -33,6 +32,7 @@ from urllib.parse import urlencode, urlsplit
 from joserfc import jwt
 from joserfc.jwk import ECKey
 
+from bench.rounds import Effort
 from bench.world import World, world
 from broker.models.ids import new_id
 
@@ -46,17 +46,16 @@ Form = Callable[[str], dict[str, str]]
 """What a request presents for a client_id."""
 
 
-def main(*, quick: bool) -> None:
-    """Measure; a table goes to stderr, one JSON document to stdout."""
+def measure(effort: Effort) -> dict[str, Any]:
+    """Answers both questions; times in milliseconds."""
     with world(BROKER_TRUSTED_PROXIES="127.0.0.0/8") as running:
-        report = _measure(running, _QUICK if quick else _MANY)
-    print(f"{'':24}{'median':>9}{'p90':>9}{'p99':>9}   ms", file=sys.stderr)
+        report = _measure(running, _QUICK if effort.quick else _MANY)
+    figures = {}
     for question, found in report.items():
-        for kind in ("somebody", "nobody"):
-            figures = "".join(f"{found[kind][figure]:9.3f}" for figure in ("median", "p90", "p99"))
-            print(f"{question + ', ' + kind:24}{figures}", file=sys.stderr)
-        print(f"{'':12}auc {found['auc']}, by chance {found['by_chance']}", file=sys.stderr)
-    print(json.dumps(report, indent=2))
+        somebody, nobody = found["somebody"]["median"], found["nobody"]["median"]
+        figures[f"refused {question}: median for somebody, for nobody"] = f"{somebody} ms, {nobody} ms"
+        figures[f"refused {question}: auc, and by chance"] = f"{found['auc']}, {found['by_chance']}"
+    return {"figures": figures, **report}
 
 
 def _measure(running: World, many: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from bench.stage import stage
 
 def measure(effort: Effort) -> dict[str, Any]:
     """Answers one comparison for each number of connections."""
-    with stage() as there:
+    with stage(effort) as there:
         url = there.running.broker_url
         body = json.dumps({"method": "GET", "url": f"{there.running.provider_url}/api/messages"})
         asked = [
@@ -23,7 +23,7 @@ def measure(effort: Effort) -> dict[str, Any]:
         sides = [there.floor_side(), there.side("authorization", asked)]
         return {
             "comparisons": [
-                alternate(f"authorization, {many} at once", sides, there.store, effort, connections=many, workers=1)
+                alternate("authorization", sides, there.store, effort, connections=many, workers=1)
                 for many in ((16,) if effort.quick else (16, 64))
             ]
         }

@@ -11,9 +11,7 @@ Meanwhile a few callers fetch tokens of other connections, which are fresh, as t
 
 import asyncio
 import gc
-import json
 import secrets
-import sys
 import time
 from collections.abc import Awaitable, Sequence
 from contextlib import suppress
@@ -25,6 +23,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from bench.calls import authorization, connection_of_person
+from bench.rounds import Effort
 from bench.world import World, world
 from broker.app.heart import Heart, build_heart
 from broker.models.connection import Connection, Credential, Health
@@ -38,19 +37,30 @@ _OTHERS: Final = 50
 _CALLERS: Final = 4
 _PAUSE: Final = 0.02
 """Seconds between two fetches of a caller."""
-_IDLE_SECONDS: Final = 20
+_IDLE_SECONDS: Final = 10
 _ANSWERS_AFTER_MS: Final = 100
 _WRITTEN_AT_ONCE: Final = 200
 _PATIENCE: Final = 900
 """Seconds until it is given up."""
 
 
-def main(*, quick: bool) -> None:
-    """Measure; a table goes to stderr, one JSON document to stdout."""
-    report = asyncio.run(_measure(_QUICK if quick else _MANY))
-    for name, value in report.items():
-        print(f"{name:32} {value}", file=sys.stderr)
-    print(json.dumps(report, indent=2))
+def measure(effort: Effort) -> dict[str, Any]:
+    """Answers what the provider saw, and how long fetches took before and meanwhile."""
+    report = asyncio.run(_measure(_QUICK if effort.quick else _MANY))
+    refreshed, idle, meanwhile = (
+        report["refreshes_at_the_provider"],
+        report["fetch_ms_idle"],
+        report["fetch_ms_meanwhile"],
+    )
+    figures = {
+        f"{report['connections']:,} connections due within a minute": (
+            f"{refreshed['ok']:,} refreshed, {refreshed['error']} refused, in {report['seconds_until_all_fresh']:.0f} s"
+        ),
+        "most at once at the provider, which takes 100 ms": f"{report['most_at_once']} of {report['cap']} allowed",
+        "p50 and p99 of other fetches meanwhile": f"{meanwhile['p50']} ms, {meanwhile['p99']} ms",
+        "p50 and p99 of the same when nothing is due": f"{idle['p50']} ms, {idle['p99']} ms",
+    }
+    return {"figures": figures, **report}
 
 
 async def _measure(many: int) -> dict[str, Any]:

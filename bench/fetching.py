@@ -18,14 +18,13 @@ def measure(effort: Effort) -> dict[str, Any]:
     """Answers one comparison for each number of workers and connections."""
     comparisons = []
     for workers in (1,) if effort.quick else (1, 2):
-        with stage(workers=workers) as there:
+        with stage(effort, workers=workers) as there:
             one = fetches(there, [there.headers])
             many = fetches(there, calls.authorizations(there.running, there.http, _CALLERS))
             sides = [there.floor_side(), there.side("1 caller", one), there.side(f"{_CALLERS} callers", many)]
             for connections in (16, 64) if effort.quick else (1, 16, 64):
-                title = f"fetch, {workers} workers, {connections} at once"
                 comparisons.append(
-                    alternate(title, sides, there.store, effort, connections=connections, workers=workers)
+                    alternate("fetch", sides, there.store, effort, connections=connections, workers=workers)
                 )
     return {"comparisons": comparisons}
 

@@ -15,18 +15,18 @@ from bench.rounds import Effort, alternate
 from bench.stage import Stage, stage
 
 _ONE_IN = 20
-_PASSES = 40
-"""More than there are in one round."""
+_REQUESTS = 40_000
+"""More than one round takes."""
 _PAGE = 200
 
 
 def measure(effort: Effort) -> dict[str, Any]:
     """Answers one comparison, over 16 connections, and which share of the fetches was refreshed."""
-    with stage() as there:
+    with stage(effort) as there:
         fresh, some = fetches(there, [there.headers]), _SomeRefused(there)
         refreshing = replace(there.side(f"1 in {_ONE_IN} refreshed", []), requests=some.requests)
         sides = [there.floor_side(), there.side("all fresh", fresh), refreshing]
-        comparison = alternate("mixed, 16 at once", sides, there.store, effort, connections=16, workers=1)
+        comparison = alternate("mixed", sides, there.store, effort, connections=16, workers=1)
         refreshes = some.refreshes()
     # The first one warmed up.
     fetched = sum(one["load"]["requests"] for one in comparison["sides"][-1]["rounds"])
@@ -47,7 +47,7 @@ class _SomeRefused:
         generations = self._generations()
         base, headers = self._there.running.broker_url, self._there.headers
         asked = []
-        for number in range(_PASSES):
+        for number in range(_REQUESTS // len(self._there.connection_ids)):
             for place, one in enumerate(self._there.connection_ids):
                 refused = place % _ONE_IN == number % _ONE_IN
                 body = f'{{"stale_generation":{generations[one]}}}' if refused else "{}"

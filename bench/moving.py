@@ -19,6 +19,7 @@ from unittest.mock import patch
 
 import httpx2
 
+from bench.rounds import Effort
 from bench.world import World, world
 from broker.cli import importing
 from broker.cli.main import main as broker
@@ -28,9 +29,9 @@ _ROWS = 10_000
 _QUICK_ROWS = 2_000
 
 
-def main(*, quick: bool) -> None:
-    """Measure, and print one JSON document."""
-    rows = _QUICK_ROWS if quick else _ROWS
+def measure(effort: Effort) -> dict[str, Any]:
+    """Answers the rows per second of each step, asked at the provider and not, and the command's peak of memory."""
+    rows = _QUICK_ROWS if effort.quick else _ROWS
     report: dict[str, Any] = {"rows": rows}
     with world() as running, TemporaryDirectory() as folder:
         subjects = count(1)
@@ -46,7 +47,13 @@ def main(*, quick: bool) -> None:
             assert (done["imported"], rolled_back["removed"]) == (rows, rows)
             report[name] = steps
     report["command_peak_megabytes"] = round(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
-    print(json.dumps(report, indent=2))
+    report["figures"] = {
+        f"{rows:,} rows moved in, unasked": f"{report['unverified']['seconds_in_all']:.0f} s",
+        f"{rows:,} rows moved in, each tried at the provider": f"{report['verified']['seconds_in_all']:.0f} s",
+        "taken back": f"{report['unverified']['rollback_rows_per_second']:,} rows/s",
+        "peak of the command's memory": f"{report['command_peak_megabytes']} MB",
+    }
+    return report
 
 
 def _rows(running: World, number: int, subjects: Iterator[int]) -> Iterator[dict[str, Any]]:

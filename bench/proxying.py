@@ -1,4 +1,4 @@
-"""What the proxy costs: memory while a gigabyte passes each way, and time and throughput of small requests.
+"""What the proxy costs: time and throughput of small requests, and memory while a gigabyte passes each way.
 
 Small requests are sent to the practice provider directly, and the same ones through the broker, by the same program,
 over as many connections. The provider runs on the same machine and answers at once, so what is compared is the work of
@@ -6,53 +6,59 @@ one more program on the way: no network hides it.
 """
 
 import asyncio
-import json
-import statistics
 import time
 from collections.abc import AsyncIterator
-from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 
-from bench.calls import connection_of_app
-from bench.world import World, world
+from bench import wrk
+from bench.processes import most_held
+from bench.rounds import Effort, Side, alternate
+from bench.stage import Stage, stage
+from bench.world import World
 
-_SIZE = 2**30
-_QUICK_SIZE = 2**27
+_SIZE, _QUICK_SIZE = 2**30, 2**27
 _BLOCK = bytes(65_536)
-_AT_ONCE = (1, 16, 64)
-_REQUESTS = 2_000
-_QUICK_REQUESTS = 300
+_CONNECTIONS: Final = 100
+_SMALL: Final = "streams/bytes?size=100"
 
 
-def main(*, quick: bool) -> None:
-    """Measure, and print one JSON document."""
-    with world() as running, httpx2.Client(base_url=running.broker_url, trust_env=False) as http:
-        client = running.register("proxying", "--scope", "proxy")
-        granted = http.post(
-            "/oauth/token",
-            data={"grant_type": "client_credentials"},
-            auth=(client["client_id"], client["client_secret"]),
-        )
+def measure(effort: Effort) -> dict[str, Any]:
+    """Answers a comparison for each number of connections, and what the gigabyte took."""
+    with stage(effort, connections=_CONNECTIONS) as there:
+        client = there.running.register("proxying", "--scope", "proxy")
+        proof = (client["client_id"], client["client_secret"])
+        granted = there.http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=proof)
         headers = {"Authorization": f"Bearer {granted.raise_for_status().json()['access_token']}"}
-        connection_id = connection_of_app(http, headers)
-        token = http.post(f"/v1/connections/{connection_id}/token", headers=headers, json={}).json()["access_token"]
-        through = httpx2.URL(f"{running.broker_url}/proxy/{connection_id}/streams/")
-        direct = httpx2.URL(f"{running.provider_url}/api/streams/")
-        report = {
-            "gigabyte": asyncio.run(_stream(running, through, headers, _QUICK_SIZE if quick else _SIZE)),
-            "small": asyncio.run(
-                _compare(direct, {"Authorization": f"Bearer {token}"}, through, headers, quick=quick),
-            ),
-        }
-    print(json.dumps(report, indent=2))
+        sides = [_direct(there), _through(there, headers)]
+        comparisons = [
+            alternate("proxy", sides, there.store, effort, connections=many, workers=1)
+            for many in ((16,) if effort.quick else (1, 16, 64))
+        ]
+        base = httpx2.URL(f"{there.running.broker_url}/proxy/{there.connection_ids[0]}/streams/")
+        passed = asyncio.run(_stream(there.running, base, headers, _QUICK_SIZE if effort.quick else _SIZE))
+    return {"comparisons": comparisons, "figures": _figures(passed), "gigabyte": passed}
+
+
+def _direct(there: Stage) -> Side:
+    path = f"/v1/connections/{there.connection_ids[0]}/token"
+    token = there.http.post(path, headers=there.headers, json={}).raise_for_status().json()["access_token"]
+    url = f"{there.running.provider_url}/api/{_SMALL}"
+    asked = [wrk.request("GET", url, {"Authorization": f"Bearer {token}"})]
+    return Side("directly", url, [there.running.provider_pid], lambda: asked)
+
+
+def _through(there: Stage, headers: dict[str, str]) -> Side:
+    url = there.running.broker_url
+    asked = [wrk.request("GET", f"{url}/proxy/{one}/{_SMALL}", headers) for one in there.connection_ids]
+    return there.side("through the broker", asked)
 
 
 async def _stream(running: World, through: httpx2.URL, headers: dict[str, str], size: int) -> dict[str, Any]:
     (worker,) = running.workers()
     async with httpx2.AsyncClient(base_url=through, headers=headers, trust_env=False, timeout=60) as http:
-        before = _most_held(worker)
+        before = most_held(worker)
         began = time.perf_counter()
         received = 0
         async with http.stream("GET", f"bytes?size={size}") as answer:
@@ -67,52 +73,22 @@ async def _stream(running: World, through: httpx2.URL, headers: dict[str, str], 
         began = time.perf_counter()
         uploaded = (await http.post("upload", content=pieces())).raise_for_status().json()
         up = time.perf_counter() - began
+    if (received, uploaded["received"]) != (size, size):
+        raise RuntimeError(f"of {size} bytes {received} came down and {uploaded['received']} went up")
     return {
-        "bytes_down": received,
-        "bytes_up": uploaded["received"],
+        "bytes": size,
         "megabytes_per_second_down": round(received / down / 1e6),
         "megabytes_per_second_up": round(uploaded["received"] / up / 1e6),
         "worker_peak_megabytes_before": round(before / 1e6),
-        "worker_peak_megabytes_after": round(_most_held(worker) / 1e6),
+        "worker_peak_megabytes_after": round(most_held(worker) / 1e6),
     }
 
 
-async def _compare(
-    direct: httpx2.URL, shown: dict[str, str], through: httpx2.URL, headers: dict[str, str], *, quick: bool
-) -> list[dict[str, Any]]:
-    count = _QUICK_REQUESTS if quick else _REQUESTS
-    rows = []
-    for at_once in _AT_ONCE:
-        plain = await _small(direct, shown, at_once, count)
-        proxied = await _small(through, headers, at_once, count)
-        added = round(proxied["milliseconds_median"] - plain["milliseconds_median"], 2)
-        rows.append({"at_once": at_once, "direct": plain, "proxied": proxied, "milliseconds_added": added})
-    return rows
-
-
-async def _small(base: httpx2.URL, headers: dict[str, str], at_once: int, count: int) -> dict[str, float]:
-    limits = httpx2.Limits(max_connections=at_once, max_keepalive_connections=at_once)
-    took: list[float] = []
-    async with httpx2.AsyncClient(base_url=base, headers=headers, trust_env=False, limits=limits, timeout=60) as http:
-
-        async def ask(times: int) -> None:
-            for _ in range(times):
-                began = time.perf_counter()
-                (await http.get("bytes?size=100")).raise_for_status()
-                took.append(time.perf_counter() - began)
-
-        await asyncio.gather(*(ask(5) for _ in range(at_once)))
-        took.clear()
-        began = time.perf_counter()
-        await asyncio.gather(*(ask(count // at_once) for _ in range(at_once)))
-        seconds = time.perf_counter() - began
+def _figures(passed: dict[str, Any]) -> dict[str, str]:
+    size = f"{passed['bytes'] / 2**30:g} GiB through the proxy"
+    down, up = passed["megabytes_per_second_down"], passed["megabytes_per_second_up"]
+    before, after = passed["worker_peak_megabytes_before"], passed["worker_peak_megabytes_after"]
     return {
-        "requests_per_second": round(len(took) / seconds),
-        "milliseconds_median": round(statistics.median(took) * 1000, 2),
-        "milliseconds_p99": round(statistics.quantiles(took, n=100)[98] * 1000, 2),
+        f"{size}, to the caller and to the provider": f"{down} MB/s, {up} MB/s",
+        "peak of the worker's memory before, and after it": f"{before} MB, {after} MB",
     }
-
-
-def _most_held(pid: int) -> int:
-    """Bytes of memory that a process ever had at once."""
-    return int(Path(f"/proc/{pid}/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024

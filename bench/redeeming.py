@@ -20,34 +20,36 @@ _AT_ONCE = 8
 
 def measure(effort: Effort) -> dict[str, Any]:
     """Answers one comparison for each number of connections."""
-    with stage() as there:
-        sides = [there.floor_side(), there.side("redeem", _redemptions(there))]
+    with stage(effort) as there:
+        client, forms = redemptions(there)
+        proof = base64.b64encode(":".join(client).encode()).decode()
+        headers = {"Authorization": f"Basic {proof}", "Content-Type": "application/x-www-form-urlencoded"}
+        url = f"{there.running.broker_url}/oauth/token"
+        asked = [wrk.request("POST", url, headers, urlencode(form)) for form in forms]
+        sides = [there.floor_side(), there.side("redeem", asked)]
         return {
             "comparisons": [
-                alternate(f"redeem, {many} at once", sides, there.store, effort, connections=many, workers=1)
+                alternate("redeem", sides, there.store, effort, connections=many, workers=1)
                 for many in ((16,) if effort.quick else (16, 64))
             ]
         }
 
 
-def _redemptions(there: Stage) -> list[bytes]:
-    scopes = ("--scope", "references:issue references:redeem")
-    client = there.running.register("redeemer", *scopes)
-    who, secret = client["client_id"], client["client_secret"]
-    granted = there.http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=(who, secret))
+def redemptions(there: Stage) -> tuple[tuple[str, str], list[dict[str, str]]]:
+    """The id and secret of a client, and for each connection the form with which it redeems a reference to it."""
+    made = there.running.register("redeemer", "--scope", "references:issue references:redeem")
+    client = made["client_id"], made["client_secret"]
+    granted = there.http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=client)
     issuing = {"Authorization": f"Bearer {granted.raise_for_status().json()['access_token']}"}
-    proof = base64.b64encode(f"{who}:{secret}".encode()).decode()
-    headers = {"Authorization": f"Basic {proof}", "Content-Type": "application/x-www-form-urlencoded"}
 
-    def redemption(connection_id: str) -> bytes:
-        wanted = {"audience": who, "max_uses": _USES, "expires_in": _SECONDS}
+    def redemption(connection_id: str) -> dict[str, str]:
+        wanted = {"audience": client[0], "max_uses": _USES, "expires_in": _SECONDS}
         issued = there.http.post(f"/v1/connections/{connection_id}/references", headers=issuing, json=wanted)
-        form = {
+        return {
             "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
             "subject_token": issued.raise_for_status().json()["reference"],
             "subject_token_type": "urn:broker:token-type:reference",
         }
-        return wrk.request("POST", f"{there.running.broker_url}/oauth/token", headers, urlencode(form))
 
     with ThreadPoolExecutor(_AT_ONCE) as threads:
-        return list(threads.map(redemption, there.connection_ids))
+        return client, list(threads.map(redemption, there.connection_ids))

@@ -4,11 +4,15 @@ A side is one way to be asked: the floor, the broker by one caller, the broker b
 side for some seconds and notes what the load saw and what the processes needed. The first round of each warms up and
 is thrown away. What is reported are medians over the rounds, and as ratio the median of each round's own: the two
 halves of a pair ran within seconds of each other.
+
+After each round is waited until the broker is quiet again: what it does later for the requests of one round (events are
+moved to where they are read) must not slow the next side down, and belongs to the CPU that those requests took.
 """
 
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -16,6 +20,10 @@ from bench.processes import Commands, StoreMeter, resident, total_cpu
 from bench.wrk import Load, drive
 
 _WARM_UP_SECONDS: Final = 1
+_LOOK_SECONDS: Final = 0.2
+_QUIET: Final = 0.1
+"""Of a core: what is less is quiet."""
+_LONGEST_WAIT: Final = 5
 _LATENCIES: Final = ("p50", "p99", "p999")
 
 
@@ -53,53 +61,81 @@ class Round:
 
     load: Load
     worker_cpu: tuple[float, ...]
-    """Seconds of a core, of each worker."""
+    """Seconds of a core during the load, of each worker."""
     store_cpu: float
     beside_cpu: dict[str, float]
+    worker_cpu_after: float
+    """Seconds of a core after the load, until all was quiet."""
+    store_cpu_after: float
     commands: Commands
+    """During the load and after it."""
 
 
 def alternate(
-    title: str, sides: Sequence[Side], store: StoreMeter, effort: Effort, *, connections: int, **labels: int
+    name: str, sides: Sequence[Side], store: StoreMeter, effort: Effort, *, connections: int, **labels: int
 ) -> dict[str, Any]:
     """Measure the sides in turn; the first is what the others are compared with.
 
-    :param title: what it is, for who watches.
-    :param labels: what else tells this comparison from others of its kind.
+    :param name: what it is, for who watches.
+    :param labels: what else tells this comparison from others of its kind, such as ``workers=2``.
     :raises RoundFailed: an answer was no success.
     """
     rounds: dict[str, list[Round]] = {side.name: [] for side in sides}
+    processes = {store.pid, *(pid for side in sides for pid in side.workers)}
     for side in sides:
-        _load(side, store, connections, _WARM_UP_SECONDS)
+        _load(side, store, connections, _WARM_UP_SECONDS, processes)
     for _ in range(effort.rounds):
         for side in sides:
-            rounds[side.name].append(_load(side, store, connections, effort.seconds))
+            rounds[side.name].append(_load(side, store, connections, effort.seconds, processes))
     first = sides[0].name
     comparison = {
-        "connections": connections,
         **labels,
+        "connections": connections,
         "sides": [
             {"name": side.name, **summary(rounds[side.name], rounds[first]), "worker_megabytes": _megabytes(side)}
             for side in sides
         ],
     }
-    _tell(title, comparison)
+    _tell(f"{name}, {said(comparison)}", comparison)
     return comparison
 
 
-def _load(side: Side, store: StoreMeter, connections: int, seconds: int) -> Round:
+def said(comparison: Mapping[str, Any]) -> str:
+    """What tells a comparison from others of its kind, in words: ``1 worker, 16 connections``."""
+    labels = {name: value for name, value in comparison.items() if name != "sides"}
+    return ", ".join(f"{value:,} {name.removesuffix('s') if value == 1 else name}" for name, value in labels.items())
+
+
+def _load(side: Side, store: StoreMeter, connections: int, seconds: int, processes: Collection[int]) -> Round:
     requests = side.requests()
     calls, store_cpu = store.calls(), total_cpu([store.pid])
     workers = [total_cpu([pid]) for pid in side.workers]
     beside = {name: total_cpu(pids) for name, pids in side.beside.items()}
     load = drive(side.url, requests, connections=connections, seconds=seconds)
+    workers_then, store_then = [total_cpu([pid]) for pid in side.workers], total_cpu([store.pid])
+    beside_cpu = {name: total_cpu(pids) - beside[name] for name, pids in side.beside.items()}
+    _until_quiet(processes)
     return Round(
         load,
-        tuple(total_cpu([pid]) - before for pid, before in zip(side.workers, workers, strict=True)),
-        total_cpu([store.pid]) - store_cpu,
-        {name: total_cpu(pids) - beside[name] for name, pids in side.beside.items()},
-        Commands.between(calls, store.calls()),
+        worker_cpu=tuple(then - before for then, before in zip(workers_then, workers, strict=True)),
+        store_cpu=store_then - store_cpu,
+        beside_cpu=beside_cpu,
+        worker_cpu_after=total_cpu(side.workers) - sum(workers_then),
+        store_cpu_after=total_cpu([store.pid]) - store_then,
+        commands=Commands.between(calls, store.calls()),
     )
+
+
+def _until_quiet(processes: Collection[int]) -> None:
+    """Return once they need next to nothing, together; or after five seconds."""
+    began = time.monotonic()
+    before = total_cpu(processes)
+    while time.monotonic() - began < _LONGEST_WAIT:
+        time.sleep(_LOOK_SECONDS)
+        now = total_cpu(processes)
+        if now - before < _QUIET * _LOOK_SECONDS:
+            return
+        before = now
 
 
 def summary(rounds: Sequence[Round], base: Sequence[Round]) -> dict[str, Any]:
@@ -117,8 +153,10 @@ def summary(rounds: Sequence[Round], base: Sequence[Round]) -> dict[str, Any]:
         "ratio_spread": [round(min(ratios), 2), round(max(ratios), 2)],
         "milliseconds": {name: _median(getattr(one.load, name) for one in rounds) for name in _LATENCIES},
         "cpu_microseconds": {
-            "workers": _median(sum(one.worker_cpu) / one.load.requests * 1e6 for one in rounds),
-            "store": _median(one.store_cpu / one.load.requests * 1e6 for one in rounds),
+            "workers": _median(
+                (sum(one.worker_cpu) + one.worker_cpu_after) / one.load.requests * 1e6 for one in rounds
+            ),
+            "store": _median((one.store_cpu + one.store_cpu_after) / one.load.requests * 1e6 for one in rounds),
         },
         "cores": {
             "workers": [
@@ -145,11 +183,11 @@ def _megabytes(side: Side) -> int:
     return round(statistics.median(map(resident, side.workers)) / 1e6)
 
 
-def _tell(title: str, comparison: dict[str, Any]) -> None:
+def _tell(title: str, comparison: Mapping[str, Any]) -> None:
     for side in comparison["sides"]:
         latency = side["milliseconds"]
         print(
-            f"{title:34} {side['name']:22} {side['requests_per_second']:>7,}/s  ×{side['ratio']:<5} "
+            f"{title:40} {side['name']:18} {side['requests_per_second']:>7,}/s  ×{side['ratio']:<5} "
             f"p50 {latency['p50']:<6} p99 {latency['p99']:<6} ms  CPU {side['cpu_microseconds']['workers']:.0f} µs, "
             f"store {side['cpu_microseconds']['store']:.0f} µs",
             file=sys.stderr,

@@ -9,11 +9,11 @@ import httpx2
 from bench import calls, wrk
 from bench.floor import Floor, floor
 from bench.processes import StoreMeter
-from bench.rounds import Side
+from bench.rounds import Effort, Side
 from bench.world import World, world
 from broker.vault.redis.data_dir import socket_path
 
-CONNECTIONS = 1_000
+_CONNECTIONS, _QUICK_CONNECTIONS = 1_000, 200
 """Asked for in turn, so that nothing is fast because it was asked for a moment ago."""
 
 
@@ -43,14 +43,18 @@ class Stage:
 
 
 @contextmanager
-def stage(*, workers: int = 1, connections: int = CONNECTIONS, rotation: str = "revoke_on_reuse") -> Iterator[Stage]:
-    """Set it up, and take it down again."""
+def stage(effort: Effort, *, workers: int = 1, connections: int | None = None) -> Iterator[Stage]:
+    """Set it up, and take it down again.
+
+    :param connections: how many of the broker's, if not a thousand, or some hundreds in a quick run.
+    """
+    wanted = connections or (_QUICK_CONNECTIONS if effort.quick else _CONNECTIONS)
     with (
-        world(workers=workers, rotation=rotation) as running,
+        world(workers=workers) as running,
         httpx2.Client(base_url=running.broker_url, trust_env=False, timeout=30) as http,
     ):
         headers = calls.authorization(running, http)
-        ids = calls.connections(running, http, headers, connections)
+        ids = calls.connections(running, http, headers, wanted)
         socket = socket_path(running.data_dir)
         with closing(StoreMeter(socket)) as store, floor(store, socket, workers=workers) as bare:
             yield Stage(running, http, headers, ids, store, bare, tuple(running.workers()))

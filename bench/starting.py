@@ -1,5 +1,4 @@
-"""Cold start, from the command to the first answer that says ready, with all shipped settings' defaults; and memory of a
-worker that has just started."""
+"""Cold start, from the command to the first answer that says ready; and memory of a worker that has just started."""
 
 import statistics
 from typing import Any

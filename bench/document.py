@@ -1,0 +1,126 @@
+"""``docs/performance.md``: its tables stand between marks and are made of the results; the words around are people's.
+
+``<!-- bench NAME -->`` and ``<!-- /bench NAME -->`` enclose what a scenario saw; ``targets`` is what came of the
+targets, ``machine`` where and when it was. A mark that is missing is an error: a table would silently stay old.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from bench import plot
+from bench.results import COMMITTED, ROOT, Results, replace, write
+from bench.targets import judge
+
+PAGE: Final = ROOT / "docs" / "performance.md"
+PICTURE: Final = ROOT / "docs" / "performance.svg"
+_COLUMNS: Final = (
+    *("requests/s", "against the first", "p50 ms", "p99 ms", "p99.9 ms"),
+    *("CPU of workers, µs", "of the store, µs", "store scripts", "other calls"),
+)
+
+
+class MarkMissing(Exception):
+    """The page has no place for a table."""
+
+
+def renew(results: Results) -> None:
+    """Put the results, the page's tables and the plot in the place of the old ones.
+
+    :raises MarkMissing: then everything is as it was.
+    """
+    page = filled(PAGE.read_text(), results)
+    picture = plot.draw(results)
+    write(COMMITTED, results)
+    replace(PAGE, page)
+    replace(PICTURE, picture)
+
+
+def filled(page: str, results: Results) -> str:
+    """The page with the tables of these results.
+
+    :raises MarkMissing: a table has no place.
+    """
+    parts = {"targets": _targets(results), "machine": _machine(results)}
+    parts |= {name: _of_scenario(report) for name, report in results.items()}
+    for name, text in parts.items():
+        begin, end = _place(page, name)
+        page = f"{page[:begin]}\n{text}\n\n{page[end:]}"
+    return page
+
+
+def check_marks(names: Iterable[str]) -> None:
+    """Return if the page has a place for what these scenarios see.
+
+    :raises MarkMissing: it has not.
+    """
+    page = PAGE.read_text()
+    for name in ("targets", "machine", *names):
+        _place(page, name)
+
+
+def _place(page: str, name: str) -> tuple[int, int]:
+    """Where a table begins and ends."""
+    found = re.search(rf"<!-- bench {name} -->\n(.*?)<!-- /bench {name} -->", page, re.DOTALL)
+    if found is None:
+        raise MarkMissing(f"docs/performance.md: <!-- bench {name} --> … <!-- /bench {name} --> is missing")
+    return found.span(1)
+
+
+def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, tuple("---" for _ in head), *rows])
+
+
+def _targets(results: Results) -> str:
+    rows = [
+        (each.what, each.wanted, each.measured, "yes" if each.met else "**falls short**") for each in judge(results)
+    ]
+    return _table(("target", "wanted", "the worst measured", "reached"), rows)
+
+
+def _machine(results: Results) -> str:
+    """Where and when: of each scenario, as one may have been measured again."""
+    by_taking: dict[tuple[str, str, str], list[str]] = {}
+    for name, report in results.items():
+        taken = report["taken"]
+        by_taking.setdefault((taken["machine"], taken["at"][:10], taken["revision"] or "unknown"), []).append(name)
+    return "\n".join(
+        f"- {', '.join(sorted(names))}: {machine}; {day}, revision `{revision}`"
+        for (machine, day, revision), names in sorted(by_taking.items())
+    )
+
+
+def _of_scenario(report: Mapping[str, Any]) -> str:
+    taken, parts = report["taken"], []
+    comparisons = report.get("comparisons", [])
+    if comparisons:
+        labels = tuple(name for name in comparisons[0] if name != "sides")
+        rows = [
+            (*(f"{comparison[label]:,}" for label in labels), *_cells(side))
+            for comparison in comparisons
+            for side in comparison["sides"]
+        ]
+        parts.append(_table((*labels, "", *_COLUMNS), rows))
+        parts.append(
+            f"Medians of {taken['rounds']} rounds of {taken['seconds_of_a_round']} s each; in brackets the lowest and "
+            "the highest."
+        )
+    if figures := report.get("figures"):
+        parts.append(_table(("what", "figure"), [(words, str(figure)) for words, figure in figures.items()]))
+    return "\n\n".join(parts)
+
+
+def _cells(side: Mapping[str, Any]) -> tuple[str, ...]:
+    slowest, fastest = side["requests_per_second_spread"]
+    lowest, highest = side["ratio_spread"]
+    latency, cpu, asked = side["milliseconds"], side["cpu_microseconds"], side["store_calls"]
+    return (
+        side["name"],
+        f"{side['requests_per_second']:,} ({slowest:,}–{fastest:,})",
+        f"{side['ratio']:.2f}× ({lowest:.2f}–{highest:.2f})" if lowest != highest or side["ratio"] != 1 else "",
+        *(f"{latency[name]:.2f}" for name in ("p50", "p99", "p999")),
+        f"{cpu['workers']:.0f}",
+        f"{cpu['store']:.0f}",
+        f"{asked['scripts']:.2f}",
+        f"{asked['others']:.2f}",
+    )

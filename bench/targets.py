@@ -1,0 +1,75 @@
+"""What the broker is to reach, and whether it did: each target is judged by the worst of the figures it is about."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+Reports = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One of them."""
+
+    what: str
+    scenario: str
+    bound: float
+    at_least: bool
+    unit: str
+    figures: Callable[[Mapping[str, Any]], Iterable[float]]
+    """All that a report says about it."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How it stands with a target."""
+
+    what: str
+    wanted: str
+    measured: str
+    met: bool
+
+
+def judge(reports: Reports) -> list[Verdict]:
+    """Of each target whose scenario was measured."""
+    verdicts = []
+    for target in TARGETS:
+        if target.scenario not in reports:
+            continue
+        figures = list(target.figures(reports[target.scenario]))
+        worst = min(figures) if target.at_least else max(figures)
+        met = worst >= target.bound if target.at_least else worst <= target.bound
+        sign = "≥" if target.at_least else "≤"
+        wanted = f"{sign} {target.bound:,g}{target.unit}"
+        verdicts.append(Verdict(target.what, wanted, f"{worst:,.4g}{target.unit}", met))
+    return verdicts
+
+
+def _broker_sides(report: Mapping[str, Any], *connections: int) -> Iterable[Mapping[str, Any]]:
+    for comparison in report["comparisons"]:
+        if comparison["workers"] == 1 and comparison["connections"] in connections:
+            yield from comparison["sides"][1:]
+
+
+def _ratios(report: Mapping[str, Any]) -> Iterable[float]:
+    return (side["ratio"] for side in _broker_sides(report, 16, 64))
+
+
+def _tails(report: Mapping[str, Any]) -> Iterable[float]:
+    return (side["milliseconds"]["p99"] / side["milliseconds"]["p50"] for side in _broker_sides(report, 16, 64))
+
+
+TARGETS: Final = (
+    Target(
+        "Fetch of a fresh token against the floor, one worker, 16 and 64 connections",
+        "fetching",
+        1.3,
+        True,
+        "×",
+        _ratios,
+    ),
+    Target("p99 of these fetches as a multiple of their p50", "fetching", 3, False, "×", _tails),
+    Target("Redeeming a reference against the floor, 16 and 64 connections", "redeeming", 0.7, True, "×", _ratios),
+    Target("Cold start until ready", "starting", 1.5, False, " s", lambda report: [report["seconds_to_ready"]]),
+    Target("Memory of a worker", "starting", 90, False, " MB", lambda report: [report["worker_megabytes"]]),
+)
