@@ -16,7 +16,7 @@ from bench.stage import Stage, stage
 
 _ONE_IN = 20
 _REQUESTS = 40_000
-"""More than one round takes."""
+"""More than one load takes."""
 _PAGE = 200
 
 
@@ -28,14 +28,13 @@ def measure(effort: Effort) -> dict[str, Any]:
         sides = [there.floor_side(), there.side("all fresh", fresh), refreshing]
         comparison = alternate("mixed", sides, there.store, effort, connections=16, workers=1)
         refreshes = some.refreshes()
-    # The first one warmed up.
-    fetched = sum(one["load"]["requests"] for one in comparison["sides"][-1]["rounds"])
-    share = (refreshes[-1] - refreshes[1]) / fetched
+    loads = [one[load] for one in comparison["sides"][-1]["rounds"] for load in ("before", "load")]
+    share = (refreshes[-1] - refreshes[0]) / sum(load["requests"] for load in loads)
     return {"comparisons": [comparison], "figures": {"share of the fetches that was refreshed": f"{share:.1%}"}}
 
 
 class _SomeRefused:
-    """Makes the requests of a round out of what the generations are before it."""
+    """Makes the requests of a load out of what the generations are before it."""
 
     def __init__(self, there: Stage) -> None:
         self._there = there
@@ -56,7 +55,7 @@ class _SomeRefused:
         return asked
 
     def refreshes(self) -> list[int]:
-        """How many the provider had counted before each round, and has now."""
+        """How many the provider had counted before each load, and has now."""
         counters = self._there.http.get(f"{self._there.running.provider_url}/counters").raise_for_status().json()
         self._counted.append(counters["token"]["refresh_token"]["ok"])
         return self._counted

@@ -1,12 +1,13 @@
 """Sides that are measured in turn, several rounds, so that what the machine does meanwhile befalls them all.
 
-A side is one way to be asked: the floor, the broker by one caller, the broker by two hundred. Each round loads each
-side for some seconds and notes what the load saw and what the processes needed. The first round of each warms up and
-is thrown away. What is reported are medians over the rounds, and as ratio the median of each round's own: the two
-halves of a pair ran within seconds of each other.
+A side is one way to be asked: the floor, the broker by one caller, the broker by two hundred. In each round each side
+is loaded for a second that does not count and then, without a pause, for those that do. So the broker is measured as
+busy as under a load that lasts: with what the requests before have left to do (events are moved to where they are
+read). After that is waited until it is quiet, for what is left to do must not slow the next side down; and it belongs
+to the CPU and the commands that those requests took.
 
-After each round is waited until the broker is quiet again: what it does later for the requests of one round (events are
-moved to where they are read) must not slow the next side down, and belongs to the CPU that those requests took.
+What is reported are medians over the rounds, and as ratio the median of each round's own: the two halves of a pair ran
+within seconds of each other.
 """
 
 import statistics
@@ -19,7 +20,7 @@ from typing import Any, Final
 from bench.processes import Commands, StoreMeter, resident, total_cpu
 from bench.wrk import Load, drive
 
-_WARM_UP_SECONDS: Final = 1
+_LEAD_SECONDS: Final = 1
 _LOOK_SECONDS: Final = 0.2
 _QUIET: Final = 0.1
 """Of a core: what is less is quiet."""
@@ -36,7 +37,7 @@ class Side:
     workers: Sequence[int]
     """The processes that answer."""
     requests: Callable[[], Sequence[bytes]]
-    """What is sent, in turn; asked for anew for each round."""
+    """What is sent, in turn; asked for anew for each load."""
     beside: Mapping[str, Sequence[int]] = field(default_factory=dict)
     """Other processes whose CPU is of interest, by what they are."""
 
@@ -59,16 +60,23 @@ QUICK: Final = Effort(rounds=2, seconds=1, quick=True)
 class Round:
     """What one load of one side saw and needed."""
 
+    before: Load
+    """The one that doesn't count."""
     load: Load
     worker_cpu: tuple[float, ...]
-    """Seconds of a core during the load, of each worker."""
+    """Seconds of a core during the load that counts, of each worker."""
     store_cpu: float
     beside_cpu: dict[str, float]
-    worker_cpu_after: float
-    """Seconds of a core after the load, until all was quiet."""
-    store_cpu_after: float
+    all_worker_cpu: float
+    """Seconds of a core during both loads and after them, until all was quiet."""
+    all_store_cpu: float
     commands: Commands
-    """During the load and after it."""
+    """During both loads and after them."""
+
+    @property
+    def requests(self) -> int:
+        """Of both loads."""
+        return self.before.requests + self.load.requests
 
 
 def alternate(
@@ -82,8 +90,6 @@ def alternate(
     """
     rounds: dict[str, list[Round]] = {side.name: [] for side in sides}
     processes = {store.pid, *(pid for side in sides for pid in side.workers)}
-    for side in sides:
-        _load(side, store, connections, _WARM_UP_SECONDS, processes)
     for _ in range(effort.rounds):
         for side in sides:
             rounds[side.name].append(_load(side, store, connections, effort.seconds, processes))
@@ -107,21 +113,24 @@ def said(comparison: Mapping[str, Any]) -> str:
 
 
 def _load(side: Side, store: StoreMeter, connections: int, seconds: int, processes: Collection[int]) -> Round:
+    calls, all_store, all_workers = store.calls(), total_cpu([store.pid]), total_cpu(side.workers)
+    before = drive(side.url, side.requests(), connections=connections, seconds=_LEAD_SECONDS)
     requests = side.requests()
-    calls, store_cpu = store.calls(), total_cpu([store.pid])
-    workers = [total_cpu([pid]) for pid in side.workers]
+    store_cpu, workers = total_cpu([store.pid]), [total_cpu([pid]) for pid in side.workers]
     beside = {name: total_cpu(pids) for name, pids in side.beside.items()}
     load = drive(side.url, requests, connections=connections, seconds=seconds)
-    workers_then, store_then = [total_cpu([pid]) for pid in side.workers], total_cpu([store.pid])
+    worker_cpu = tuple(total_cpu([pid]) - cpu for pid, cpu in zip(side.workers, workers, strict=True))
+    store_cpu = total_cpu([store.pid]) - store_cpu
     beside_cpu = {name: total_cpu(pids) - beside[name] for name, pids in side.beside.items()}
     _until_quiet(processes)
     return Round(
+        before,
         load,
-        worker_cpu=tuple(then - before for then, before in zip(workers_then, workers, strict=True)),
-        store_cpu=store_then - store_cpu,
-        beside_cpu=beside_cpu,
-        worker_cpu_after=total_cpu(side.workers) - sum(workers_then),
-        store_cpu_after=total_cpu([store.pid]) - store_then,
+        worker_cpu,
+        store_cpu,
+        beside_cpu,
+        all_worker_cpu=total_cpu(side.workers) - all_workers,
+        all_store_cpu=total_cpu([store.pid]) - all_store,
         commands=Commands.between(calls, store.calls()),
     )
 
@@ -153,10 +162,8 @@ def summary(rounds: Sequence[Round], base: Sequence[Round]) -> dict[str, Any]:
         "ratio_spread": [round(min(ratios), 2), round(max(ratios), 2)],
         "milliseconds": {name: _median(getattr(one.load, name) for one in rounds) for name in _LATENCIES},
         "cpu_microseconds": {
-            "workers": _median(
-                (sum(one.worker_cpu) + one.worker_cpu_after) / one.load.requests * 1e6 for one in rounds
-            ),
-            "store": _median((one.store_cpu + one.store_cpu_after) / one.load.requests * 1e6 for one in rounds),
+            "workers": _median(one.all_worker_cpu / one.requests * 1e6 for one in rounds),
+            "store": _median(one.all_store_cpu / one.requests * 1e6 for one in rounds),
         },
         "cores": {
             "workers": [
@@ -168,8 +175,8 @@ def summary(rounds: Sequence[Round], base: Sequence[Round]) -> dict[str, Any]:
             **{name: _median(used) for name, used in others.items()},
         },
         "store_calls": {
-            "scripts": _median(one.commands.scripts / one.load.requests for one in rounds),
-            "others": _median(one.commands.others / one.load.requests for one in rounds),
+            "scripts": _median(one.commands.scripts / one.requests for one in rounds),
+            "others": _median(one.commands.others / one.requests for one in rounds),
         },
         "rounds": [asdict(one) for one in rounds],
     }
