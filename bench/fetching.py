@@ -4,6 +4,7 @@ A thousand connections are asked for in turn, by one caller, and by two hundred 
 own. All of it over 1, 16 and 64 connections of HTTP, with one worker and with two. Each fetch writes its audit event.
 """
 
+from collections.abc import Iterable
 from itertools import cycle
 from typing import Any
 
@@ -25,7 +26,7 @@ def measure(effort: Effort) -> dict[str, Any]:
             for connections in (16, 64) if effort.quick else (1, 16, 64):
                 seen = alternate("fetch", sides, there.store, effort, connections=connections, workers=workers)
                 comparisons.append(seen)
-    return {"comparisons": comparisons}
+    return {"comparisons": comparisons, "figures": {**_memory(comparisons), **scaling(comparisons)}}
 
 
 def fetches(there: Stage, callers: list[dict[str, str]], body: str = "{}") -> list[bytes]:
@@ -34,3 +35,27 @@ def fetches(there: Stage, callers: list[dict[str, str]], body: str = "{}") -> li
         wrk.request("POST", f"{there.running.broker_url}/v1/connections/{one}/token", headers, body)
         for one, headers in zip(there.connection_ids, cycle(callers), strict=False)
     ]
+
+
+def _memory(comparisons: list[dict[str, Any]]) -> dict[str, str]:
+    most = max(side["worker_megabytes"] for comparison in comparisons for side in comparison["sides"][1:])
+    return {"memory of a worker of the broker after these loads": f"{most} MB"}
+
+
+def scaling(comparisons: list[dict[str, Any]]) -> dict[str, str]:
+    """Two workers against one, side by side, with how many cores each part kept busy: that says what limits."""
+    figures = {}
+    by_case = {(each["workers"], each["connections"]): each["sides"] for each in comparisons}
+    for (workers, connections), sides in by_case.items():
+        if workers == 1 or connections == 1:
+            continue
+        for one, two in zip(by_case[1, connections], sides, strict=True):
+            speeds, cores = two["requests_per_second"] / one["requests_per_second"], two["cores"]
+            words = f"{workers} workers against one, {connections} connections, {two['name']}"
+            busy = f"workers {_sum(cores['workers'])}, store {cores['store']:.2f}, wrk {cores['wrk']:.2f}"
+            figures[words] = f"{speeds:.2f}× ({busy} cores busy)"
+    return figures
+
+
+def _sum(cores: Iterable[float]) -> str:
+    return " + ".join(f"{one:.2f}" for one in cores)

@@ -98,3 +98,13 @@ def test_without_chromium_a_person_is_told_and_ci_fails(bare_clone: tuple[Path, 
     assert told.returncode == 0
     assert "No Chromium here" in told.stderr
     assert make("browser", directory=clone, PATH=path, CI="true").returncode != 0
+
+
+def test_without_wrk_a_person_is_told_and_ci_fails(bare_clone: tuple[Path, str]) -> None:
+    """The tests of the measurements can be left out elsewhere; measuring itself can't go on without it."""
+    clone, path = bare_clone
+    told = make("wrk", directory=clone, PATH=path)
+    assert told.returncode == 0
+    assert "No wrk here" in told.stderr
+    assert "apt-get install wrk" in told.stderr
+    assert make("wrk", directory=clone, PATH=path, CI="true").returncode != 0
