@@ -27,6 +27,7 @@ from starlette.routing import Route
 from bench.processes import StoreMeter, children
 
 _SOCKET: Final = "BENCH_FLOOR_SOCKET"
+_STORE_CONNECTIONS: Final = 1_000
 _KEY: Final = "bench:floor"
 _TOKEN: Final = "t" * 43
 """As long as an access token of the practice provider."""
@@ -44,7 +45,8 @@ class Floor:
 
 def create_app() -> Starlette:
     """The app; its store's socket stands in the environment."""
-    store = Redis(unix_socket_path=os.environ[_SOCKET], decode_responses=True)
+    # The client's own bound is 100, which the end of one load and the beginning of the next exceed together.
+    store = Redis(unix_socket_path=os.environ[_SOCKET], decode_responses=True, max_connections=_STORE_CONNECTIONS)
 
     async def token(_request: Request) -> Response:
         value = await store.get(_KEY)
