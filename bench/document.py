@@ -91,7 +91,7 @@ def _machine(results: Results) -> str:
 
 
 def _of_scenario(report: Mapping[str, Any]) -> str:
-    taken, parts = report["taken"], []
+    parts = []
     comparisons = report.get("comparisons", [])
     if comparisons:
         labels = tuple(name for name in comparisons[0] if name != "sides")
@@ -101,10 +101,7 @@ def _of_scenario(report: Mapping[str, Any]) -> str:
             for side in comparison["sides"]
         ]
         parts.append(_table((*labels, "", *_COLUMNS), rows))
-        parts.append(
-            f"Medians of {taken['rounds']} rounds of {taken['seconds_of_a_round']} s each; in brackets the lowest and "
-            "the highest."
-        )
+        parts.append("Medians of the rounds; in brackets the lowest and the highest of them.")
     if figures := report.get("figures"):
         parts.append(_table(("what", "figure"), [(words, str(figure)) for words, figure in figures.items()]))
     return "\n\n".join(parts)

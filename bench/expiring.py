@@ -38,6 +38,8 @@ _CALLERS: Final = 4
 _PAUSE: Final = 0.02
 """Seconds between two fetches of a caller."""
 _IDLE_SECONDS: Final = 10
+_DUE_IN: Final = (15, 75)
+"""Seconds from now; the writing takes most of the first ones."""
 _ANSWERS_AFTER_MS: Final = 100
 _WRITTEN_AT_ONCE: Final = 200
 _PATIENCE: Final = 900
@@ -76,9 +78,9 @@ async def _measure(many: int) -> dict[str, Any]:
             gc.freeze()
             idle = await _fetches(running, headers, others, asyncio.sleep(_IDLE_SECONDS))
             made = time.monotonic()
-            await _clone(heart, template_id, many, due_in=(30, 90))
+            await _clone(heart, template_id, many, due_in=_DUE_IN)
             written = time.monotonic() - made
-            await asyncio.sleep(max(0.0, 28 - written))
+            await asyncio.sleep(max(0.0, _DUE_IN[0] - 2 - written))
             began = time.monotonic()
             meanwhile = await _fetches(running, headers, others, _until_refreshed(running, many))
             seconds = time.monotonic() - began

@@ -33,7 +33,7 @@ def measure(effort: Effort) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {granted.raise_for_status().json()['access_token']}"}
         sides = [_direct(there), _through(there, headers)]
         comparisons = [
-            alternate("proxy", sides, there.store, effort, connections=many, workers=1)
+            alternate("proxy", sides, there.store, effort.brief(), connections=many, workers=1)
             for many in ((16,) if effort.quick else (1, 16, 64))
         ]
         base = httpx2.URL(f"{there.running.broker_url}/proxy/{there.connection_ids[0]}/streams/")

@@ -49,6 +49,7 @@ def take(names: Sequence[str], effort: Effort, *, wall: Callable[[], float] = ti
             "took_seconds": seconds,
         }
         results[name] = {"taken": taken, **report}
+    print(f"== {sum(report['taken']['took_seconds'] for report in results.values())} s in all", file=sys.stderr)
     return results
 
 

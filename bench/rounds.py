@@ -14,7 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
 from bench.processes import Commands, StoreMeter, resident, total_cpu
@@ -50,6 +50,10 @@ class Effort:
     seconds: int
     quick: bool = False
     """Whether fewer cases are measured, too."""
+
+    def brief(self) -> "Effort":
+        """Less of it, for cases that no target is about."""
+        return replace(self, rounds=min(self.rounds, 2), seconds=1)
 
 
 FULL: Final = Effort(rounds=3, seconds=2)

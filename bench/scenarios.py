@@ -1,7 +1,8 @@
 """What can be measured, by name: each scenario is a module that says at its top what it does.
 
 A report is a JSON object. What it says for people is in two members, out of which the tables are made: ``comparisons``
-(see :mod:`bench.rounds`) and ``figures``, each with its words. The rest are numbers for programs.
+(see :mod:`bench.rounds`) and ``figures``, each with its words. The rest are numbers for programs, such as the judges of
+:mod:`bench.targets`.
 """
 
 from collections.abc import Callable

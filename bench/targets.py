@@ -70,6 +70,16 @@ TARGETS: Final = (
     ),
     Target("p99 of these fetches as a multiple of their p50", "fetching", 3, False, "×", _tails),
     Target("Redeeming a reference against the floor, 16 and 64 connections", "redeeming", 0.7, True, "×", _ratios),
+    Target(
+        "Memory of the store for each of a million connections",
+        *("million", 1536, False, " B"),
+        lambda report: [report["bytes_per_connection"]],
+    ),
+    Target(
+        "Fetch latency (p50) with a million connections, as a multiple of that with a thousand",
+        *("million", 1.15, False, "×"),
+        lambda report: [report["latency_ratio"]],
+    ),
     Target("Cold start until ready", "starting", 1.5, False, " s", lambda report: [report["seconds_to_ready"]]),
     Target("Memory of a worker", "starting", 90, False, " MB", lambda report: [report["worker_megabytes"]]),
 )
