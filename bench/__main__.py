@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +17,7 @@ _QUICK: Final = "quick"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure; the process's exit code: 1 = it could not be measured, and nothing was written."""
+    """Measure; the process's exit code: 1 or 130 (interrupted) = nothing was written, 2 = this can't be asked for."""
     options = _parser().parse_args(arguments)
     if options.list:
         print(_listed())
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (WrkMissing, RoundFailed, document.MarkMissing) as error:
         print(f"*** {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("*** Interrupted: nothing was renewed", file=sys.stderr)
+        return 130
     if options.results:
         results.write(options.results, taken)
     elif not renewing:
@@ -86,4 +90,6 @@ def _name(word: str) -> str:
 
 
 if __name__ == "__main__":
+    # What was started is ended on the way out; by itself this signal would leave it running.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -23,7 +23,7 @@ class House:
     def __init__(self) -> None:
         self.measured: list[tuple[list[str], bool]] = []
         self.renewed: list[Results] = []
-        self.fault: Exception | None = None
+        self.fault: BaseException | None = None
 
     def take(self, names: Sequence[str], effort: Effort) -> Results:
         """Instead of minutes."""
@@ -95,6 +95,14 @@ def test_a_run_that_fails_says_why_and_renews_nothing(
     house.fault = fault
     assert command.main([]) == 1
     assert str(fault) in capsys.readouterr().err
+    assert house.renewed == []
+
+
+def test_an_interrupted_run_renews_nothing(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says so, and ends as the signal would have ended it."""
+    house.fault = KeyboardInterrupt()
+    assert command.main([]) == 130
+    assert "nothing was renewed" in capsys.readouterr().err
     assert house.renewed == []
 
 
