@@ -84,9 +84,15 @@ def _machine(results: Results) -> str:
     for name, report in results.items():
         taken = report["taken"]
         by_taking.setdefault((taken["machine"], taken["at"][:10], taken["revision"] or "unknown"), []).append(name)
+    beside = max((report["taken"]["others_cores"] for report in results.values()), default=0)
     return "\n".join(
-        f"- {', '.join(sorted(names))}: {machine}; {day}, revision `{revision}`"
-        for (machine, day, revision), names in sorted(by_taking.items())
+        [
+            *(
+                f"- {', '.join(sorted(names))}: {machine}; {day}, revision `{revision}`"
+                for (machine, day, revision), names in sorted(by_taking.items())
+            ),
+            f"- other programs kept {beside:.2f} cores busy meanwhile, at most",
+        ]
     )
 
 

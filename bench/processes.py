@@ -1,8 +1,10 @@
 """What processes and the store needed: CPU and memory out of ``/proc``, commands out of the store's own counting."""
 
 import os
+import resource
 import subprocess
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -41,6 +43,43 @@ def children(pid: int, command: str) -> list[int]:
     """The process ids of those children of a process whose command line holds ``command``."""
     found = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, text=True, check=False).stdout.split()
     return [int(one) for one in found if command.encode() in Path(f"/proc/{one}/cmdline").read_bytes()]
+
+
+def busy_seconds() -> float:
+    """Seconds that the cores of the machine worked, all together: not idle, nor waiting for a disk, nor stolen."""
+    figures = Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:8]
+    user, nice, system, _idle, _waiting, interrupts, soft_interrupts = map(int, figures)
+    return (user + nice + system + interrupts + soft_interrupts) / _TICKS
+
+
+def own_seconds() -> float:
+    """Those of this process and of all that it started and that has ended."""
+    used = (resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+class Others:
+    """Notices what other programs take of the machine: figures taken beside them are not worth much."""
+
+    def __init__(
+        self,
+        busy: Callable[[], float] = busy_seconds,
+        own: Callable[[], float] = own_seconds,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._busy, self._own, self._clock = busy, own, clock
+        self._began = self._now()
+
+    def cores(self) -> float:
+        """How many cores were busy with what is not ours, since the beginning.
+
+        To be asked once everything that was started has ended: until then its time is not known to be ours.
+        """
+        seconds, busy, own = (now - then for now, then in zip(self._now(), self._began, strict=True))
+        return max(0.0, (busy - own) / seconds)
+
+    def _now(self) -> tuple[float, float, float]:
+        return self._clock(), self._busy(), self._own()
 
 
 class StoreMeter:

@@ -14,11 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from bench.processes import Others
 from bench.rounds import Effort
 from bench.scenarios import SCENARIOS
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 COMMITTED: Final = ROOT / "bench" / "results.json"
+
+_BESIDE: Final = 0.1
+"""Of a core: what other programs may take before it is said aloud."""
 
 Results = dict[str, dict[str, Any]]
 """A report by scenario."""
@@ -33,12 +37,14 @@ def take(names: Sequence[str], effort: Effort, *, wall: Callable[[], float] = ti
     results: Results = {}
     for name in names:
         print(f"== {name}: {SCENARIOS[name].about}", file=sys.stderr)
-        began = time.monotonic()
+        began, others = time.monotonic(), Others()
         report = SCENARIOS[name].measure(effort)
-        seconds = round(time.monotonic() - began)
+        seconds, foreign = round(time.monotonic() - began), round(others.cores(), 2)
         for words, figure in report.get("figures", {}).items():
             print(f"{words:75} {figure}", file=sys.stderr)
         print(f"   {seconds} s", file=sys.stderr)
+        if foreign > _BESIDE:
+            print(f"*** Other programs kept {foreign} cores busy: these figures are not worth much.", file=sys.stderr)
         taken = {
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall())),
             "machine": machine,
@@ -47,6 +53,7 @@ def take(names: Sequence[str], effort: Effort, *, wall: Callable[[], float] = ti
             "rounds": effort.rounds,
             "seconds_of_a_round": effort.seconds,
             "took_seconds": seconds,
+            "others_cores": foreign,
         }
         results[name] = {"taken": taken, **report}
     print(f"== {sum(report['taken']['took_seconds'] for report in results.values())} s in all", file=sys.stderr)

@@ -15,6 +15,7 @@ TAKEN: dict[str, Any] = {
     "rounds": 3,
     "seconds_of_a_round": 2,
     "took_seconds": 60,
+    "others_cores": 0.02,
 }
 
 

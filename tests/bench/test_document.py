@@ -54,6 +54,7 @@ def test_tables_come_between_their_marks_and_words_stay() -> None:
     assert "| 1 | 16 | floor | 10,000 (10,000–10,000) |  | 1.00 | 2.00 | 4.00 | 100 | 20 | 1.00 | 2.00 |" in fetching
     assert "| 1 | 64 | 1 caller | 15,000 (15,000–15,000) | 1.50× (1.50–1.50) |" in fetching
     assert "| cold start | 1.4 s |" in page
+    assert "- other programs kept 0.02 cores busy meanwhile, at most" in page
     assert "- fetching, starting: 2 cores, Linux 6.18, Python 3.11.7; 2026-11-26, revision `0123abc`" in page
 
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from bench.processes import Commands, children, cpu_seconds
+from bench.processes import Commands, Others, busy_seconds, children, cpu_seconds, own_seconds
 from bench.rounds import said, summary
 from tests.bench.samples import comparison, round_of
 
@@ -53,6 +53,23 @@ def test_scripts_are_told_from_other_commands() -> None:
     before = {"cmdstat_evalsha": 10, "cmdstat_hmget": 10, "cmdstat_info": 1}
     after = {"cmdstat_evalsha": 15, "cmdstat_hmget": 12, "cmdstat_info": 2, "cmdstat_xadd": 4, "cmdstat_fcall": 1}
     assert Commands.between(before, after) == Commands(scripts=6, others=6)
+
+
+def test_what_others_take_of_the_machine_is_what_is_not_ours() -> None:
+    """In cores: two were busy for ten seconds, and our programs took fifteen seconds of them."""
+    clock, busy, own = iter([100.0, 110.0]), iter([1_000.0, 1_020.0]), iter([7.0, 22.0])
+    others = Others(lambda: next(busy), lambda: next(own), lambda: next(clock))
+    assert others.cores() == 0.5
+
+
+def test_a_program_that_was_started_and_has_ended_is_ours() -> None:
+    """The machine counts its time, too."""
+    before = own_seconds(), busy_seconds()
+    subprocess.run([sys.executable, "-c", "sum(range(10_000_000))"], check=True)
+    own, busy = own_seconds() - before[0], busy_seconds() - before[1]
+    assert own > 0
+    # Each core counts in hundredths.
+    assert busy >= own - 0.01 * (1 + (os.cpu_count() or 1))
 
 
 def test_a_process_is_told_from_its_children() -> None:
