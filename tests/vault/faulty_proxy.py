@@ -30,6 +30,8 @@ class FaultyProxy:
         self._answers_flow.set()
         self._drop_next_answer = False
         self._answer_bytes_left: int | None = None
+        self._answer_bytes_until_stall: int | None = None
+        self._clients: set[asyncio.StreamWriter] = set()
         self.jitter: random.Random | None = None
         """Cuts answers into pieces and delays each by up to 2 ms."""
         self.asked = bytearray()
@@ -81,11 +83,21 @@ class FaultyProxy:
         """Let ``count`` more bytes of answers through, then end the connection."""
         self._answer_bytes_left = count
 
+    def stall_after_answer_bytes(self, count: int) -> None:
+        """Let ``count`` more bytes of answers through, then :meth:`stall_answers`."""
+        self._answer_bytes_until_stall = count
+
+    def say(self, data: bytes) -> None:
+        """Say something to every client that the other side never said."""
+        for client in self._clients:
+            client.write(data)
+
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
         task = asyncio.current_task()
         assert task is not None
         self._connections.add(task)
+        self._clients.add(writer)
         try:
             async with _closing(writer), self._reached() as (far_reader, far_writer), _closing(far_writer):
                 await _until_one_ends(self._pass_on(reader, far_writer), self._pass_back(far_reader, writer))
@@ -93,6 +105,7 @@ class FaultyProxy:
             pass  # the stream server reports a cancelled handler as an error
         finally:
             self._connections.discard(task)
+            self._clients.discard(writer)
 
     @asynccontextmanager
     async def _reached(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
@@ -116,6 +129,12 @@ class FaultyProxy:
                 sink.write(data)
                 await sink.drain()
                 return
+            if self._answer_bytes_until_stall is not None:
+                count, self._answer_bytes_until_stall = self._answer_bytes_until_stall, None
+                await self._deliver(data[:count], sink)
+                self.stall_answers()
+                data = data[count:]
+                await self._answers_flow.wait()
             await self._deliver(data, sink)
 
     async def _deliver(self, data: bytes, sink: asyncio.StreamWriter) -> None:

@@ -1,0 +1,251 @@
+"""Neighbours in one batch: whatever befalls one of them, or the store in the middle, each fails or succeeds alone."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis
+
+from broker.errors import StoreUnavailable
+from broker.vault import scripts
+from broker.vault.redis.connecting import connector
+from broker.vault.redis.pipeline import Pipeline
+from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.server_process import TestServer, servers
+
+_HOUR = 3_600_000
+_MOMENTS = range(12)
+"""Rounds of the event loop after which somebody leaves: from before anything left to after the answer is there."""
+
+
+@pytest.fixture
+async def pipeline(proxy: FaultyProxy) -> AsyncIterator[Pipeline]:
+    """A pipeline through the proxy, connected; a batch has a minute."""
+    pipeline = Pipeline(connector(f"redis://{proxy.address}", connect_timeout=2), deadline=60)
+    await pipeline.execute("PING")
+    yield pipeline
+    await pipeline.aclose()
+
+
+@pytest.fixture
+def server() -> Iterator[TestServer]:
+    """A server of the test's own, to be killed."""
+    with servers() as start:
+        yield start()
+
+
+async def count(pipeline: Pipeline, name: str, amount: int) -> int:
+    """Run a script that adds ``amount``; answers the sum."""
+    reply: list[int] = await pipeline.run(scripts.COUNT, [name], [amount, _HOUR])
+    return reply[0]
+
+
+async def under_way(proxy: FaultyProxy, pipeline: Pipeline) -> asyncio.Task[object]:
+    """A command that has left and whose answer is kept back: what is put down now gathers into one batch."""
+    proxy.stall_answers()
+    first = asyncio.create_task(pipeline.execute("ECHO", "under-way"))
+    await eventually(lambda: b"under-way" in proxy.asked)
+    return first
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["known script", "forgotten script"])
+async def test_who_leaves_at_any_moment_touches_nobody(
+    pipeline: Pipeline, proxy: FaultyProxy, raw_store: redis.Redis, known: bool
+) -> None:
+    """Cancelled before, between and after all steps of a script's way: the neighbours get their own sums, the one who
+    left had one effect or none, and the connection is the same."""  # R4
+    await count(pipeline, "warm", 1)
+    for moment in _MOMENTS:
+        if not known:
+            raw_store.script_flush()
+        tasks = [asyncio.create_task(count(pipeline, f"{moment}-{n}", 100 + n)) for n in range(9)]
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        tasks[4].cancel()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+        assert outcomes[:4] + outcomes[5:] == [100 + n for n in range(9) if n != 4]
+        assert outcomes[4] == 104 or isinstance(outcomes[4], asyncio.CancelledError)
+        assert await count(pipeline, f"{moment}-after", 7) == 7
+        assert raw_store.get(f"{moment}-4") in {None, b"104"}
+    assert proxy.accepted == 1
+
+
+async def test_a_script_on_a_record_of_a_wrong_type_fails_alone(
+    pipeline: Pipeline, proxy: FaultyProxy, raw_store: redis.Redis
+) -> None:
+    """Of 64 scripts in one batch two meet a list where a counter should be: 503 for those two, by name, and for nobody
+    else."""  # R4
+    await count(pipeline, "warm", 1)
+    raw_store.rpush("n0", "x")
+    raw_store.rpush("n33", "x")
+    first = await under_way(proxy, pipeline)
+    tasks = [asyncio.create_task(count(pipeline, f"n{n}", 1000 + n)) for n in range(64)]
+    await asyncio.sleep(0)
+    proxy.release_answers()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert await first == b"under-way"
+    for number, outcome in enumerate(outcomes):
+        if number in {0, 33}:
+            assert isinstance(outcome, StoreUnavailable)
+            assert "did not answer" not in outcome.detail  # it did
+        else:
+            assert outcome == 1000 + number
+    assert proxy.accepted == 1
+
+
+async def test_what_cant_be_packed_fails_alone_while_a_batch_gathers(pipeline: Pipeline, proxy: FaultyProxy) -> None:
+    """Its caller gets the mistake at once, without waiting for the store; those before and behind it are sent."""  # R4
+    first = await under_way(proxy, pipeline)
+    before = asyncio.create_task(count(pipeline, "before", 1))
+    await asyncio.sleep(0)
+    with pytest.raises(TypeError):
+        await pipeline.run(scripts.COUNT, ["wrong"], [object(), _HOUR])  # type: ignore[list-item]
+    behind = asyncio.create_task(count(pipeline, "behind", 2))
+    proxy.release_answers()
+    assert await first == b"under-way"
+    assert (await before, await behind) == (1, 2)
+    assert b"wrong" not in proxy.asked
+    assert proxy.accepted == 1
+
+
+@pytest.mark.parametrize("arrives", [0, 1, 4 * 5, 4 * 5 + 3], ids=["nothing", "a byte", "five", "five and a half"])
+async def test_a_store_that_answers_a_part_and_stalls_serves_that_part(proxy: FaultyProxy, arrives: int) -> None:
+    """Whose answer is there has it before the deadline; the others hear by the deadline that there is none. What comes
+    later is nobody's."""  # R2, R4
+    pipeline = Pipeline(connector(f"redis://{proxy.address}", connect_timeout=2), deadline=1)
+    await pipeline.execute("PING")
+    proxy.stall_after_answer_bytes(arrives)  # an answer to INCR is four bytes: ":1\r\n"
+    tasks = [asyncio.create_task(pipeline.execute("INCR", f"n{n}")) for n in range(10)]
+    answered = arrives // 4
+    done, pending = await asyncio.wait(tasks, timeout=0.5)
+    assert {task.result() for task in done} == ({1} if answered else set())
+    assert done == set(tasks[:answered])
+    await asyncio.wait(pending)
+    for task in tasks[answered:]:
+        with pytest.raises(StoreUnavailable, match="did not answer"):
+            task.result()
+    later = asyncio.create_task(pipeline.execute("MGET", *(f"n{n}" for n in range(10))))
+    proxy.release_answers()
+    assert await later == [b"1"] * 10
+    assert await pipeline.execute("INCR", "n0") == 2
+    await pipeline.aclose()
+
+
+async def test_who_waits_behind_a_cut_batch_is_served_on_a_new_connection(
+    pipeline: Pipeline, proxy: FaultyProxy, raw_store: redis.Redis
+) -> None:
+    """Of four that were sent two have their answers; what was put down behind them was never sent, and is now."""  # R4
+    proxy.stall_after_answer_bytes(8)
+    sent = [asyncio.create_task(pipeline.execute("INCR", f"sent-{n}")) for n in range(4)]
+    await asyncio.wait(sent[:2])
+    behind = [asyncio.create_task(pipeline.execute("INCRBY", f"behind-{n}", 10 + n)) for n in range(4)]
+    await asyncio.sleep(0)
+    await proxy.cut()
+    proxy.release_answers()
+    await asyncio.wait(sent)
+    assert [task.result() for task in sent[:2]] == [1, 1]
+    assert all(isinstance(task.exception(), StoreUnavailable) for task in sent[2:])
+    outcomes = await asyncio.gather(*behind, return_exceptions=True)
+    await proxy.heal()
+    for number, outcome in enumerate(outcomes):
+        # Nobody listens between the cut and the healing: who tried then is told so.
+        assert outcome == 10 + number or (
+            isinstance(outcome, StoreUnavailable) and raw_store.get(f"behind-{number}") is None
+        )
+    assert await pipeline.execute("MGET", "sent-0", "sent-1", "sent-2", "sent-3") == [b"1"] * 4
+    assert await pipeline.execute("INCR", "again") == 1
+
+
+async def test_an_answer_that_is_no_answer_ends_its_batch_and_no_more(pipeline: Pipeline, proxy: FaultyProxy) -> None:
+    """Bytes that are no RESP: nobody knows whose answers follow, so the batch fails; the next one has a new
+    connection."""  # R4
+    first = await under_way(proxy, pipeline)
+    proxy.say(b"\x00 no RESP\r\n")
+    with pytest.raises(StoreUnavailable):
+        await first
+    proxy.release_answers()
+    assert await asyncio.gather(*(count(pipeline, f"n{n}", n + 1) for n in range(20))) == list(range(1, 21))
+    assert proxy.accepted == 2
+
+
+async def test_an_answer_that_nobody_asked_for_goes_to_nobody(pipeline: Pipeline, proxy: FaultyProxy) -> None:
+    """What the store says between two batches is not taken for the answer to the next command."""  # R4
+    proxy.say(b"$6\r\nforged\r\n")
+    for _ in range(20):  # rounds of the event loop, in which it arrives
+        await asyncio.sleep(0)
+    assert await pipeline.execute("ECHO", "mine") == b"mine"
+    assert await pipeline.execute("ECHO", "mine too") == b"mine too"
+
+
+async def test_a_large_answer_and_small_ones_keep_apart(pipeline: Pipeline, raw_store: redis.Redis) -> None:
+    """Two megabytes between short answers, nested ones and none."""  # R4
+    raw_store.set("large", b"L" * 2_000_000)
+    raw_store.rpush("list", *range(1000))
+    for _ in range(3):
+        outcomes = await asyncio.gather(
+            pipeline.execute("GET", "nothing"),
+            pipeline.execute("GET", "large"),
+            pipeline.execute("LRANGE", "list", 0, -1),
+            count(pipeline, "n", 1),
+            pipeline.execute("ECHO", ""),
+        )
+        assert (outcomes[0], outcomes[1], outcomes[4]) == (None, b"L" * 2_000_000, b"")
+        assert outcomes[2] == [str(n).encode() for n in range(1000)]
+
+
+async def test_a_store_that_dies_in_a_batch_fails_all_who_have_no_answer(server: TestServer) -> None:
+    """kill -9 while a batch is with it and another one waits: all of them hear 503, nothing ran, nothing is sent again;
+    when the store is back, so is the pipeline."""  # R4
+    pipeline = Pipeline(connector(server.url, connect_timeout=2), deadline=30)
+    await pipeline.execute("PING")
+    server.stop()
+    sent = [asyncio.create_task(pipeline.execute("INCR", f"n{n}")) for n in range(100)]
+    for _ in range(20):  # rounds of the event loop, in which the batch leaves
+        await asyncio.sleep(0)
+    behind = [asyncio.create_task(pipeline.execute("INCR", f"n{n}")) for n in range(50)]
+    await asyncio.sleep(0)
+    server.kill()
+    outcomes = await asyncio.wait_for(asyncio.gather(*sent, *behind, return_exceptions=True), 20)
+    assert all(isinstance(outcome, StoreUnavailable) and outcome.retry_after for outcome in outcomes)
+    await asyncio.to_thread(server.start)
+    assert await asyncio.gather(*(pipeline.execute("INCR", f"n{n}") for n in range(100))) == [1] * 100
+    await pipeline.aclose()
+
+
+async def test_a_store_that_dies_while_it_answers_keeps_what_it_answered(server: TestServer) -> None:
+    """kill -9 when the first answers of a long batch are there: who has one finds the write after the restart, and
+    has the answer to its own command."""  # R4, R7
+    pipeline = Pipeline(connector(server.url, connect_timeout=2), deadline=30)
+    await pipeline.execute("PING")
+    tasks = [asyncio.create_task(count(pipeline, f"n{n}", 1000 + n)) for n in range(1500)]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    server.kill()
+    outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
+    answered = {n: outcome for n, outcome in enumerate(outcomes) if not isinstance(outcome, BaseException)}
+    assert answered == {n: 1000 + n for n in answered}
+    failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    assert failed
+    assert all(isinstance(outcome, StoreUnavailable) for outcome in failed)
+    await asyncio.to_thread(server.start)
+    kept = await asyncio.gather(*(pipeline.execute("GET", f"n{n}") for n in answered))
+    assert kept == [str(1000 + n).encode() for n in answered]
+    await pipeline.aclose()
+
+
+async def test_a_full_line_refuses_the_newcomer_and_is_taken_up_again(proxy: FaultyProxy) -> None:
+    """With a batch under way and as many behind it as may wait, one more is refused at once; those ahead of it get
+    their own answers, and afterwards there is room."""  # R4
+    pipeline = Pipeline(connector(f"redis://{proxy.address}", connect_timeout=2), deadline=60, max_waiting=20)
+    await pipeline.execute("PING")
+    first = await under_way(proxy, pipeline)
+    waiting = [asyncio.create_task(count(pipeline, f"n{n}", 100 + n)) for n in range(20)]
+    await asyncio.sleep(0)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable, match="too many"):
+            await asyncio.wait_for(pipeline.execute("SET", "newcomer", 1), 1)
+    proxy.release_answers()
+    assert await first == b"under-way"
+    assert await asyncio.gather(*waiting) == [100 + n for n in range(20)]
+    assert b"newcomer" not in proxy.asked
+    assert await asyncio.gather(*(count(pipeline, f"m{n}", 200 + n) for n in range(20))) == [200 + n for n in range(20)]
+    await pipeline.aclose()
