@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import redis
@@ -155,9 +155,9 @@ async def test_the_simulated_gate_is_the_one_in_the_store(store: Store, raw_stor
                 assert length == pytest.approx(about, abs=1_000)
                 # The pause is over: what both remember lies further back.
                 for name in ("since", "ends"):
-                    raw_store.hincrby(state, name, -length - 10_000)
-                simulated._since -= length + 10_000
-                simulated._ends -= length + 10_000
+                    raw_store.hincrby(state, name, -length - 20_000)
+                simulated._since -= length + 20_000
+                simulated._ends -= length + 20_000
                 held.clear()
                 raw_store.delete(names.gate("p", _WHERE))
                 simulated._held.clear()
