@@ -134,19 +134,26 @@ async def test_a_store_that_answers_a_part_and_stalls_serves_that_part(proxy: Fa
 async def test_who_waits_behind_a_cut_batch_is_served_on_a_new_connection(
     pipeline: Pipeline, proxy: FaultyProxy, raw_store: redis.Redis
 ) -> None:
-    """Of four that were sent two have their answers; what was put down behind them was never sent, and is now."""  # R4
+    """Of those that were sent two have their answers, and the others fail; what was put down behind them and had not
+    left is sent now. Each ran once."""  # R3, R4
     proxy.stall_answers()
     proxy.end_after_answer_bytes(8)  # an answer to INCR is four bytes: ":1\r\n"
-    sent = [asyncio.create_task(pipeline.execute("INCR", f"sent-{n}")) for n in range(4)]
-    await eventually(lambda: b"sent-3" in proxy.asked)
-    behind = [asyncio.create_task(pipeline.execute("INCRBY", f"behind-{n}", 10 + n)) for n in range(4)]
-    await asyncio.sleep(0)
+    tasks = {}
+    for turn in range(6):
+        for number in range(5):
+            name = f"turn-{turn}-{number}"
+            tasks[name] = asyncio.create_task(pipeline.execute("INCR", name))
+        # As many batches as the pipeline has on their way at once leave; the others gather.
+        await asyncio.sleep(0.02)
+    sent = [name for name in tasks if name.encode() in proxy.asked]
+    behind = [name for name in tasks if name not in sent]
+    assert sent
+    assert behind
     proxy.release_answers()
-    await asyncio.wait(sent)
-    assert [task.result() for task in sent[:2]] == [1, 1]
-    assert all(isinstance(task.exception(), StoreUnavailable) for task in sent[2:])
-    assert await asyncio.gather(*behind) == [10 + n for n in range(4)]
-    assert raw_store.mget("sent-0", "sent-1", "sent-2", "sent-3") == [b"1"] * 4
+    outcomes = dict(zip(tasks, await asyncio.gather(*tasks.values(), return_exceptions=True), strict=True))
+    assert [outcomes[name] for name in [*sent[:2], *behind]] == [1] * (2 + len(behind))
+    assert all(isinstance(outcomes[name], StoreUnavailable) for name in sent[2:])
+    assert raw_store.mget(*tasks) == [b"1"] * len(tasks)
     assert proxy.accepted == 2
 
 
@@ -227,19 +234,39 @@ async def test_a_store_that_dies_while_it_answers_keeps_what_it_answered(server:
 
 
 async def test_a_full_line_refuses_the_newcomer_and_is_taken_up_again(proxy: FaultyProxy) -> None:
-    """With a batch under way and as many behind it as may wait, one more is refused at once; those ahead of it get
-    their own answers, and afterwards there is room."""  # R4
+    """With as many on their way and behind them as may be, one more is refused at once; those ahead of it get their own
+    answers, and afterwards there is room."""  # R4
     pipeline = Pipeline(connector(f"redis://{proxy.address}", connect_timeout=2), deadline=60, max_waiting=20)
     await pipeline.execute("PING")
-    first = await under_way(proxy, pipeline)
-    waiting = [asyncio.create_task(count(pipeline, f"n{n}", 100 + n)) for n in range(20)]
-    await asyncio.sleep(0)
+    proxy.stall_answers()
+    tasks = []
+    for turn in range(5):
+        tasks += [asyncio.create_task(count(pipeline, f"{turn}-{n}", 100 * turn + n + 1)) for n in range(30)]
+        await asyncio.sleep(0.02)
     for _ in range(3):
         with pytest.raises(StoreUnavailable, match="too many"):
             await asyncio.wait_for(pipeline.execute("SET", "newcomer", 1), 1)
+    refused = [n for n, task in enumerate(tasks) if task.done()]
+    assert refused[:10] == list(range(20, 30))  # of those that came together the last ones
     proxy.release_answers()
-    assert await first == b"under-way"
-    assert await asyncio.gather(*waiting) == [100 + n for n in range(20)]
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    for n, outcome in enumerate(outcomes):
+        assert isinstance(outcome, StoreUnavailable) if n in refused else outcome == 100 * (n // 30) + n % 30 + 1
     assert b"newcomer" not in proxy.asked
     assert await asyncio.gather(*(count(pipeline, f"m{n}", 200 + n) for n in range(20))) == [200 + n for n in range(20)]
+    await pipeline.aclose()
+
+
+async def test_a_store_that_reads_no_more_is_given_up_by_the_deadline(server: TestServer) -> None:
+    """More is sent than the kernel takes, to a store that stands still: who was sent and who comes behind hear 503 by
+    the deadline; when it goes on, so does the pipeline."""  # R2, R4
+    pipeline = Pipeline(connector(server.url, connect_timeout=1), deadline=1)
+    await pipeline.execute("PING")
+    server.stop()
+    for _ in range(2):
+        commands = (pipeline.execute("SET", f"n{n}", b"x" * 100_000) for n in range(200))
+        outcomes = await asyncio.wait_for(asyncio.gather(*commands, return_exceptions=True), 20)
+        assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
+    server.go_on()
+    assert await asyncio.wait_for(pipeline.execute("ECHO", "back"), 20) == b"back"
     await pipeline.aclose()
