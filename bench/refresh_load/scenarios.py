@@ -29,13 +29,13 @@ def plans(*, quick: bool) -> Mapping[str, Plan]:
         return max(1, round(count * size))
 
     steady = Plan(lambda chance: _in_use(chance, many(10_000)), hours=5, outage=(1, 2), max_concurrent=slots(16))
-    imported = Plan(lambda _: _made_now(many(100_000)), hours=3, max_concurrent=slots(64))
+    imported = Plan(lambda _: _made_now(many(100_000)), hours=2, max_concurrent=slots(64))
     return {
         "two days": Plan(
             lambda chance: _company(chance, many(100_000)),
             hours=48,
             max_concurrent=slots(16),
-            sampled_every=600,
+            sampled_every=1200,
         ),
         "outage, requests hang": steady,
         "outage, refused at once": replace(steady, refused_at_once=True),
