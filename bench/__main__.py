@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import document, results
+from bench import capacity_page, document, results
 from bench.rounds import FULL, QUICK
 from bench.scenarios import SCENARIOS
 from bench.wrk import RoundFailed, WrkMissing, require_wrk
@@ -53,6 +53,8 @@ def _measure(names: Sequence[str], *, quick: bool, renewing: bool) -> results.Re
         both = {**results.read(results.COMMITTED), **taken}
         document.renew({name: both[name] for name in SCENARIOS if name in both})
         print("Renewed bench/results.json, docs/performance.md and docs/performance.svg", file=sys.stderr)
+        capacity_page.renew(both)
+        print("Renewed what docs/scaling.md computes with them", file=sys.stderr)
     return taken
 
 

@@ -1,6 +1,6 @@
 """The tables of ``docs/scaling.md`` that come of the measurements: costs, needs, limits, checks, the spread of buckets.
 
-``python -m bench.capacity_page`` makes them anew from ``bench/results.json``; a full run of the measurements does, too.
+``python -m bench.capacity_page`` makes them anew from ``bench/results.json``; whatever renews that does, too.
 """
 
 import json

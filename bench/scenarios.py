@@ -21,6 +21,7 @@ from bench import (
     proxying,
     redeeming,
     starting,
+    unit_costs,
 )
 from bench.rounds import Effort
 
@@ -46,6 +47,7 @@ SCENARIOS: Final = {
     "proxying": Scenario("the proxy, against asking the provider directly; a gigabyte each way", proxying.measure),
     "commands": Scenario("what the store is asked for one request", commands.measure),
     "starting": Scenario("cold start, and memory of a worker", starting.measure),
+    "units": Scenario("a refresh, moving an event, a look at what is due: what each costs", unit_costs.measure),
     "herd": Scenario("300 fetches at once of a token that was refused", herd.measure, quickly=False),
     "expiring": Scenario("10,000 connections that are due within a minute", expiring.measure, quickly=False),
     "moving": Scenario("10,000 connections moved in, and taken back", moving.measure, always=False),

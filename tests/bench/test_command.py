@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench import __main__ as command
-from bench import document, results
+from bench import capacity_page, document, results
 from bench.results import Results
 from bench.rounds import Effort
 from bench.wrk import RoundFailed, WrkMissing
@@ -23,6 +23,7 @@ class House:
     def __init__(self) -> None:
         self.measured: list[tuple[list[str], bool]] = []
         self.renewed: list[Results] = []
+        self.computed: list[Results] = []
         self.fault: BaseException | None = None
 
     def take(self, names: Sequence[str], effort: Effort) -> Results:
@@ -36,6 +37,10 @@ class House:
         """Instead of the committed files."""
         self.renewed.append(results)
 
+    def compute(self, results: Results) -> None:
+        """Instead of the page that computes with them."""
+        self.computed.append(results)
+
 
 @pytest.fixture
 def house(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> House:
@@ -45,6 +50,7 @@ def house(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> House:
     monkeypatch.setattr(results, "COMMITTED", tmp_path / "committed.json")
     monkeypatch.setattr(results, "take", standing.take)
     monkeypatch.setattr(document, "renew", standing.renew)
+    monkeypatch.setattr(capacity_page, "renew", standing.compute)
     monkeypatch.setattr(command, "require_wrk", lambda: "wrk")
     return standing
 
@@ -57,6 +63,7 @@ def test_a_full_run_renews_what_is_committed(house: House) -> None:
     assert not {"moving", "authentication"} & set(names)
     assert not quick
     assert [set(renewed) for renewed in house.renewed] == [set(names)]
+    assert [set(computed) for computed in house.computed] == [set(names)]
 
 
 @pytest.mark.parametrize("words", [["quick"], ["fetching"], ["fetching", "quick"], ["--results", "somewhere"]])
