@@ -4,7 +4,7 @@ The parser tells of whole headers only, so what never becomes one is measured in
 here knows of sockets or time.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 ADDRESS_AT_MOST: Final = 8 * 1024
@@ -39,7 +39,7 @@ class Measure:
         self._start()
 
     def _start(self) -> None:
-        self._address = self._head = self._fields = self._hosts = self._unfinished = 0
+        self._address = self._unfinished = 0
         self._framing = self._content = self._in_piece = 0
 
     @property
@@ -55,33 +55,29 @@ class Measure:
     def address(self, part: int) -> None:
         """So many bytes of the target."""
         self._address += part
-        self._head += part
         if self._address > ADDRESS_AT_MOST:
             self._refuse(414, "the address of the request is too long")
 
-    def field(self, name: bytes, value: bytes) -> None:
-        """A whole header field."""
-        self._fields += 1
-        lowered = name.lower()
-        self._hosts += lowered == b"host"
-        self._head += len(name) + len(value) + len(b": \r\n")
-        self._unfinished = 0
-        if self._fields > FIELDS_AT_MOST or self._head > HEAD_AT_MOST:
-            self._refuse(431, "the head of the request is too large")
-
-        if lowered == b"transfer-encoding" and value.strip().lower() != b"chunked":
-            # The parser would hand the head over before it found fault (RFC 9112 §6.1).
-            self._refuse(501, "the only transfer coding is chunked")
-
-    def check_head(self, version: str, *, ahead: bool) -> None:
+    def check_head(self, fields: Sequence[tuple[bytes, bytes]], version: str, *, ahead: bool) -> None:
         """All header fields are there, and may be acted on.
 
+        :param fields: with their names in lower case.
         :param ahead: it would wait behind more requests than may wait.
         """
+        head, hosts = self._address, 0
+        for name, value in fields:
+            head += len(name) + len(value) + len(b": \r\n")
+            if name == b"host":
+                hosts += 1
+            elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+                # The parser would hand the head over before it found fault (RFC 9112 §6.1).
+                self._refuse(501, "the only transfer coding is chunked")
+        if len(fields) > FIELDS_AT_MOST or head > HEAD_AT_MOST:
+            self._refuse(431, "the head of the request is too large")
         if version not in {"1.0", "1.1"}:
             # The parser takes a line without a version for HTTP/0.9, whose answers have neither status nor headers.
             self._refuse(400, "the request is of no version of HTTP that is spoken here")
-        if self._hosts != 1 and version == "1.1":
+        if hosts != 1 and version == "1.1":
             self._refuse(400, "the request names no host, or several")
         if ahead:
             self._refuse(400, "too many requests were sent ahead of their answers")
@@ -103,7 +99,7 @@ class Measure:
         """A piece of ``size`` bytes was parsed without fault."""
         if self.in_head and not self._begun:
             self._unfinished += size
-            if self._head + self._unfinished > HEAD_AT_MOST + PIECE:
+            if self._unfinished > HEAD_AT_MOST:
                 self._refuse(431, "the head of the request is too large")
         elif self.in_body and not self._begun:
             # Chunk extensions and trailers, on which the parser sets no end.

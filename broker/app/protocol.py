@@ -130,11 +130,11 @@ class LimitedProtocol(HttpToolsProtocol):
         """A whole header field; or one of a trailer, which uvicorn would add to the headers that the app looks at."""
         if self._seen.in_head:
             super().on_header(name, value)
-            self._seen.field(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is there: the app gets the request, or it queues up behind one that is being answered."""
-        self._seen.check_head(self.parser.get_http_version(), ahead=len(self.pipeline) >= _AHEAD_AT_MOST)
+        ahead = len(self.pipeline) >= _AHEAD_AT_MOST
+        self._seen.check_head(self.headers, self.parser.get_http_version(), ahead=ahead)
         super().on_headers_complete()
         self.cycle.transport = self._together  # type: ignore[assignment]
         if self._answering is None or self._answering.response_complete:

@@ -1,7 +1,7 @@
 """Fetching an access token: released in one step while it is fresh, refreshed first when it is not."""
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final
 
 from broker.clock import Clock
@@ -24,7 +24,7 @@ from broker.models.event import Event
 from broker.models.ids import new_id
 from broker.providers import Registry
 from broker.vault.records import Records
-from broker.vault.release import Kept, Release, Releases
+from broker.vault.release import Claim, Kept, Release, Releases
 
 _WHATEVER_ITS_AGE: Final = 0
 
@@ -35,29 +35,6 @@ class ReferenceUnknown(InvalidRequest):
 
 class Moved(Conflict):
     """The connection has another grant than the one it was judged by: it was authorized anew. Nothing was released."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Wanted:
-    """What is wanted of a connection."""
-
-    reach: Reach
-    withheld: frozenset[str]
-    """Providers of which nothing is released."""
-    min_ttl: int = 0
-    refused_generation: int | None = None
-    reference_digest: str | None = None
-    whole: bool = False
-    grant_id: str | None = None
-    """The one that the connection was judged by."""
-    alone: bool = False
-    """No other will do."""
-
-    @property
-    def of_one_connection(self) -> bool:
-        """Whether no other can do: a reference is for the one it was issued for, a bound token for the one it is bound
-        to."""
-        return self.alone or self.reference_digest is not None or self.reach.connection_id is not None
 
 
 class Tokens:
@@ -81,6 +58,7 @@ class Tokens:
         self._refresher = refresher
         self._withheld = frozenset(withheld)
         self._tokenless = frozenset(tokenless) - self._withheld
+        self._never_handed_out = self._withheld | self._tokenless
         self._clock = clock
 
     def permit_handing_out(self, connection: Connection) -> None:
@@ -90,7 +68,7 @@ class Tokens:
         :raises Conflict: they are no tokens.
         """
         kept = Kept("withheld", provider=connection.provider)
-        if connection.provider in self._withheld | self._tokenless:
+        if connection.provider in self._never_handed_out:
             raise self._refusal(kept)
 
     async def fetch(
@@ -118,14 +96,10 @@ class Tokens:
         :raises StoreUnavailable: the store can't be asked.
         """
         reach.permit_handing_out()
-        wanted = _Wanted(
-            reach,
-            withheld=self._withheld | self._tokenless,
-            min_ttl=min_ttl,
-            refused_generation=refused_generation,
-            reference_digest=reference_digest,
-        )
-        release = await self._or_fallback(connection_id, wanted, event)
+        claim = Claim(reach, self._never_handed_out, refused_generation, reference_digest)
+        # A reference is for the connection it was issued for, a bound token for the one it is bound to.
+        alone = reference_digest is not None or reach.connection_id is not None
+        release = await self._or_fallback(connection_id, claim, event, min_ttl=min_ttl, alone=alone)
         if self._providers.get(release.provider).takes_bearer:
             return release
         return replace(release, token_type="N_A")  # noqa: S106 - the name of a type
@@ -150,32 +124,31 @@ class Tokens:
         :raises Moved: the connection has another grant by now.
         :raises BrokerError: as :meth:`fetch`.
         """
-        wanted = _Wanted(
-            reach,
-            withheld=self._withheld if leaves else frozenset(),
-            refused_generation=refused_generation,
-            whole=True,
-            grant_id=grant_id,
-            alone=alone,
-        )
-        return await self._or_fallback(connection_id, wanted, event)
+        withheld = self._withheld if leaves else frozenset()
+        claim = Claim(reach, withheld, refused_generation, whole=True, grant_id=grant_id)
+        return await self._or_fallback(connection_id, claim, event, alone=alone or reach.connection_id is not None)
 
-    async def _or_fallback(self, connection_id: str, wanted: _Wanted, event: Event) -> Release:
-        """What is fetched, from the connection itself or from the one that it names to serve in its place."""
+    async def _or_fallback(
+        self, connection_id: str, claim: Claim, event: Event, *, min_ttl: int = 0, alone: bool
+    ) -> Release:
+        """What is fetched, from the connection itself or, unless ``alone``, from the one that it names to serve in its
+        place."""
         try:
-            return await self._fetch(connection_id, wanted, event)
+            return await self._fetch(connection_id, claim, event, min_ttl)
         except ReauthRequired:
-            other = None if wanted.of_one_connection else await self._standing_in_for(connection_id, wanted.reach)
+            other = None if alone else await self._standing_in_for(connection_id, claim.reach)
             if other is None:
                 raise
         named = {**event.data, "fallback_for": connection_id}
         event = replace(event, id=new_id("evt"), connection_id=other.id, data=named)
         try:
             # The generation that was refused, and the grant, are ones of the connection that was named.
-            release = await self._fetch(other.id, replace(wanted, refused_generation=None, grant_id=None), event)
+            release = await self._fetch(
+                other.id, replace(claim, refused_generation=None, grant_id=None), event, min_ttl
+            )
         except (Conflict, Forbidden, NotFound):
             raise unusable(Status.REAUTH_REQUIRED) from None
-        if release.generation != other.generation and not await self._standing_in_for(connection_id, wanted.reach):
+        if release.generation != other.generation and not await self._standing_in_for(connection_id, claim.reach):
             # Given another account's credential in this very moment.
             raise unusable(Status.REAUTH_REQUIRED)
         return replace(release, fallback_for=connection_id)
@@ -190,50 +163,46 @@ class Tokens:
             return None
         return None if may_stand_in(asked, other, self._providers) else other
 
-    async def _fetch(self, connection_id: str, wanted: _Wanted, event: Event) -> Release:
-        refused_generation, min_ttl = wanted.refused_generation, wanted.min_ttl
-
-        async def release(event: Event, outlive: int, *, refused: int | None = refused_generation) -> Release | Kept:
-            return await self._releases.release(
-                connection_id,
-                reach=wanted.reach,
-                withheld=wanted.withheld,
-                event=event,
-                outlive=outlive,
-                refused_generation=refused,
-                reference_digest=wanted.reference_digest,
-                whole=wanted.whole,
-                grant_id=wanted.grant_id,
-            )
-
-        if not wanted.reach.leads_to(connection_id):
+    async def _fetch(self, connection_id: str, claim: Claim, event: Event, min_ttl: int) -> Release:
+        if not claim.reach.leads_to(connection_id):
             raise NotFound("no such connection")
-        outcome = await release(event, event.at + min_ttl * 1000)
+        outcome = await self._releases.release(connection_id, claim, event, event.at + min_ttl * 1000)
         if isinstance(outcome, Release):
             return outcome
         if outcome.generation is None:
             raise self._refusal(outcome)
+        return await self._refreshed(connection_id, claim, event, min_ttl, outcome.generation)
+
+    async def _refreshed(
+        self, connection_id: str, claim: Claim, event: Event, min_ttl: int, stale_generation: int
+    ) -> Release:
+        """What is released once ``stale_generation`` has been refreshed, or, if that fails, while it still lives."""
+
+        async def release(claim: Claim, outlive: int | None = None) -> Release | Kept:
+            now = self._clock()
+            return await self._releases.release(
+                connection_id, claim, replace(event, at=now), now if outlive is None else outlive
+            )
+
         try:
             await self._refresher.refresh(
                 connection_id,
-                outcome.generation,
+                stale_generation,
                 min_ttl=min_ttl,
-                refused=outcome.generation == refused_generation,
+                refused=stale_generation == claim.refused_generation,
                 request_id=event.request_id,
             )
         except (ProviderError, ProviderUnavailable, ReauthRequired):
             # A token that still lives is better than none, unless the provider refuses that very one.
-            now = self._clock()
-            outcome = await release(replace(event, at=now), now)
+            outcome = await release(claim)
             if isinstance(outcome, Release):
                 return outcome
             raise
         # The new one, whatever its age; the old one only while it lives. That it is still there happens where more life
         # was asked for than there is, or where a failover has lost the new one for a moment.
-        now = self._clock()
-        renewed = await release(replace(event, at=now), _WHATEVER_ITS_AGE, refused=outcome.generation)
+        renewed = await release(replace(claim, refused_generation=stale_generation), _WHATEVER_ITS_AGE)
         if isinstance(renewed, Kept) and renewed.reason == "stale":
-            renewed = await release(replace(event, at=now), now)
+            renewed = await release(claim)
         if isinstance(renewed, Release):
             return renewed
         raise self._refusal(renewed)

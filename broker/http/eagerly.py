@@ -13,11 +13,26 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
-async def within(deadline: float, work: Awaitable[Result]) -> Result:
+class Patience:
+    """So many seconds, from the first moment that anything has to be waited for."""
+
+    __slots__ = ("_seconds", "_until")
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._until: float | None = None
+
+    def until(self) -> float:
+        """When they are over (the loop's time)."""
+        if self._until is None:
+            self._until = asyncio.get_running_loop().time() + self._seconds
+        return self._until
+
+
+async def within(patience: Patience, work: Awaitable[Result]) -> Result:
     """What ``work`` gives; at once if it has to wait for nothing.
 
-    :param deadline: until when it may wait (the loop's time).
-    :raises TimeoutError: it was not done by then, and was cancelled.
+    :raises TimeoutError: it was not done in time, and was cancelled.
     """
     steps = work.__await__()
     try:
@@ -25,7 +40,7 @@ async def within(deadline: float, work: Awaitable[Result]) -> Result:
     except StopIteration as done:
         result: Result = done.value
         return result
-    async with asyncio.timeout_at(deadline):
+    async with asyncio.timeout_at(patience.until()):
         return await _go_on(steps, waits_for)
 
 

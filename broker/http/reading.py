@@ -1,6 +1,5 @@
 """Taking a request in: capped before it is parsed, and refused where it could be read in two ways."""
 
-import asyncio
 from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qsl
@@ -9,7 +8,7 @@ from starlette.requests import Request
 from starlette.types import Message
 
 from broker.errors import InvalidRequest, InvalidToken, PayloadTooLarge, Unauthenticated, UnsupportedMediaType
-from broker.http.eagerly import within
+from broker.http.eagerly import Patience, within
 
 BODY_LIMIT: Final = 64 * 1024
 """Bytes of a request body that are read at most."""
@@ -35,11 +34,11 @@ async def read_body(request: Request, *content_types: str) -> bytes:
     announced = fields.get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > BODY_LIMIT:
         raise PayloadTooLarge(f"a body may have {BODY_LIMIT} bytes")
-    deadline = asyncio.get_running_loop().time() + _SECONDS_FOR_A_BODY
+    patience = Patience(_SECONDS_FOR_A_BODY)
     body, more = b"", True
     while more:
         try:
-            message = await within(deadline, request.receive())
+            message = await within(patience, request.receive())
         except TimeoutError:
             message = _GONE
         if message["type"] == _GONE["type"]:

@@ -9,13 +9,13 @@ import hashlib
 import hmac
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from itsdangerous import URLSafeTimedSerializer
 
 from broker.clock import steady
@@ -27,8 +27,7 @@ _KEY_BYTES = 32
 _DERIVED_KEYS_CACHED = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """Where a sealed secret belongs. Every part is authenticated."""
 
     tenant: str
@@ -44,10 +43,15 @@ def _length_prefixed(*parts: bytes) -> bytes:
     return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
 
 
-def _derive(key: bytes, purpose: str, *context: str) -> bytes:
+def _root(key: bytes) -> bytes:
+    # HKDF's first half (RFC 5869 §2.2), once for all that is derived. The key is uniformly random: no salt is needed.
+    return hmac.digest(bytes(hashes.SHA256.digest_size), key, "sha256")
+
+
+def _derive(root: bytes, purpose: str, *context: str) -> bytes:
+    # HKDF's second half: info separates purposes (RFC 5869 §3.2).
     info = _length_prefixed(b"broker/v1", purpose.encode(), *(part.encode() for part in context))
-    # No salt is needed: the input key is uniformly random, and HKDF separates purposes by info (RFC 5869 §3.2).
-    return HKDF(algorithm=hashes.SHA256(), length=_KEY_BYTES, salt=None, info=info).derive(key)
+    return HKDFExpand(algorithm=hashes.SHA256(), length=_KEY_BYTES, info=info).derive(root)
 
 
 class Keyring:
@@ -63,7 +67,7 @@ class Keyring:
             faults.append("encryption keys: at least one is needed, and each needs a key id of its own")
         if faults:
             raise ConfigurationError(faults)
-        self._keys = dict(keys)
+        self._roots = {kid: _root(key) for kid, key in keys}
         self._writer = keys[0][0]
         self._believed_until: float | None = None
         # One cipher per (key, owner): deriving costs several times what sealing costs.
@@ -71,7 +75,7 @@ class Keyring:
         self._serializers: dict[str, URLSafeTimedSerializer] = {}
 
     def __repr__(self) -> str:
-        return f"Keyring({', '.join(self._keys)}; writes {self._writer})"
+        return f"Keyring({', '.join(self._roots)}; writes {self._writer})"
 
     @property
     def writer(self) -> str:
@@ -81,7 +85,7 @@ class Keyring:
     @property
     def first(self) -> str:
         """The key id that stands first: the one that whoever wrote the ring wants to write."""
-        return next(iter(self._keys))
+        return next(iter(self._roots))
 
     def believe_until(self, moment: float) -> None:
         """Seal only until ``moment`` (steady seconds), unless it is put off again.
@@ -96,7 +100,7 @@ class Keyring:
 
         :raises ConfigurationError: the ring has no such key.
         """
-        if kid not in self._keys:
+        if kid not in self._roots:
             raise ConfigurationError([f"the store's writing key {kid!r} is not in BROKER_ENCRYPTION_KEYS"])
         self._writer = kid
         for purpose, serializer in self._serializers.items():
@@ -107,7 +111,7 @@ class Keyring:
     def fingerprints(self) -> Mapping[str, str]:
         """Key id → a value that tells whether two rings hold the same key under it, and nothing else of the key."""
         # An HKDF output reveals nothing about its input key nor about outputs for other purposes.
-        return {kid: _derive(key, "fingerprint").hex()[:32] for kid, key in self._keys.items()}
+        return {kid: _derive(root, "fingerprint").hex()[:32] for kid, root in self._roots.items()}
 
     def marks(self, purpose: str, message: bytes) -> list[bytes]:
         """64 bytes that stand for ``message`` and tell nothing of it: under each key, the one that writes first.
@@ -115,8 +119,8 @@ class Keyring:
         For finding again what was seen before, also after another key writes. Without the ring nobody can try guesses.
         """
         # HMAC under a key of its own per purpose: a pseudorandom function, whatever the message is.
-        writer_first = sorted(self._keys, key=lambda kid: kid != self._writer)
-        return [hmac.digest(_derive(self._keys[kid], "mark", purpose), message, "sha512") for kid in writer_first]
+        writer_first = sorted(self._roots, key=lambda kid: kid != self._writer)
+        return [hmac.digest(_derive(self._roots[kid], "mark", purpose), message, "sha512") for kid in writer_first]
 
     def seal(self, place: Place, plaintext: bytes) -> bytes:
         """``plaintext`` sealed for exactly this place.
@@ -139,7 +143,7 @@ class Keyring:
         :raises SealBroken: another format, an unknown key id, a changed byte, or another place.
         """
         kid = key_of(envelope)
-        if kid not in self._keys:
+        if kid not in self._roots:
             raise SealBroken("a stored secret is sealed with a key that is not in BROKER_ENCRYPTION_KEYS")
         kid_end = 2 + envelope[1]
         nonce, sealed = envelope[kid_end : kid_end + _NONCE_BYTES], envelope[kid_end + _NONCE_BYTES :]
@@ -171,11 +175,11 @@ class Keyring:
 
     def _signing_keys(self, purpose: str) -> list[bytes]:
         # itsdangerous signs with the last key and accepts all.
-        writer_last = sorted(self._keys, key=lambda kid: kid == self._writer)
-        return [_derive(self._keys[kid], "sign", purpose) for kid in writer_last]
+        writer_last = sorted(self._roots, key=lambda kid: kid == self._writer)
+        return [_derive(self._roots[kid], "sign", purpose) for kid in writer_last]
 
     def _make_cipher(self, kid: str, owner: str) -> AESGCM:
-        return AESGCM(_derive(self._keys[kid], "seal", owner))
+        return AESGCM(_derive(self._roots[kid], "seal", owner))
 
 
 def key_of(envelope: bytes) -> str:

@@ -1,8 +1,8 @@
 """The hot path's one step: read the record, spend the reference, write the audit event, hand out the token."""
 
 import json
-from collections.abc import Collection
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Literal
 
 from broker.errors import SealBroken, StoreUnavailable
@@ -61,6 +61,24 @@ class Kept:
     """Whose tokens are ``withheld``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Who wants what of a connection; enforced within the one step."""
+
+    reach: Reach
+    """Whose connections the caller can touch."""
+    withheld: frozenset[str] = frozenset()
+    """Providers that release no tokens."""
+    refused_generation: int | None = None
+    """A generation that the provider refused and that must not be served again."""
+    reference_digest: str | None = None
+    """The reference that entitles the caller, to be spent."""
+    whole: bool = False
+    """Whether it is for a request that it is put on: the whole credential, with what decides where it may go."""
+    grant_id: str | None = None
+    """The one that the record must have; ``None``: whichever it has."""
+
+
 class Releases:
     """Releases access tokens; the decision and the record of it are one atomic step."""
 
@@ -68,31 +86,14 @@ class Releases:
         self._store = store
         self._keyring = keyring
 
-    async def release(
-        self,
-        connection_id: str,
-        *,
-        reach: Reach,
-        withheld: Collection[str],
-        event: Event,
-        outlive: int,
-        refused_generation: int | None = None,
-        reference_digest: str | None = None,
-        whole: bool = False,
-        grant_id: str | None = None,
-    ) -> Release | Kept:
+    async def release(self, connection_id: str, claim: Claim, event: Event, outlive: int) -> Release | Kept:
         """Release the connection's access token if it outlives the moment ``outlive`` (ms).
 
-        :param reach: whose connections the caller can touch; enforced within the step.
-        :param withheld: providers that release no tokens.
         :param event: what is recorded if the token leaves; its ``client_id`` is the audience of the reference. Its data
             is completed with provider and generation.
-        :param refused_generation: a generation that the provider refused and that must not be served again.
-        :param reference_digest: the reference to spend.
-        :param whole: release the whole credential, for whoever puts it on a request, with the connection.
-        :param grant_id: the one that the record must have; ``None``: whichever it has.
         :raises SealBroken: the token can't be opened; the use of the reference is given back, and the record says so.
         """
+        reach, reference_digest, whole = claim.reach, claim.reference_digest, claim.whole
         keys = [names.record(connection_id), names.outbox(connection_id)]
         if reference_digest is not None:
             keys.append(names.reference(connection_id, reference_digest))
@@ -101,13 +102,13 @@ class Releases:
             outlive,
             reach.tenant,
             "*" if reach.providers is None else _listed(reach.providers),
-            _listed(withheld),
+            _listed(claim.withheld),
             event.client_id or "",
-            _NO_GENERATION if refused_generation is None else refused_generation,
+            _NO_GENERATION if claim.refused_generation is None else claim.refused_generation,
             event.opened(),
             event.id,
-            "".join(f",{json.dumps(name)}:{json.dumps(value)}" for name, value in event.data.items()),
-            grant_id or "",
+            "".join([f",{json.dumps(name)}:{json.dumps(value)}" for name, value in event.data.items()]),
+            claim.grant_id or "",
             *(FIELDS if whole else ()),
         ]
         try:
@@ -167,6 +168,7 @@ class Releases:
         )
 
 
-def _listed(providers: Collection[str]) -> str:
+@lru_cache(1024)
+def _listed(providers: frozenset[str]) -> str:
     # Commas at both ends, so that the script finds whole names only; names are [a-z0-9_-].
     return f",{','.join(providers)}," if providers else ""

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from broker.http.eagerly import within
+from broker.http.eagerly import Patience, within
 
 
 async def _nothing() -> str:
@@ -15,7 +15,7 @@ async def test_what_is_there_is_given_at_once() -> None:
     """Without a round of the loop, and although the deadline is over."""
     ran: list[str] = []
     asyncio.get_running_loop().call_soon(ran.append, "another")
-    assert await within(0, _nothing()) == "here"
+    assert await within(Patience(0), _nothing()) == "here"
     assert ran == []
 
 
@@ -28,8 +28,7 @@ async def test_what_has_to_be_waited_for_is_waited_for() -> None:
         await asyncio.sleep(0)
         return "there"
 
-    loop = asyncio.get_running_loop()
-    waiting = asyncio.create_task(within(loop.time() + 10, slow()))
+    waiting = asyncio.create_task(within(Patience(10), slow()))
     await asyncio.sleep(0)
     event.set()
     assert await waiting == "there"
@@ -46,8 +45,19 @@ async def test_beyond_the_deadline_it_is_cancelled() -> None:
             ended.append("cleaned up")
 
     with pytest.raises(TimeoutError):
-        await within(asyncio.get_running_loop().time() + 0.01, never())
+        await within(Patience(0.01), never())
     assert ended == ["cleaned up"]
+
+
+async def test_patience_begins_with_the_first_wait_and_is_one_for_all() -> None:
+    """What is waited for afterwards has what is left of it."""
+    patience = Patience(0.2)
+    await within(patience, _nothing())
+    first = asyncio.get_running_loop().time()
+    await within(patience, asyncio.sleep(0.05))
+    with pytest.raises(TimeoutError):
+        await within(patience, asyncio.sleep(10))
+    assert first + 0.2 <= patience.until() == patience.until()
 
 
 async def test_who_is_cancelled_takes_it_along() -> None:
@@ -60,7 +70,7 @@ async def test_who_is_cancelled_takes_it_along() -> None:
         finally:
             ended.append("cleaned up")
 
-    waiting = asyncio.create_task(within(asyncio.get_running_loop().time() + 10, never()))
+    waiting = asyncio.create_task(within(Patience(10), never()))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -78,4 +88,4 @@ async def test_what_it_raises_is_raised(rounds: int) -> None:
         raise KeyError("planted")
 
     with pytest.raises(KeyError):
-        await within(asyncio.get_running_loop().time() + 10, fails())
+        await within(Patience(10), fails())

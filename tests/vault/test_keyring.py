@@ -1,7 +1,5 @@
 """The envelope: opens only where it was sealed, with the key it was sealed with, and whole."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,7 +51,7 @@ def test_a_moved_ciphertext_does_not_open(moved: dict[str, str | int]) -> None:
     """Each part of the place is authenticated, and so is where one part ends and the next begins."""  # K2
     ring = Keyring([("k1", KEY_1)])
     with pytest.raises(SealBroken):
-        ring.open(replace(PLACE, **moved), ring.seal(PLACE, b"secret"))  # type: ignore[arg-type]
+        ring.open(PLACE._replace(**moved), ring.seal(PLACE, b"secret"))  # type: ignore[arg-type]
 
 
 def test_a_ciphertext_under_another_key_id_does_not_open() -> None:
@@ -130,7 +128,7 @@ def test_a_rewrapped_secret_is_sealed_for_the_same_place_only() -> None:
     rewrapped = ring.rewrap(PLACE, envelope, "k2")
     assert (key_of(envelope), key_of(rewrapped)) == ("k1", "k2")
     assert Keyring([("k2", KEY_2)]).open(PLACE, rewrapped) == b"secret"
-    for moved in (replace(PLACE, generation=8), replace(PLACE, owner="con_2")):
+    for moved in (PLACE._replace(generation=8), PLACE._replace(owner="con_2")):
         with pytest.raises(SealBroken):
             ring.rewrap(moved, envelope, "k2")
         with pytest.raises(SealBroken):
@@ -176,7 +174,7 @@ def test_neither_repr_nor_fingerprints_nor_errors_show_a_key() -> None:
     """What can be printed of a ring holds key ids only; a fingerprint tells keys apart and is no part of one."""  # K1
     ring = Keyring([("k1", KEY_1), ("k2", KEY_2)])
     with pytest.raises(SealBroken) as broken:
-        ring.open(PLACE, ring.seal(replace(PLACE, generation=1), b"top secret"))
+        ring.open(PLACE, ring.seal(PLACE._replace(generation=1), b"top secret"))
     shown = f"{ring!r} {ring} {dict(ring.fingerprints())} {broken.value}"
     for key in (KEY_1, KEY_2):
         for form in (key.hex(), key.hex()[:16], repr(key), repr(key)[2:12]):

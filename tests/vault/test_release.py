@@ -17,7 +17,7 @@ from broker.vault.opening import open_store
 from broker.vault.records import Records
 from broker.vault.redis.store import Store
 from broker.vault.references import StoredReferences
-from broker.vault.release import Kept, Release, Releases
+from broker.vault.release import Claim, Kept, Release, Releases
 from tests.journey import snapshot
 from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.samples import CREDENTIAL, EVERYTHING, NOW, a_connection, an_event, outbox
@@ -48,8 +48,9 @@ class Gate:
 
     async def release(self, **changes: Any) -> Release | Kept:
         """Try to release the token."""
-        options = {"reach": EVERYTHING, "withheld": (), "event": an_event(self.connection), "outlive": NOW, **changes}
-        return await self._releases.release(self.connection.id, **options)
+        options = {"event": an_event(self.connection), "outlive": NOW, "reach": EVERYTHING, **changes}
+        event, outlive = options.pop("event"), options.pop("outlive")
+        return await self._releases.release(self.connection.id, Claim(**options), event, outlive)
 
     def events(self) -> list[Event]:
         """What was recorded of releases."""

@@ -19,7 +19,7 @@ from broker.vault.parked import Parked
 from broker.vault.records import Records
 from broker.vault.redis.store import Argument, Store
 from broker.vault.references import StoredReferences
-from broker.vault.release import Release, Releases
+from broker.vault.release import Claim, Release, Releases
 from broker.vault.revocations import Job, Revocations
 from broker.vault.scripts import Script
 from broker.vault.sessions import Sessions
@@ -68,7 +68,7 @@ async def test_a_connections_whole_life_fits_one_slot(cluster: Store, keyring: K
         )
         assert issued == "ok"
     release = await Releases(cluster, keyring).release(
-        connection.id, reach=EVERYTHING, withheld=(), event=an_event(connection), outlive=NOW, reference_digest="d1"
+        connection.id, Claim(EVERYTHING, reference_digest="d1"), an_event(connection), NOW
     )
     assert isinstance(release, Release)
     assert await references.revoke(connection.id, "d2", an_event(connection))

@@ -80,9 +80,12 @@ class Line:
         if self._watch is None:
             self._watch = self._loop.call_at(due, self._look)
         try:
-            await self.connection.send_packed_command([sent.packed for sent in batch], check_health=False)
-        except (RedisError, OSError):
+            # A server that reads no more would hold this up, and with it what waits behind.
+            async with asyncio.timeout_at(due):
+                await self.connection.send_packed_command([sent.packed for sent in batch], check_health=False)
+        except (RedisError, OSError, TimeoutError):
             self._lose("the store did not answer")
+            self._reader.cancel()
 
     def retire(self) -> None:
         """Send nothing more, and close when all that is on its way has been answered."""

@@ -5,7 +5,7 @@ commits have connections besides the one that everything else shares, and a few 
 slow doesn't make one commit wait for another. They are opened when they are needed.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from redis.asyncio.connection import AbstractConnection
@@ -119,8 +119,8 @@ class Pipeline:
         for stream in (self._stream, *self._writers):
             await stream.aclose()
 
-    async def _answered(self, parts: Sequence[Argument]) -> Reply:
-        return await self._stream.submit(parts).answer
+    def _answered(self, parts: Sequence[Argument]) -> Awaitable[Reply]:
+        return self._stream.submit(parts).answer
 
     async def _committed(self, parts: Sequence[Argument]) -> Commit:
         sent = self.submit(parts, commit=True)
