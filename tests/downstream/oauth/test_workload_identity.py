@@ -116,6 +116,16 @@ async def test_a_token_that_is_shown_again_ends_when_it_says(
     await refused(show, proof(token, registered))
 
 
+async def test_what_this_process_did_to_a_program_counts_at_once(
+    show: Show, heart: Heart, platform: Platform, registered: str
+) -> None:
+    """Nobody waits for a look at what was done here."""  # S13
+    token = platform.token(iss=ISSUER)
+    assert (await show(proof(token, registered))).status_code == 200
+    await heart.clients.replace_keys(registered, platform.signer.renewed("other").jwks)
+    await refused(show, proof(token, registered))
+
+
 @pytest.mark.parametrize("change", ["taken out", "other keys", "deleted"])
 async def test_what_another_replica_did_to_a_program_counts_within_seconds(
     show: Show, heart: Heart, platform: Platform, registered: str, raw_store: redis.Redis, change: str
