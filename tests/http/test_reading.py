@@ -128,7 +128,22 @@ def test_a_form_is_read_as_utf_8() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"a=1&a=1", b"a=1&a=2", b"a=1&a=", b"a=&a=", b"%61=1&a=2", b"client_id=x&client_id=x"]
+    ("body", "value"),
+    [
+        (b"a=urn%3Ax%3ay", "urn:x:y"),
+        (b"a=%253A", "%3A"),
+        (b"a=%%3A41", "%:41"),
+        (b"a=%3%3AA", "%3:A"),
+        (b"a=%2525", "%25"),
+    ],
+)
+def test_what_is_encoded_is_decoded_once(body: bytes, value: str) -> None:
+    """Nothing that a decoded character stands beside becomes an encoded one."""
+    assert parse_form(body) == {"a": value}
+
+
+@pytest.mark.parametrize(
+    "body", [b"a=1&a=1", b"a=1&a=2", b"a=1&a=", b"a=&a=", b"%61=1&a=2", b"a%3A=1&a:=2", b"client_id=x&client_id=x"]
 )
 def test_a_repeated_parameter_is_refused(body: bytes) -> None:
     """Also the same value twice, an empty one, and one in disguise (RFC 6749 §3.2)."""  # S9
