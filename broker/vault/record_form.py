@@ -8,8 +8,8 @@ intent, ``o`` who committed last, ``w`` whose commit waits for the status to be 
 ``e`` how a disconnect ended at the provider, ``c`` what was consented to, authorization by authorization, ``wa`` whose
 account it turned out to be where the authorization didn't say; it holds as long as the grant.
 
-Most of what a store holds is this, so the documents in it are compact, and nothing is in them that is a default or
-stands elsewhere in the record.
+Most of what a store holds is this. So the documents in it are compact, their members have names of one letter, and
+nothing is in them that is a default or stands elsewhere in the record.
 
 A connection that a batch brings has two more: ``b`` which batch, and how it was then (:class:`Brought`), and, until the
 whole batch is there, ``bt`` in the place of ``t``. Without a tenant it is nobody's: no reader finds it, and no script
@@ -36,6 +36,13 @@ SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", 
 SECRET: Final = ("a", "s")
 """The fields that :func:`credential_of` reads."""
 _USUAL_TYPE: Final = "oauth2"
+_OF_CONSENT: Final = {
+    "at": "t", "means": "m", "requested": "r", "granted": "g", "account": "a", "session": "s", "client_id": "c",
+}  # fmt: skip
+_OF_HEALTH: Final = {
+    "last_checked_at": "c", "last_refreshed_at": "r", "consecutive_failures": "f", "next_refresh_at": "n",
+    "next_check_at": "k", "last_error": "e",
+}  # fmt: skip
 _compact: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -80,11 +87,11 @@ def staged_fields_of(
 def fields_of(keyring: Keyring, connection: Connection, credential: Credential) -> dict[str, Argument]:
     """All fields of a connection with this credential, sealed."""
     rest = {
-        "refresh_token": credential.refresh_token,
-        "previous_refresh_token": credential.previous_refresh_token,
-        "fields": dict(credential.fields) or None,
+        "r": credential.refresh_token,
+        "p": credential.previous_refresh_token,
+        "f": dict(credential.fields) or None,
         # Whoever can write to the store, but has no key, must not redirect what is sealed.
-        "destination": destination(connection),
+        "d": destination(connection),
     }
     sealed_rest = _compact({k: v for k, v in rest.items() if v is not None}).encode()
     # What a fetch reads comes first: where the store keeps a hash as one list, it looks for a field from the front.
@@ -113,12 +120,10 @@ def credential_of(keyring: Keyring, connection: Connection, sealed_access: bytes
     :raises SealBroken: they don't open, or would be sent elsewhere than they were sealed for.
     """
     rest = json.loads(keyring.open(_place(connection, "secrets"), sealed_rest))
-    if rest.get("destination") != destination(connection):
+    if rest.get("d") != destination(connection):
         raise SealBroken(f"where the secrets of {connection.id} may be sent is not what was sealed with them")
     access = keyring.open(_place(connection, "access_token"), sealed_access)
-    return Credential(
-        access.decode(), rest.get("refresh_token"), rest.get("previous_refresh_token"), rest.get("fields", {})
-    )
+    return Credential(access.decode(), rest.get("r"), rest.get("p"), rest.get("f", {}))
 
 
 def connection_of(connection_id: str, reply: list[bytes | None]) -> Connection | None:
@@ -172,19 +177,19 @@ def _moment(milliseconds: int | None) -> Argument:
 
 def _document_json(connection: Connection) -> str:
     document: dict[str, Any] = {
-        "subject": connection.subject,
-        "minted": asdict(connection.minted),
-        "created_at": connection.created_at,
+        "s": connection.subject,
+        "m": {"i": connection.minted.issuer, "c": connection.minted.client_id},
+        "t": connection.created_at,
     }
     if connection.credential_type != _USUAL_TYPE:
-        document["credential_type"] = connection.credential_type
+        document["k"] = connection.credential_type
     # Every writer of a document has read the consents of the same generation, and they stay as long as it does.
     requested, account = _latest(connection.consents)
     if connection.requested_scopes != requested:
-        document["requested_scopes"] = connection.requested_scopes
+        document["r"] = connection.requested_scopes
     if connection.account != account:
-        document["account"] = asdict(connection.account) if connection.account else None
-    more = {"parameters": dict(connection.parameters), "provider_data": dict(connection.provider_data)}
+        document["a"] = _account_told(connection.account)
+    more = {"p": dict(connection.parameters), "d": dict(connection.provider_data)}
     return _compact(document | {name: value for name, value in more.items() if value})
 
 
@@ -217,27 +222,28 @@ def notes_mark(connection: Connection) -> str:
 
 def health_json(health: Health) -> str:
     """The field ``h``."""
-    return _compact({key: value for key, value in asdict(health).items() if value})
+    told = asdict(health)
+    return _compact({short: told[name] for name, short in _OF_HEALTH.items() if told[name]})
 
 
 def consents_json(consents: Sequence[Consent]) -> str:
     """The field ``c``, as short as it can be: what was granted is left out where it is what was asked for."""
-    told = [
-        {
-            "at": consent.at,
-            "means": consent.means,
-            "requested": consent.requested,
-            "granted": None if consent.granted == consent.requested else consent.granted,
-            "account": asdict(consent.account) if consent.account else None,
-            "session": consent.session,
-            "client_id": consent.client_id,
-        }
-        for consent in consents
-    ]
-    return _compact([{name: value for name, value in one.items() if value is not None} for one in told])
+    return _compact([_told(consent) for consent in consents])
 
 
-def _consent(told: dict[str, Any]) -> Consent:
+def _told(consent: Consent) -> dict[str, Any]:
+    told = asdict(consent) | {"account": _account_told(consent.account)}
+    if consent.granted == consent.requested:
+        del told["granted"]
+    return {_OF_CONSENT[name]: value for name, value in told.items() if value is not None}
+
+
+def _account_told(account: Account | None) -> dict[str, str] | None:
+    return None if account is None else {name: value for name, value in asdict(account).items() if value is not None}
+
+
+def _consent(stored: dict[str, Any]) -> Consent:
+    told = {name: stored[short] for name, short in _OF_CONSENT.items() if short in stored}
     requested, account = tuple(told["requested"]), told.get("account")
     return made_from(
         Consent,
@@ -250,8 +256,9 @@ def _consent(told: dict[str, Any]) -> Consent:
 
 def _health(text: bytes) -> Health:
     body = json.loads(text)
-    error = body.pop("last_error", None)
-    return made_from(Health, body, last_error=made_from(Fault, error) if error else None)
+    told = {name: body[short] for name, short in _OF_HEALTH.items() if short in body}
+    error = told.pop("last_error", None)
+    return made_from(Health, told, last_error=made_from(Fault, error) if error else None)
 
 
 def _parsed(connection_id: str, reply: list[bytes | None]) -> Connection:
@@ -261,24 +268,24 @@ def _parsed(connection_id: str, reply: list[bytes | None]) -> Connection:
     # What an earlier version wrote says nothing of consents.
     consents = tuple(_consent(told) for told in json.loads(text["c"] or "[]"))
     requested, account = _latest(consents)
-    if "account" in document:
-        account = made_from(Account, document["account"]) if document["account"] else None
+    if "a" in document:
+        account = made_from(Account, document["a"]) if document["a"] else None
     return Connection(
         id=connection_id,
         tenant=text["t"],
         provider=text["p"],
-        subject=document["subject"],
+        subject=document["s"],
         status=Status(text["st"]),
-        credential_type=document.get("credential_type", _USUAL_TYPE),
+        credential_type=document.get("k", _USUAL_TYPE),
         generation=int(text["g"]),
         grant_id=text["gr"],
         scopes=tuple(text["sc"].split()),
-        requested_scopes=tuple(document.get("requested_scopes", requested)),
-        minted=made_from(Minted, document["minted"]),
-        created_at=document["created_at"],
+        requested_scopes=tuple(document.get("r", requested)),
+        minted=Minted(document["m"]["i"], document["m"]["c"]),
+        created_at=document["t"],
         updated_at=int(text["up"]),
-        parameters=document.get("parameters", {}),
-        provider_data=document.get("provider_data", {}),
+        parameters=document.get("p", {}),
+        provider_data=document.get("d", {}),
         account=account or _learned(text["wa"], text["gr"]),
         label=notes.get("label"),
         metadata=notes.get("metadata", {}),

@@ -71,7 +71,7 @@ def left_by(store: redis.Redis, connection_id: str) -> dict[str, Any]:
         else:
             continue
         if content:
-            anybodys = re.sub(r"[0-9a-f]{32}", "DIGEST", re.sub(r"\{\d+\}", "{BUCKET}", name))
+            anybodys = re.sub(r":[\w-]{22}$", ":DIGEST", re.sub(r"\{\d+\}", "{BUCKET}", name))
             found[anybodys] = (kind, store.pttl(key) > 0, content)
     return found
 

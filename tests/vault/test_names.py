@@ -53,7 +53,7 @@ def test_the_layout_is_as_it_always_was() -> None:
     assert names.client("cl_1") == "broker:cl_1"
     assert names.broker_token("d1") == "broker:bat:d1"
     assert names.tenant_index("acme") == "broker:index:acme"
-    assert names.subject_index("acme", "ann") == "broker:subject:acme:49915e0d7d4b402e3017d010bc1c0e83"
+    assert names.subject_index("acme", "ann") == "broker:subject:acme:SZFeDX1LQC4wF9AQvBwOgw"
     assert names.journal("acme") == "broker:events:acme"
     assert names.KEYRING == "broker:keyring"
     assert names.CLIENTS == "broker:clients"

@@ -39,13 +39,10 @@ USUAL = a_connection(
 def test_a_usual_record_says_nothing_twice_and_no_default(keyring: Keyring) -> None:
     """Account and requested scopes stand in the consent; what nobody said stands nowhere."""
     fields: dict[str, Any] = dict(fields_of(keyring, USUAL, CREDENTIAL))
-    assert fields["d"] == (
-        f'{{"subject":"ann","minted":{{"issuer":"https://issuer.example","client_id":"app-1"}},"created_at":{NOW}}}'
-    )
+    assert fields["d"] == (f'{{"s":"ann","m":{{"i":"https://issuer.example","c":"app-1"}},"t":{NOW}}}')
     assert fields["l"] == "{}"
     assert fields["c"] == (
-        f'[{{"at":{NOW},"means":"browser","requested":["profile"],"account":{{"id":"usr_1","name":"Ann"}},'
-        '"session":"cs_1","client_id":"cl_app"}]'
+        f'[{{"t":{NOW},"m":"browser","r":["profile"],"a":{{"id":"usr_1","name":"Ann"}},"s":"cs_1","c":"cl_app"}}]'
     )
     # 128 bits in base64url.
     assert len(destination(USUAL)) == 22

@@ -106,8 +106,8 @@ async def test_the_record_can_not_name_another_destination(
     key = names.record(here.id)
     document = json.loads(raw_store.hget(key, "d") or b"")
     for changed in (
-        {"parameters": {"realm": "evil"}},
-        {"minted": {"issuer": "https://evil.example", "client_id": "x"}},
+        {"p": {"realm": "evil"}},
+        {"m": {"i": "https://evil.example", "c": "app-1"}},
     ):
         raw_store.hset(key, "d", json.dumps({**document, **changed}))
         read, _ = await both_ways(pipeline, keyring, here)

@@ -33,7 +33,7 @@ async def test_owners_and_identifiers_are_told_apart(pipeline: Store, raw_store:
         assert not await spent.spend(owner, identifier, lifetime=60_000)
     keys = raw_store.keys("*:spent:*")
     assert len(keys) == len(pairs)
-    assert {len(key) for key in keys} == {len("broker:spent:") + 32}
+    assert {len(key) for key in keys} == {len("broker:spent:") + 22}
 
 
 async def test_a_lost_answer_is_no_leave_to_spend_it(

@@ -50,8 +50,8 @@ async def test_a_connection_of_a_newer_replica_is_read(records: Records, raw_sto
     await records.create(connection, CREDENTIAL, an_event(connection))
     await records.note_ending(connection, Ending("failed", 404, None), None)
     key = names.record(connection.id)
-    add_unknown(raw_store, key, "d", "minted", "account")
-    add_unknown(raw_store, key, "h", "last_error")
+    add_unknown(raw_store, key, "d", "m", "a")
+    add_unknown(raw_store, key, "h", "e")
     add_unknown(raw_store, key, "l")
     add_unknown(raw_store, key, "e")
     assert await records.read(connection.id) == connection
