@@ -10,6 +10,7 @@ import asyncio
 import os
 import secrets
 import socket
+import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
@@ -37,6 +38,7 @@ from broker.vault.redis.store import Argument, Commit, Confirmation, Store
 from broker.vault.scripts import Script
 
 _AT_ONCE: Final = 1_000
+_LOOKS_EVERY: Final = 0.1
 _SPREAD_MS: Final = 3_600_000
 """When they were made, and when their refreshes are due: over an hour."""
 
@@ -68,7 +70,14 @@ def fill(data_dir: Path, template_id: str, count: int, *, processes: int | None 
         with ProcessPoolExecutor(split, get_context("spawn")) as pool:
             made = [*pool.map(_fill, repeat(data_dir), repeat(template), parts)]
         store.config_set("appendonly", "yes")
+        while not _on_disk(store):
+            time.sleep(_LOOKS_EVERY)
     return [connection_id for ids in made for connection_id in ids]
+
+
+def _on_disk(store: redis.Redis) -> bool:
+    state: Any = store.info("persistence")
+    return not state["aof_rewrite_in_progress"] and not state["aof_rewrite_scheduled"]
 
 
 def _fill(data_dir: Path, template: Template, count: int) -> list[str]:
