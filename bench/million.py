@@ -214,7 +214,8 @@ def _figures(sizes: Sequence[dict[str, Any]]) -> dict[str, str]:
     rest = largest["bytes_per_connection"] - sum(largest["kinds"].values())
     kinds = {**largest["kinds"], "the store's own tables": rest}
     figures |= {f"of these, {name}": f"{held:,.0f} bytes" for name, held in kinds.items()}
-    figures["besides, the tenant's journal: two events of each, a million at most"] = f"{largest['journal_bytes'] / 1e6:,.0f} MB"
+    journal = f"{largest['journal_bytes'] / 1e6:,.0f} MB"
+    figures["besides, the tenant's journal: two events of each, a million at most"] = journal
     for one in sizes[1:]:
         many = f"{one['connections']:,}"
         (_, speed), (few, p50), (_, p99) = one["fetches_per_second"], one["p50"], one["p99"]
