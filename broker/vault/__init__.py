@@ -8,7 +8,8 @@
 * ``redis/`` – reaching the store: ``pipeline`` (concurrent commands as one batch), ``sentinel``, ``cluster``,
   ``embedded`` (our own Valkey), ``fitness`` (may this store be trusted with tokens).
 * ``scripts``, ``lua/`` – one atomic step per file.
-* ``records`` – connections, ``record_form`` – how they stand in their hash; ``release`` – the hot path's one step;
+* ``records`` – connections, ``record_form``, ``record_documents`` – how they stand in their hash;
+  ``release`` – the hot path's one step;
   ``leases`` – who may refresh one; ``parked`` – what came too late; ``revocations`` – ending a connection, and what is
   to be given back; ``due`` – what has to happen later; ``admission`` – so many at once at a provider;
   ``siblings`` – who may share a grant; ``directory``, ``listing`` – what there is.

@@ -4,6 +4,11 @@ Everything of a connection shares the hash tag ``{bucket}``: one Cluster slot, s
 spend a reference and write the audit event together. A connect session is a slot of its own, and so is the gate of a
 provider's endpoint. What belongs to no connection (clients, broker tokens, indexes, the journal) lives wherever its key
 hashes to.
+
+What lasts grows with use, not with time. For ever there are the keyring, clients and their list. With the first
+connection come, and with the last one go, the indexes and what is due; with the first event an outbox, which goes when
+that has moved on. A record goes when its connection has ended and its time is over, and takes along what stands under
+its name. Everything else is written together with its end.
 """
 
 import base64

@@ -14,7 +14,7 @@ from broker.errors import SealBroken
 from broker.models.connection import Connection, Status
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring, Place
-from broker.vault.record_form import destination
+from broker.vault.record_documents import destination
 from broker.vault.redis.store import Store
 from broker.vault.stored import made_from
 

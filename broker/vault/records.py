@@ -16,16 +16,8 @@ from broker.models.event import Event
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring
 from broker.vault.leases import Lease
-from broker.vault.record_form import (
-    SECRET,
-    SHOWN,
-    connection_of,
-    credential_of,
-    fields_of,
-    health_json,
-    learned_json,
-    notes_json,
-)
+from broker.vault.record_documents import health_json, learned_json, notes_json
+from broker.vault.record_form import SECRET, SHOWN, connection_of, credential_of, fields_of
 from broker.vault.redis.store import Argument, Confirmation, Store
 from broker.vault.siblings import account_index
 from broker.vault.stored import made_from

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from broker.errors import SealBroken
-from broker.models.connection import Credential, Minted, Served
+from broker.models.connection import Credential, Served
 from broker.vault.keyring import Keyring
-from broker.vault.record_form import destination, place
-from broker.vault.stored import made_from
+from broker.vault.record_documents import secrets_of, served_by
+from broker.vault.record_form import place
 
 FIELDS: Final = ("d", "s")
 """Those of the record that :func:`served_of` reads, beside what every release answers."""
@@ -33,23 +33,15 @@ def served_of(
     """
     try:
         document, sealed = fields
-        told = json.loads(document or b"")
-        served = made_from(
-            Served,
-            told,
+        served = Served(
             id=connection_id,
             tenant=tenant,
             provider=provider,
             grant_id=grant_id,
             generation=generation,
-            minted=made_from(Minted, told["minted"]),
+            **served_by(json.loads(document or b"")),
         )
     except (ValueError, LookupError, TypeError, AttributeError):
         raise SealBroken(f"the stored record of {connection_id} is damaged") from None
     belongs = place(tenant, connection_id, provider=provider, grant_id=grant_id, field="secrets", generation=generation)
-    rest = json.loads(keyring.open(belongs, sealed or b""))
-    if rest.get("destination") != destination(served):
-        raise SealBroken(f"where the secrets of {connection_id} may be sent is not what was sealed with them")
-    return served, Credential(
-        access_token, rest.get("refresh_token"), rest.get("previous_refresh_token"), rest.get("fields", {})
-    )
+    return served, secrets_of(keyring.open(belongs, sealed or b""), served, access_token)

@@ -12,7 +12,8 @@ from broker.models.consent import Consent
 from broker.vault import names
 from broker.vault.keyring import Keyring
 from broker.vault.leases import Lease
-from broker.vault.record_form import destination, fields_of
+from broker.vault.record_documents import destination
+from broker.vault.record_form import fields_of
 from broker.vault.records import Records
 from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
 

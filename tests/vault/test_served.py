@@ -65,7 +65,7 @@ async def test_secrets_go_nowhere_else_than_they_were_sealed_for(
     """Who can write to the store, but has no key, can't have them sent to another place; the record tells."""  # K3
     record = names.record(connection.id)
     document = json.loads(raw_store.hget(record, "d") or b"")
-    raw_store.hset(record, "d", json.dumps({**document, "parameters": parameters}))
+    raw_store.hset(record, "d", json.dumps({**document, "p": parameters}))
     with pytest.raises(SealBroken):
         await release(pipeline, keyring, connection)
     assert [event.type for event in outbox(raw_store, connection.id)][-1] == "token.release_failed"

@@ -30,7 +30,8 @@ from broker.models.event import Event
 from broker.models.ids import is_id
 from broker.vault.batches import Batch, Batches, State
 from broker.vault.journal import Journal
-from broker.vault.record_form import Brought, notes_mark
+from broker.vault.record_documents import notes_mark
+from broker.vault.record_form import Brought
 from broker.vault.records import Records
 from broker.vault.siblings import Siblings
 from broker.vault.staged import Found, How, Staged, Verdict

@@ -19,7 +19,8 @@ from broker.errors import ProviderError, ProviderUnavailable, StoreUnavailable
 from broker.models.connection import Connection
 from broker.vault.batches import Batch, Batches
 from broker.vault.parked import Parked
-from broker.vault.record_form import Brought, notes_mark
+from broker.vault.record_documents import notes_mark
+from broker.vault.record_form import Brought
 from broker.vault.staged import Staged
 
 _ASKED_AT_ONCE: Final = 32
