@@ -6,12 +6,14 @@ import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
 import redis
 
 _TICKS: Final = os.sysconf("SC_CLK_TCK")
+_IDLE_SECONDS: Final = 2
 _SCRIPTS: Final = frozenset({"cmdstat_evalsha", "cmdstat_eval", "cmdstat_evalsha_ro", "cmdstat_fcall"})
 
 
@@ -82,6 +84,29 @@ class Others:
         return self._clock(), self._busy(), self._own()
 
 
+@dataclass(frozen=True)
+class Commands:
+    """What the store was asked within some time."""
+
+    scripts: float
+    others: float
+    """Commands that are no script: those within scripts, those of background work, and whoever asks without one."""
+
+    @classmethod
+    def between(cls, before: Mapping[str, int], after: Mapping[str, int]) -> "Commands":
+        """Of two countings; the counting itself (INFO) is left out."""
+        grown = {name: calls - before.get(name, 0) for name, calls in after.items() if name != "cmdstat_info"}
+        scripts = sum(calls for name, calls in grown.items() if name in _SCRIPTS)
+        return cls(scripts, sum(grown.values()) - scripts)
+
+    def without(self, per_second: "Commands", seconds: float) -> "Commands":
+        """These, less what would have been asked in so many seconds anyway."""
+        return Commands(
+            max(0.0, self.scripts - per_second.scripts * seconds),
+            max(0.0, self.others - per_second.others * seconds),
+        )
+
+
 class StoreMeter:
     """The store, seen from its side."""
 
@@ -99,6 +124,14 @@ class StoreMeter:
         """How often each command was called since the start, by whomever, within scripts, too."""
         return {name: int(stat["calls"]) for name, stat in self.info("commandstats").items()}
 
+    @cached_property
+    def idle(self) -> Commands:
+        """What it is asked in a second in which nobody asks the broker: first asked for at such a time."""
+        before, began = self.calls(), time.monotonic()
+        time.sleep(_IDLE_SECONDS)
+        seen, seconds = Commands.between(before, self.calls()), time.monotonic() - began
+        return Commands(seen.scripts / seconds, seen.others / seconds)
+
     def put(self, key: str, value: str) -> None:
         """Store a text."""
         self._redis.set(key, value)
@@ -106,22 +139,6 @@ class StoreMeter:
     def close(self) -> None:
         """Hang up."""
         self._redis.close()
-
-
-@dataclass(frozen=True)
-class Commands:
-    """What the store was asked within some time."""
-
-    scripts: int
-    others: int
-    """Commands that are no script: those within scripts, those of background work, and whoever asks without one."""
-
-    @classmethod
-    def between(cls, before: Mapping[str, int], after: Mapping[str, int]) -> "Commands":
-        """Of two countings; the counting itself (INFO) is left out."""
-        grown = {name: calls - before.get(name, 0) for name, calls in after.items() if name != "cmdstat_info"}
-        scripts = sum(calls for name, calls in grown.items() if name in _SCRIPTS)
-        return cls(scripts, sum(grown.values()) - scripts)
 
 
 def total_cpu(pids: Iterable[int]) -> float:

@@ -75,7 +75,7 @@ class Round:
     """Seconds of a core during both loads and after them, until all was quiet."""
     all_store_cpu: float
     commands: Commands
-    """During both loads and after them."""
+    """During both loads and after them, without what is asked when there is no load."""
 
     @property
     def requests(self) -> int:
@@ -94,9 +94,11 @@ def alternate(
     """
     rounds: dict[str, list[Round]] = {side.name: [] for side in sides}
     processes = {store.pid, *(pid for side in sides for pid in side.workers)}
+    _until_quiet(processes)
+    background = store.idle
     for _ in range(effort.rounds):
         for side in sides:
-            rounds[side.name].append(_load(side, store, connections, effort.seconds, processes))
+            rounds[side.name].append(_load(side, store, connections, effort.seconds, processes, background))
     first = sides[0].name
     comparison = {
         **labels,
@@ -116,7 +118,10 @@ def said(comparison: Mapping[str, Any]) -> str:
     return ", ".join(f"{value:,} {name.removesuffix('s') if value == 1 else name}" for name, value in labels.items())
 
 
-def _load(side: Side, store: StoreMeter, connections: int, seconds: int, processes: Collection[int]) -> Round:
+def _load(
+    side: Side, store: StoreMeter, connections: int, seconds: int, processes: Collection[int], background: Commands
+) -> Round:
+    began = time.monotonic()
     calls, all_store, all_workers = store.calls(), total_cpu([store.pid]), total_cpu(side.workers)
     before = drive(side.url, side.requests(), connections=connections, seconds=_LEAD_SECONDS)
     requests = side.requests()
@@ -135,7 +140,7 @@ def _load(side: Side, store: StoreMeter, connections: int, seconds: int, process
         beside_cpu,
         all_worker_cpu=total_cpu(side.workers) - all_workers,
         all_store_cpu=total_cpu([store.pid]) - all_store,
-        commands=Commands.between(calls, store.calls()),
+        commands=Commands.between(calls, store.calls()).without(background, time.monotonic() - began),
     )
 
 

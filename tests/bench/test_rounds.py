@@ -55,6 +55,13 @@ def test_scripts_are_told_from_other_commands() -> None:
     assert Commands.between(before, after) == Commands(scripts=6, others=6)
 
 
+def test_what_is_asked_without_any_load_is_left_out() -> None:
+    """It would fall on few requests where they are slow."""
+    idle = Commands(scripts=0.5, others=100)
+    assert Commands(1_000, 2_000).without(idle, 4) == Commands(998, 1_600)
+    assert Commands(1, 2).without(idle, 4) == Commands(0, 0)
+
+
 def test_what_others_take_of_the_machine_is_what_is_not_ours() -> None:
     """In cores: two were busy for ten seconds, and our programs took fifteen seconds of them."""
     clock, busy, own = iter([100.0, 110.0]), iter([1_000.0, 1_020.0]), iter([7.0, 22.0])
