@@ -1,7 +1,6 @@
 """Measure what is named, or everything; see ``python -m bench --help``."""
 
 import argparse
-import json
 import signal
 import sys
 from collections.abc import Sequence
@@ -40,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.results:
         results.write(options.results, taken)
     elif not renewing:
-        print(json.dumps(taken, indent=1))
+        print(document.alone(taken))
     return 0
 
 
@@ -71,7 +70,8 @@ def _parser() -> argparse.ArgumentParser:
 {_listed()}
 
 Everything, in full, renews the committed figures: bench/results.json, and with it the tables of docs/performance.md
-and docs/performance.svg. Named scenarios print a JSON document instead, and so does a quick run.""",
+and docs/performance.svg. Named scenarios print their tables instead, and so does a quick run; every round is in what
+--results writes.""",
     )
     parser.add_argument("names", nargs="*", type=_name, metavar="SCENARIO|quick")
     parser.add_argument("--list", action="store_true", help="say what can be measured, and end")

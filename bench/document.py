@@ -41,12 +41,15 @@ def filled(page: str, results: Results) -> str:
 
     :raises MarkMissing: a table has no place.
     """
-    parts = {"targets": _targets(results), "machine": _machine(results)}
-    parts |= {name: _of_scenario(report) for name, report in results.items()}
-    for name, text in parts.items():
+    for name, text in _parts(results).items():
         begin, end = _place(page, name)
         page = f"{page[:begin]}\n{text}\n\n{page[end:]}"
     return page
+
+
+def alone(results: Results) -> str:
+    """The tables without the page, for who has just measured."""
+    return "\n\n".join(f"## {name}\n\n{text}" for name, text in _parts(results).items())
 
 
 def check_marks(names: Iterable[str]) -> None:
@@ -67,6 +70,12 @@ def _place(page: str, name: str) -> tuple[int, int]:
     return found.span(1)
 
 
+def _parts(results: Results) -> dict[str, str]:
+    """What comes into each place."""
+    of_all = {"targets": _targets(results), "machine": _machine(results)}
+    return of_all | {name: _of_scenario(report) for name, report in results.items()}
+
+
 def _table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, tuple("---" for _ in head), *rows])
 
@@ -75,6 +84,8 @@ def _targets(results: Results) -> str:
     rows = [
         (each.what, each.wanted, each.measured, "yes" if each.met else "**falls short**") for each in judge(results)
     ]
+    if not rows:
+        return "Nothing was measured that a target is about."
     return _table(("target", "wanted", "the worst measured", "reached"), rows)
 
 
