@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from bench import capacity_page, document, results
+from bench.marks import MarkMissing
 from bench.rounds import FULL, QUICK
 from bench.scenarios import SCENARIOS
 from bench.wrk import RoundFailed, WrkMissing, require_wrk
@@ -30,7 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         require_wrk()
         taken = _measure(named or _of_a_run(quick=quick), quick=quick, renewing=renewing)
-    except (WrkMissing, RoundFailed, document.MarkMissing) as error:
+    except (WrkMissing, RoundFailed, MarkMissing) as error:
         print(f"*** {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -4,11 +4,10 @@
 targets, ``machine`` where and when it was. A mark that is missing is an error: a table would silently stay old.
 """
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from bench import plot
+from bench import marks, plot
 from bench.results import COMMITTED, ROOT, Results, replace, write
 from bench.targets import judge
 
@@ -18,10 +17,6 @@ _COLUMNS: Final = (
     *("requests/s", "against the first", "p50 ms", "p99 ms", "p99.9 ms"),
     *("CPU of workers, µs", "of the store, µs", "store scripts", "other calls"),
 )
-
-
-class MarkMissing(Exception):
-    """The page has no place for a table."""
 
 
 def renew(results: Results) -> None:
@@ -41,10 +36,7 @@ def filled(page: str, results: Results) -> str:
 
     :raises MarkMissing: a table has no place.
     """
-    for name, text in _parts(results).items():
-        begin, end = _place(page, name)
-        page = f"{page[:begin]}\n{text}\n\n{page[end:]}"
-    return page
+    return marks.filled(page, _parts(results), where="docs/performance.md")
 
 
 def alone(results: Results) -> str:
@@ -57,17 +49,8 @@ def check_marks(names: Iterable[str]) -> None:
 
     :raises MarkMissing: it has not.
     """
-    page = PAGE.read_text()
-    for name in ("targets", "machine", *names):
-        _place(page, name)
-
-
-def _place(page: str, name: str) -> tuple[int, int]:
-    """Where a table begins and ends."""
-    found = re.search(rf"<!-- bench {name} -->\n(.*?)<!-- /bench {name} -->", page, re.DOTALL)
-    if found is None:
-        raise MarkMissing(f"docs/performance.md: <!-- bench {name} --> … <!-- /bench {name} --> is missing")
-    return found.span(1)
+    parts = dict.fromkeys(("targets", "machine", *names), "")
+    marks.filled(PAGE.read_text(), parts, where="docs/performance.md")
 
 
 def _parts(results: Results) -> dict[str, str]:

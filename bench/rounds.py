@@ -51,9 +51,13 @@ class Effort:
     quick: bool = False
     """Whether fewer cases are measured, too."""
 
+    def fewer(self) -> "Effort":
+        """Two rounds, for cases that no target is about."""
+        return replace(self, rounds=min(self.rounds, 2))
+
     def brief(self) -> "Effort":
-        """Less of it, for cases that no target is about."""
-        return replace(self, rounds=min(self.rounds, 2), seconds=1)
+        """Two short rounds."""
+        return replace(self.fewer(), seconds=1)
 
 
 FULL: Final = Effort(rounds=3, seconds=2)

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bench import document, plot, results
+from bench.marks import MarkMissing
 from bench.scenarios import SCENARIOS
 from bench.targets import judge
 from tests.bench import samples
@@ -68,9 +69,9 @@ def test_a_table_without_a_place_is_an_error_and_nothing_is_written(committed: P
     """Otherwise it would silently stay old."""
     (committed / "performance.md").write_text(PAGE.replace("<!-- /bench starting -->", ""))
     before = {file.name: file.read_text() for file in committed.iterdir()}
-    with pytest.raises(document.MarkMissing, match="bench starting"):
+    with pytest.raises(MarkMissing, match="bench starting"):
         document.renew(samples.results())
-    with pytest.raises(document.MarkMissing, match="bench starting"):
+    with pytest.raises(MarkMissing, match="bench starting"):
         document.check_marks(["fetching", "starting"])
     assert {file.name: file.read_text() for file in committed.iterdir()} == before
 
