@@ -44,12 +44,16 @@ SCENARIOS: Final = {
     "fetching": Scenario("fetches of fresh tokens, against the naive floor", fetching.measure),
     "redeeming": Scenario("references redeemed at /oauth/token, against the naive floor", redeeming.measure),
     "mixed": Scenario("fetches of which 5 % need a refresh", mixed.measure),
-    "authorizing": Scenario("what to put on a request, against the naive floor", authorizing.measure),
-    "proxying": Scenario("the proxy, against asking the provider directly; a gigabyte each way", proxying.measure),
+    "authorizing": Scenario("what to put on a request, against the naive floor", authorizing.measure, quickly=False),
+    "proxying": Scenario(
+        "the proxy, against asking the provider directly; a gigabyte each way", proxying.measure, quickly=False
+    ),
     "commands": Scenario("what the store is asked for one request", commands.measure),
     "starting": Scenario("cold start, and memory of a worker", starting.measure),
     "million": Scenario("a thousand connections, a hundred thousand, a million", million.measure),
-    "units": Scenario("a refresh, moving an event, a look at what is due: what each costs", unit_costs.measure),
+    "units": Scenario(
+        "a refresh, moving an event, a look at what is due: what each costs", unit_costs.measure, quickly=False
+    ),
     "herd": Scenario("300 fetches at once of a token that was refused", herd.measure, quickly=False),
     "expiring": Scenario("10,000 connections that are due within a minute", expiring.measure, quickly=False),
     "moving": Scenario("10,000 connections moved in, and taken back", moving.measure, always=False),
