@@ -121,7 +121,7 @@ def test_a_seed_comes_to_the_same() -> None:
 
 
 async def test_the_simulated_gate_is_the_one_in_the_store(store: Store, raw_store: redis.Redis) -> None:
-    """2000 requests that begin and end at random, well and badly, with pauses that are over at once: both give the same
+    """1000 requests that begin and end at random, well and badly, with pauses that are over at once: both give the same
     slots and begin the same pauses."""
     chance = random.Random(7)
 
@@ -132,7 +132,7 @@ async def test_the_simulated_gate_is_the_one_in_the_store(store: Store, raw_stor
     real, simulated = Admission(store), Gate(clock)
     gates: tuple[Any, ...] = (real, simulated)
     state, held, seen = names.gate_state("p", _WHERE), dict[str, tuple[Slot, Slot]](), set[str]()
-    for number in range(2000):
+    for number in range(1000):
         if held and chance.random() < 0.5:
             holder = chance.choice(list(held))
             how: Any = chance.choices(["well", "failed", "refused", ""], [30, 60, 2, 5])[0]
