@@ -70,14 +70,17 @@ def test_every_connection_in_use_is_refreshed_as_often_as_its_tokens_end() -> No
 
 def test_what_nobody_uses_is_left_alone_and_who_comes_back_waits_once() -> None:
     """Idle for two days and then used in the second night: the token of a connection is renewed for its caller, and
-    kept fresh from then on; one that nobody uses is not touched."""
-    long_ago = BEGINS - 3 * DAY
-    comes = around_the_clock(BEGINS + 30 * 3_600_000, BEGINS + 60 * 3_600_000)
-    seen = simulate(Plan(lambda _: [(never(), long_ago), (comes, long_ago)], hours=40))
-    assert list(seen.by_number) == [1]
+    kept fresh from then on; one that nobody uses is not touched, and one that is used no more is left alone a day
+    later."""
+    long_ago, hour = BEGINS - 3 * DAY, 3_600_000
+    comes = around_the_clock(BEGINS + 30 * hour, BEGINS + 60 * hour)
+    goes = around_the_clock(BEGINS - hour, BEGINS + 2 * hour)
+    seen = simulate(Plan(lambda _: [(never(), long_ago), (comes, long_ago), (goes, BEGINS)], hours=40))
+    assert set(seen.by_number) == {1, 2}
     assert seen.came_back == 1
     assert seen.by_number[1][0] == pytest.approx(30 * 3600, abs=1)
     assert len(seen.by_number[1]) == pytest.approx(10 * 3600 / (_LIFE - _AHEAD - _SPREAD / 2), abs=2)
+    assert seen.by_number[2][-1] == pytest.approx(25.5 * 3600, abs=1800)
 
 
 @pytest.mark.parametrize("outage", [None, (1.0, 2.0)])
