@@ -12,6 +12,8 @@ from bench.refresh_load.run import Outcome
 _DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
 PAGE: Final = _DOCS / "scaling.md"
 PICTURE: Final = _DOCS / "scaling-refreshes.svg"
+_FIRST: Final = "seconds_until_the_first_answer"
+_NOBODY: Final = "seconds_until_nobody_waits"
 _MINUTES: Final = 5
 """What one point of a curve stands for."""
 _PANELS: Final = {
@@ -31,7 +33,7 @@ def renew(outcomes: Mapping[str, Outcome]) -> None:
 
 
 def table(outcomes: Mapping[str, Outcome]) -> str:
-    """What there is to say of each scenario, a row each."""
+    """A column for each scenario, a row for each thing that there is to say of it."""
     head = ("scenario", *outcomes)
     rows = [
         ("connections", *_each(outcomes, lambda it: f"{it['connections']:,}")),
@@ -53,10 +55,6 @@ def table(outcomes: Mapping[str, Outcome]) -> str:
         ("… until the queue is as before", *_each(outcomes, lambda it: _outage(it, "seconds_until_drained"))),
     ]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, ("---",) * len(head), *rows))
-
-
-_FIRST: Final = "seconds_until_the_first_answer"
-_NOBODY: Final = "seconds_until_nobody_waits"
 
 
 def draw(outcomes: Mapping[str, Outcome]) -> str:

@@ -124,7 +124,7 @@ class _Simulation:
         """Those whose token was over when they were used again."""
 
     def _clock(self) -> int:
-        return BEGINS + int(self._second() * 1000)
+        return BEGINS + round(self._second() * 1000)
 
     def _second(self) -> float:
         return asyncio.get_running_loop().time()

@@ -107,6 +107,17 @@ def test_an_outage_is_survived_by_every_connection(refused_at_once: bool) -> Non
     assert figures["outage"]["seconds_until_nobody_waits"] <= 900
 
 
+def test_after_an_outage_the_background_work_comes_back_to_everybody() -> None:
+    """Also where nobody asks for a token: each is renewed, and in the end all go on as before."""
+    seen = simulate(replace(machines(300), hours=6, outage=(2.0, 3.0), asked_every=None))
+    assert seen.late
+    for times in seen.by_number.values():
+        after = [at for at in times if at >= 3 * 3600]
+        assert after[0] < 3 * 3600 + 1800
+        assert len(after) >= 2
+    assert seen.backlog[-1][2] == 0
+
+
 def test_what_is_not_spread_comes_in_waves() -> None:
     """All made within a minute: without the spread the busiest minute of the second round is still several times as
     busy as with it."""
