@@ -12,7 +12,8 @@ def client_address(request: Request, trusted_proxies: Sequence[IPv4Network | IPv
 
     Without trusted proxies the header is ignored: anybody can write it.
     """
-    address = request.client.host if request.client else "unknown"
+    peer = request.scope.get("client")
+    address = str(peer[0]) if peer else "unknown"
     if not trusted_proxies:
         return address
     forwarded = [part.strip() for line in request.headers.getlist("x-forwarded-for") for part in line.split(",")]

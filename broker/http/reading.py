@@ -30,7 +30,7 @@ async def read_body(request: Request, *content_types: str) -> bytes:
     :raises InvalidRequest: the body stops short, or takes too long to arrive.
     """
     # Several lines of one of these are no list: whichever counts, it is one line that counts.
-    fields = dict(request.headers.raw)
+    fields = dict(request.scope["headers"])
     announced = fields.get(b"content-length", b"0")
     if announced.isdigit() and int(announced) > BODY_LIMIT:
         raise PayloadTooLarge(f"a body may have {BODY_LIMIT} bytes")
@@ -41,7 +41,7 @@ async def read_body(request: Request, *content_types: str) -> bytes:
             message = await within(patience, request.receive())
         except TimeoutError:
             message = _GONE
-        if message["type"] == _GONE["type"]:
+        if message["type"] == "http.disconnect":
             raise InvalidRequest("the body did not arrive in full")
         body += message.get("body", b"")
         more = message.get("more_body", False)
@@ -99,11 +99,11 @@ def bearer_token(request: Request) -> str:
     :raises Unauthenticated: no such header, several, or another scheme.
     """
     needed = "a broker token is needed: Authorization: Bearer bat_…"
-    headers = request.headers.getlist("authorization")
-    scheme, _, token = headers[0].partition(" ") if len(headers) == 1 else ("", "", "")
+    given = [value for name, value in request.scope["headers"] if name == b"authorization"]
+    scheme, _, token = given[0].partition(b" ") if len(given) == 1 else (b"", b"", b"")
     token = token.strip()
-    if scheme.lower() != "bearer" or not token:
+    if scheme.lower() != b"bearer" or not token:
         raise Unauthenticated(needed)
-    if not token.startswith("bat_") or not token.isascii():
+    if not token.startswith(b"bat_") or not token.isascii():
         raise InvalidToken(needed)
-    return token
+    return str(token, "ascii")

@@ -86,7 +86,7 @@ class Call:
     @property
     def request_id(self) -> str:
         """The id that logs, events and error answers of this request carry."""
-        return str(self.request.state.request_id)
+        return str(self.request.scope["state"]["request_id"])
 
     def path(self, name: str) -> str:
         """A path parameter."""
@@ -167,18 +167,20 @@ class Gate:
     def route(self, operation: Operation, handler: Handler) -> DeclaredRoute:
         """The route of ``operation``."""
         answer = self._repeatable(handler) if operation.creates else handler
+        media_types, takes_bound = operation.media_types, operation.takes_bound
 
         async def endpoint(request: Request) -> Response:
+            state = request.scope["state"]
             try:
-                raw_body = b"" if operation.relays else await read_body(request, *operation.media_types)
-                caller = await self._authenticator.bearer(bearer_token(request), request.state.address)
+                raw_body = b"" if operation.relays else await read_body(request, *media_types)
+                caller = await self._authenticator.bearer(bearer_token(request), state["address"])
                 permit(caller, operation.scope)
-                if caller.reach.connection_id is not None and not operation.takes_bound:
+                if caller.reach.connection_id is not None and not takes_bound:
                     raise Forbidden("this token is bound to one connection")
                 return await answer(Call(operation, request, caller, self._clock(), raw_body))
             except BrokerError as error:
-                request.state.refusal = error.because or error.detail
-                return problem(error, str(request.state.request_id))
+                state["refusal"] = error.because or error.detail
+                return problem(error, state["request_id"])
 
         return DeclaredRoute(operation, endpoint)
 
