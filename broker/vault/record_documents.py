@@ -134,8 +134,8 @@ def notes_mark(connection: Connection) -> str:
 
 def health_json(health: Health) -> str:
     """The field ``h``."""
-    told = asdict(health)
-    return _compact({short: told[name] for name, short in _OF_HEALTH.items() if told[name]})
+    told = {short: value for name, short in _OF_HEALTH.items() if (value := getattr(health, name))}
+    return _compact(told | {_OF_HEALTH["last_error"]: asdict(health.last_error)} if health.last_error else told)
 
 
 def consents_json(consents: Sequence[Consent]) -> str:
@@ -149,10 +149,10 @@ def consents_of(text: str) -> tuple[Consent, ...]:
 
 
 def _told(consent: Consent) -> dict[str, Any]:
-    told = asdict(consent) | {"account": _account_told(consent.account)}
+    told = {short: value for name, short in _OF_CONSENT.items() if (value := getattr(consent, name)) is not None}
     if consent.granted == consent.requested:
-        del told["granted"]
-    return {_OF_CONSENT[name]: value for name, value in told.items() if value is not None}
+        del told[_OF_CONSENT["granted"]]
+    return told | {_OF_CONSENT["account"]: _account_told(consent.account)} if consent.account else told
 
 
 def _account_told(account: Account | None) -> dict[str, str] | None:
