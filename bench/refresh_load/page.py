@@ -14,8 +14,8 @@ PAGE: Final = _DOCS / "scaling.md"
 PICTURE: Final = _DOCS / "scaling-refreshes.svg"
 _FIRST: Final = "seconds_until_the_first_answer"
 _NOBODY: Final = "seconds_until_nobody_waits"
-_MINUTES: Final = 5
-"""What one point of a curve stands for."""
+_LONG, _MINUTES = 720, 10
+"""Of curves with more points (each a minute) so many become one."""
 _PANELS: Final = {
     "Two days: 1 % used by machines, 4 % by people in their day, the others idle": "two days",
     "An hour's outage": "outage",
@@ -60,18 +60,20 @@ def table(outcomes: Mapping[str, Outcome]) -> str:
 def draw(outcomes: Mapping[str, Outcome]) -> str:
     """The curves, in panels."""
     panels: dict[str, dict[str, Sequence[float]]] = {}
+    minutes: dict[str, int] = {}
     outages: dict[str, tuple[float, float]] = {}
     for title, part in _PANELS.items():
         for name, outcome in outcomes.items():
             if part in name or (part == "minute" and "the same" in name):
-                panels.setdefault(title, {})[name] = _coarser(outcome.curve)
+                minutes[title] = _MINUTES if len(outcome.curve) > _LONG else 1
+                panels.setdefault(title, {})[name] = _coarser(outcome.curve, minutes[title])
                 if outcome.outage:
                     outages[title] = outcome.outage
-    return plot.draw(panels, minutes=_MINUTES, outages=outages)
+    return plot.draw(panels, minutes=minutes, outages=outages)
 
 
-def _coarser(curve: Sequence[float]) -> list[float]:
-    return [fmean(curve[first : first + _MINUTES]) for first in range(0, len(curve), _MINUTES)]
+def _coarser(curve: Sequence[float], minutes: int) -> list[float]:
+    return [fmean(curve[first : first + minutes]) for first in range(0, len(curve), minutes)]
 
 
 def _each(outcomes: Mapping[str, Outcome], say: Callable[[Mapping[str, Any]], str]) -> list[str]:

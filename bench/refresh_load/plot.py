@@ -28,17 +28,20 @@ _STYLE: Final = """
 
 
 def draw(
-    panels: Mapping[str, Mapping[str, Sequence[float]]], *, minutes: int, outages: Mapping[str, tuple[float, float]]
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    *,
+    minutes: Mapping[str, int],
+    outages: Mapping[str, tuple[float, float]],
 ) -> str:
     """
     :param panels: by title; curves by name, each a figure for every so many minutes.
-    :param minutes: how many those are.
+    :param minutes: how many those are, by title.
     :param outages: from which hour to which, by the title of the panel.
     """
     apart = _HEAD + _HEIGHT + _FOOT
     parts: list[str] = []
     for place, (title, curves) in enumerate(panels.items()):
-        parts += _panel(title, curves, place * apart + _HEAD, minutes=minutes, outage=outages.get(title))
+        parts += _panel(title, curves, place * apart + _HEAD, minutes=minutes[title], outage=outages.get(title))
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {apart * len(panels)}" role="img" '
         'aria-label="Refreshes per second over time, in the simulated scenarios">\n'
@@ -62,7 +65,7 @@ def _panel(
         begin, end = map(across, outage)
         yield f'<rect x="{begin:.1f}" y="{top}" width="{end - begin:.1f}" height="{_HEIGHT}" class="down"/>'
         yield f'<text x="{begin + 6:.1f}" y="{top + 14}" class="quiet">the provider is down</text>'
-    step = _step(most / 3)
+    step = _step(most / 4)
     for number in range(int(most / step) + 1):
         y = bottom - _HEIGHT * number * step / most
         yield f'<line x1="{_LEFT}" y1="{y:.1f}" x2="{_WIDTH - _RIGHT}" y2="{y:.1f}" class="grid"/>'

@@ -219,4 +219,4 @@ def test_the_table_and_the_curves_are_made_of_what_was_seen() -> None:
     assert {row.count("|") for row in rows} == {len(outcomes) + 2}
     picture = ET.fromstring(page.draw(outcomes))  # noqa: S314 - our own
     assert len(picture.findall("{http://www.w3.org/2000/svg}path")) == len(outcomes)
-    assert plot.draw({"a < b": {"c & d": [0.0, 0.0]}}, minutes=1, outages={}).count("&lt;") == 1
+    assert plot.draw({"a < b": {"c & d": [0.0, 0.0]}}, minutes={"a < b": 1}, outages={}).count("&lt;") == 1
