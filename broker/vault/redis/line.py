@@ -41,6 +41,7 @@ class Line:
         :param ended: told when the connection is closed.
         """
         self.connection: Final = connection
+        self._writer = connection._writer
         self._loop = asyncio.get_running_loop()
         self._deadline = deadline
         self._batches_at_once = batches_at_once
@@ -122,6 +123,9 @@ class Line:
             # Shutting down, or nobody needs it any more: with answers still to come it would hand them to others.
             self._lose("the command was not carried out")
             self._ended(self)
+            if self._writer is not None:
+                # Closing would keep what the server has not read yet, and send it after all once it reads again.
+                self._writer.transport.abort()
             await self.connection.disconnect(nowait=True)
 
     def _answered(self, reply: object) -> None:
