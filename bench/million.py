@@ -59,10 +59,11 @@ def measure(effort: Effort) -> dict[str, Any]:
         few, many = _Filled(Path(folder) / "few"), _Filled(Path(folder) / "many")
         sizes: list[dict[str, Any]] = [asdict(few.grow(_FEW))]
         beside = stack.enter_context(few.served())
-        for size in _QUICK_SIZES if effort.quick else _SIZES:
+        wanted = _QUICK_SIZES if effort.quick else _SIZES
+        for size in wanted:
             weight = many.grow(size)
             with many.loaded() as loading, many.served() as running:
-                compared = _compare(few.asked(beside), many.asked(running), effort)
+                compared = _compare(few.asked(beside), many.asked(running), effort, more=size == wanted[-1])
                 idle = _idle(running, many)
             sizes.append(
                 {
@@ -169,10 +170,13 @@ def _kinds(store: redis.Redis, ids: Sequence[str], size: int) -> dict[str, float
     return {name: round(held, 1) for name, held in kinds.items()}
 
 
-def _compare(few: Sequence[bytes], many: Sequence[bytes], effort: Effort) -> dict[str, Any]:
-    """Ask both in turn; medians over the rounds, and the median of each round's own ratio."""
+def _compare(few: Sequence[bytes], many: Sequence[bytes], effort: Effort, *, more: bool = False) -> dict[str, Any]:
+    """Ask both in turn; medians over the rounds, and the median of each round's own ratio.
+
+    :param more: it is this ratio that is judged, so two rounds more.
+    """
     loads: list[list[wrk.Load]] = []
-    for _ in range(effort.rounds):
+    for _ in range(effort.rounds + 2 * more):
         pair = []
         for requests in (few, many):
             for seconds in (1, effort.seconds):
