@@ -16,6 +16,7 @@ import structlog
 
 from broker.clock import LATEST
 from broker.models.event import Event
+from broker.models.ids import bucket_of
 from broker.vault import listing, names, scripts
 from broker.vault.redis.store import Argument, Reply, Store
 
@@ -120,16 +121,27 @@ class Journal:
         kept: list[Argument] = [self._keep_milliseconds, self._keep_events, too_old]
         pairs = [part for event, text in told for part in (event.at, text)]
         oldest = await self._store.run(scripts.JOURNAL_WRITE, [names.journal(tenant)], [*kept, *pairs])
-        by_connection: defaultdict[str, set[int]] = defaultdict(set)
-        for event, _ in told:
-            if event.connection_id:
-                by_connection[event.connection_id].add(event.at)
         # A time before the tenant's oldest event leads nowhere.
-        head: list[Argument] = [self._keep_milliseconds, oldest or too_old]
+        await self._note_times([event for event, _ in told], oldest or too_old)
+
+    async def _note_times(self, events: Iterable[Event], oldest: Argument) -> None:
+        """A call for each bucket: with a million connections hardly any two events are of the same one."""
+        buckets: defaultdict[int, defaultdict[str, set[int]]] = defaultdict(lambda: defaultdict(set))
+        for event in events:
+            if event.connection_id:
+                buckets[bucket_of(event.connection_id)][event.connection_id].add(event.at)
         await asyncio.gather(
             *(
-                self._store.run(scripts.JOURNAL_TIMES, [names.connection_journal(connection_id)], [*head, *times])
-                for connection_id, times in by_connection.items()
+                self._store.run(
+                    scripts.JOURNAL_TIMES,
+                    [names.connection_journal(connection_id) for connection_id in times],
+                    [
+                        self._keep_milliseconds,
+                        oldest,
+                        *(part for each in times.values() for part in (len(each), *each)),
+                    ],
+                )
+                for times in buckets.values()
             )
         )
 
