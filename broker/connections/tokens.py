@@ -99,7 +99,7 @@ class Tokens:
         claim = Claim(reach, self._never_handed_out, refused_generation, reference_digest)
         # A reference is for the connection it was issued for, a bound token for the one it is bound to.
         alone = reference_digest is not None or reach.connection_id is not None
-        release = await self._or_fallback(connection_id, claim, event, min_ttl=min_ttl, alone=alone)
+        release = await self._release(connection_id, claim, event, min_ttl=min_ttl, alone=alone)
         if self._providers.get(release.provider).takes_bearer:
             return release
         return replace(release, token_type="N_A")  # noqa: S106 - the name of a type
@@ -126,15 +126,25 @@ class Tokens:
         """
         withheld = self._withheld if leaves else frozenset()
         claim = Claim(reach, withheld, refused_generation, whole=True, grant_id=grant_id)
-        return await self._or_fallback(connection_id, claim, event, alone=alone or reach.connection_id is not None)
+        return await self._release(connection_id, claim, event, alone=alone or reach.connection_id is not None)
 
-    async def _or_fallback(
+    async def _release(
         self, connection_id: str, claim: Claim, event: Event, *, min_ttl: int = 0, alone: bool
     ) -> Release:
-        """What is fetched, from the connection itself or, unless ``alone``, from the one that it names to serve in its
-        place."""
+        """What is claimed, at once where the store can answer it in its one step.
+
+        Otherwise the connection is refreshed first; or, unless it has to do ``alone``, the one serves that it names for
+        while it has to be authorized again.
+        """
+        if not claim.reach.leads_to(connection_id):
+            raise NotFound("no such connection")
+        outcome = await self._releases.release(connection_id, claim, event, event.at + min_ttl * 1000)
+        if isinstance(outcome, Release):
+            return outcome
         try:
-            return await self._fetch(connection_id, claim, event, min_ttl)
+            if outcome.generation is None:
+                raise self._refusal(outcome)
+            return await self._refreshed(connection_id, claim, event, min_ttl, outcome.generation)
         except ReauthRequired:
             other = None if alone else await self._standing_in_for(connection_id, claim.reach)
             if other is None:
@@ -143,9 +153,8 @@ class Tokens:
         event = replace(event, id=new_id("evt"), connection_id=other.id, data=named)
         try:
             # The generation that was refused, and the grant, are ones of the connection that was named.
-            release = await self._fetch(
-                other.id, replace(claim, refused_generation=None, grant_id=None), event, min_ttl
-            )
+            claim = replace(claim, refused_generation=None, grant_id=None)
+            release = await self._release(other.id, claim, event, min_ttl=min_ttl, alone=True)
         except (Conflict, Forbidden, NotFound):
             raise unusable(Status.REAUTH_REQUIRED) from None
         if release.generation != other.generation and not await self._standing_in_for(connection_id, claim.reach):
@@ -162,16 +171,6 @@ class Tokens:
         if other is None or not reach.covers(other.tenant, other.provider):
             return None
         return None if may_stand_in(asked, other, self._providers) else other
-
-    async def _fetch(self, connection_id: str, claim: Claim, event: Event, min_ttl: int) -> Release:
-        if not claim.reach.leads_to(connection_id):
-            raise NotFound("no such connection")
-        outcome = await self._releases.release(connection_id, claim, event, event.at + min_ttl * 1000)
-        if isinstance(outcome, Release):
-            return outcome
-        if outcome.generation is None:
-            raise self._refusal(outcome)
-        return await self._refreshed(connection_id, claim, event, min_ttl, outcome.generation)
 
     async def _refreshed(
         self, connection_id: str, claim: Claim, event: Event, min_ttl: int, stale_generation: int

@@ -7,7 +7,7 @@ of what a token fetch would cost. Here one step does what they do, for every rou
 
 import logging
 import time
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, Final, Protocol
 
@@ -74,10 +74,15 @@ class Front(Starlette):
         state["address"] = client_address(request, self._trusted_proxies)
         routes, scope["path_params"] = self._dispatch.find(scope["path"])
         route = routes.get(scope["method"])
-        template = next(iter(routes.values())).path if routes else _UNMATCHED
+        template = route.path if route else next(iter(routes.values())).path if routes else _UNMATCHED
         status = 500
         try:
-            response = await self._answer(request, route, routes)
+            try:
+                response: Response = await (route.endpoint if route else self._unserved)(request)
+            except HTTPException as error:
+                response = self._last_resort.unserved(request, error.status_code, routes)
+            except Exception as error:
+                response = self._last_resort.failed(request, error)
             status = response.status_code
             response.raw_headers.append((b"x-request-id", request_id.encode()))
             await response(scope, receive, send)
@@ -88,16 +93,9 @@ class Front(Starlette):
             if (status >= 400 or _heard.isEnabledFor(logging.DEBUG)) and template not in _QUIET:
                 self._tell(request, template, status, elapsed)
 
-    async def _answer(self, request: Request, route: Route | None, others: Collection[str]) -> Response:
-        if route is None:
-            return self._last_resort.unserved(request, 405 if others else 404, others)
-        endpoint: Callable[[Request], Awaitable[Response]] = route.endpoint
-        try:
-            return await endpoint(request)
-        except HTTPException as error:
-            return self._last_resort.unserved(request, error.status_code, others)
-        except Exception as error:
-            return self._last_resort.failed(request, error)
+    async def _unserved(self, request: Request) -> Response:
+        others, _ = self._dispatch.find(request.scope["path"])
+        raise HTTPException(405 if others else 404)
 
     def _tell(self, request: Request, template: str, status: int, seconds: float) -> None:
         state: Mapping[str, Any] = request.scope["state"]

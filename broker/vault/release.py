@@ -19,7 +19,7 @@ from broker.vault.served import FIELDS, served_of
 _NO_GENERATION = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: each request makes one, and freezing would be most of that
 class Release:
     """A token that left the vault; its event, of ``released_at`` (ms), is stored."""
 
@@ -61,7 +61,7 @@ class Kept:
     """Whose tokens are ``withheld``."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as above
 class Claim:
     """Who wants what of a connection; enforced within the one step."""
 

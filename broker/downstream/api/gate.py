@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -71,7 +72,7 @@ def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
 _UNIQUE_MEMBERS: Final = json.JSONDecoder(object_pairs_hook=_unique_members)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: each request makes one, and freezing would be most of that
 class Call:
     """A request that has passed authentication and scope."""
 
@@ -126,7 +127,7 @@ class Call:
         """``view``, of the declared model, as a JSON answer that nobody caches."""
         if not isinstance(view, self.operation.answer):
             raise TypeError("this answer was not declared")
-        return self.made(view.model_dump_json().encode(), headers=headers)
+        return self.made(to_json(view), headers=headers)
 
     def made(self, body: bytes, *, headers: Mapping[str, str] | None = None) -> Response:
         """An answer whose body was made before."""

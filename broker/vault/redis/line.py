@@ -1,29 +1,44 @@
 """An open connection in use: what was sent over it gets the answers in the order in which it was sent.
 
-Batches are sent while earlier ones are still being answered, so the server and this process work at the same time; one
-task reads, all the time, so that the end of an idle connection is noticed before anything is sent into it. Only a lost
-or late connection fails what is on its way: then nobody knows what ran.
+Batches are sent while earlier ones are still being answered, so the server and this process work at the same time.
+Answers are read as they come, between batches, too: the end of an idle connection is noticed before anything is sent
+into it. Only a lost or late connection fails what is on its way: then nobody knows what ran.
+
+redis-py opens the connection and greets the server; from then on answers go from the socket to hiredis and to whoever
+waits for them, without the stream, the task and the coroutines per answer that its own way of reading takes.
 """
 
 import asyncio
 import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, cast
 
+import hiredis
 import structlog
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import BusyLoadingError, MasterDownError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import (
+    BusyLoadingError,
+    ConnectionError,  # noqa: A004 - the store's, not the system's
+    InvalidResponse,
+    MasterDownError,
+    ReadOnlyError,
+    ResponseError,
+)
 
 from broker.errors import StoreUnavailable
 from broker.vault.redis.sent import Sent
 
 LOADING_SECONDS: Final = 5
 
+_MORE: Final = object()
+"""What hiredis answers while an answer is incomplete."""
+_SILENT: Final = "the store did not answer"
+
 log = structlog.get_logger(__name__)
 
 
-class Line:
+class Line(asyncio.Protocol):
     """One connection, as long as it is good for anything."""
 
     def __init__(
@@ -31,28 +46,32 @@ class Line:
         connection: AbstractConnection,
         *,
         deadline: float,
-        batches_at_once: int,
+        settled: Callable[[], None],
         ended: Callable[["Line"], None],
     ) -> None:
         """
         :param connection: open; the line owns it from here on.
         :param deadline: seconds that an answer may take.
-        :param batches_at_once: how many may be on their way.
-        :param ended: told when the connection is closed.
+        :param settled: told when a batch is no longer on its way.
+        :param ended: told when the connection is gone.
         """
         self.connection: Final = connection
-        self._writer = connection._writer
+        assert connection._writer is not None  # noqa: S101 - it is open
+        self._transport = cast("asyncio.Transport", connection._writer.transport)
+        self._replies = hiredis.Reader(
+            protocolError=InvalidResponse, replyError=connection._parser.parse_error, notEnoughData=_MORE
+        )
         self._loop = asyncio.get_running_loop()
         self._deadline = deadline
-        self._batches_at_once = batches_at_once
+        self._settled = settled
         self._ended = ended
         self._on_its_way: deque[Sent] = deque()
-        self._batches = 0
-        self._room = asyncio.Event()
-        self._room.set()
+        self.batches = 0
+        """How many are on their way."""
         self._retired = False
+        self._gone = asyncio.Event()
         self._watch: asyncio.TimerHandle | None = None
-        self._reader = self._loop.create_task(self._read_on(), name="store answers")
+        self._transport.set_protocol(self)
 
     @property
     def usable(self) -> bool:
@@ -60,92 +79,86 @@ class Line:
         return not self._retired
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing is on its way."""
-        return not self._on_its_way
+    def load(self) -> int:
+        """How many commands are on their way."""
+        return len(self._on_its_way)
 
-    async def room(self) -> None:
-        """Wait until another batch may be sent, or none may any more."""
-        await self._room.wait()
-
-    async def send(self, batch: Sequence[Sent]) -> None:
+    def send(self, batch: Sequence[Sent]) -> None:
         """Send a batch. Its commands learn by themselves what became of them."""
         due = self._loop.time() + self._deadline
         for sent in batch:
             sent.due = due
         batch[-1].ends_batch = True
         self._on_its_way.extend(batch)
-        self._batches += 1
-        if self._batches >= self._batches_at_once:
-            self._room.clear()
+        self.batches += 1
         if self._watch is None:
             self._watch = self._loop.call_at(due, self._look)
-        try:
-            # A server that reads no more would hold this up, and with it what waits behind.
-            async with asyncio.timeout_at(due):
-                await self.connection.send_packed_command([sent.packed for sent in batch], check_health=False)
-        except (RedisError, OSError, TimeoutError):
-            self._lose("the store did not answer")
-            self._reader.cancel()
+        # A server that reads no more holds nothing up but this: the deadline ends it, and there are few batches.
+        self._transport.write(b"".join([sent.packed for sent in batch]))
 
     def retire(self) -> None:
         """Send nothing more, and close when all that is on its way has been answered."""
         self._retired = True
-        self._room.set()
         if not self._on_its_way:
-            self._reader.cancel()
+            self.close()
+
+    def close(self) -> None:
+        """Fail what is on its way, and close."""
+        self._lose("the command was not carried out")
 
     async def aclose(self) -> None:
-        """Fail what is on its way, and close."""
-        self._reader.cancel()
-        await asyncio.gather(self._reader, return_exceptions=True)
+        """The same, and wait until the connection is gone."""
+        self.close()
+        await self._gone.wait()
 
-    async def _read_on(self) -> None:
+    # What the transport says.
+
+    def data_received(self, data: bytes) -> None:
+        """Answers, or parts of them."""
         try:
-            while not self._retired or self._on_its_way:
-                try:
-                    reply = await self.connection.read_response()
-                except ResponseError as error:
-                    self._answered(error)
-                else:
-                    self._answered(reply)
-        except BusyLoadingError:
-            self._lose("the store is still loading its data", retry_after=LOADING_SECONDS)
-        except (RedisError, OSError):
-            self._lose("the store did not answer")
+            self._replies.feed(data)
+            while (reply := self._replies.gets()) is not _MORE:
+                self._answered(reply)
+        except InvalidResponse:
+            self._lose(_SILENT)
         except Exception as error:
             # What nobody foresaw must not leave callers waiting for ever. Its text may quote what was sent, so the
             # log gets its type and its way through the code.
             trace = "".join(traceback.format_tb(error.__traceback__))
             log.error("store.failed_unexpectedly", error=type(error).__name__, trace=trace)
             self._lose("the store can't be used, see the broker's log")
-        finally:
-            # Shutting down, or nobody needs it any more: with answers still to come it would hand them to others.
-            self._lose("the command was not carried out")
-            self._ended(self)
-            if self._writer is not None:
-                # Closing would keep what the server has not read yet, and send it after all once it reads again.
-                self._writer.transport.abort()
-            await self.connection.disconnect(nowait=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The server, or the way to it, is gone."""
+        self._gone.set()
+        self._lose(_SILENT)
+        self._ended(self)
 
     def _answered(self, reply: object) -> None:
+        if isinstance(reply, BusyLoadingError):
+            self._lose("the store is still loading its data", retry_after=LOADING_SECONDS)
+            return
+        if not self._on_its_way or isinstance(reply, ConnectionError):
+            # Nobody asked; or it says that it will hang up.
+            self._lose(_SILENT)
+            return
         sent = self._on_its_way[0]
         if sent.asking:
             # If this is an error, what follows fails by itself, with a reply that says so.
             sent.asking = False
             return
-        self._on_its_way.popleft()
-        if sent.ends_batch:
-            self._batches -= 1
-            self._room.set()
         if not isinstance(reply, ResponseError):
             sent.succeed(reply)
-            return
-        sent.fail(reply)
-        if isinstance(reply, ReadOnlyError | MasterDownError):
+        else:
+            sent.fail(reply)
             # A node that became a replica: the next connection may reach the primary.
-            self._retired = True
-            self._room.set()
+            self._retired = self._retired or isinstance(reply, ReadOnlyError | MasterDownError)
+        self._on_its_way.popleft()
+        if sent.ends_batch:
+            self.batches -= 1
+            self._settled()
+        if self._retired and not self._on_its_way:
+            self.close()
 
     def _look(self) -> None:
         """Give the connection up if the oldest answer is overdue."""
@@ -156,8 +169,7 @@ class Line:
         if self._loop.time() < due:
             self._watch = self._loop.call_at(due, self._look)
         else:
-            self._lose("the store did not answer")
-            self._reader.cancel()
+            self._lose(_SILENT)
 
     def _lose(self, reason: str, *, retry_after: int = 1) -> None:
         self._retired = True
@@ -166,4 +178,9 @@ class Line:
             self._watch = None
         while self._on_its_way:
             self._on_its_way.popleft().fail(StoreUnavailable(reason, retry_after=retry_after))
-        self._room.set()
+        # With answers still to come it would hand them to others. And closing would keep what the server has not read
+        # yet, and send it after all once it reads again.
+        self._transport.abort()
+        self.connection._close()  # type: ignore[no-untyped-call]  # what redis-py itself has of it
+        self.batches = 0
+        self._settled()

@@ -34,7 +34,8 @@ from broker.vault.redis.store import Argument, Reply
 
 _MAX_BATCH: Final = 512
 _BATCHES_AT_ONCE: Final = 2
-"""While the store works on one, this process makes the other."""
+"""On their way: while the store works on one, this process makes the other."""
+_WORTH_A_ROUND: Final = 16
 _ASKING: Final = hiredis.pack_command(("ASKING",))
 
 log = structlog.get_logger(__name__)
@@ -72,7 +73,9 @@ class Stream:
         self._replicas = waiting.replicas if waiting else 0
         self._outdated = outdated
         self._waiting: deque[Sent] = deque()
-        self._something_waits = asyncio.Event()
+        self._batches_at_once = 1 if waiting else _BATCHES_AT_ONCE
+        self._due = asyncio.Event()
+        """Set when a batch may leave."""
         self._line: Line | None = None
         self._lines: set[Line] = set()
         """With those that are only still answered."""
@@ -83,7 +86,7 @@ class Stream:
     @property
     def load(self) -> int:
         """How many commands there are ahead of one that is put down now, the batch on its way counting as one."""
-        return len(self._waiting) + (self._line is not None and not self._line.idle)
+        return len(self._waiting) + (0 if self._line is None else self._line.batches)
 
     def submit(self, parts: Sequence[Argument], *, asking: bool = False) -> Sent:
         """Put a command down.
@@ -101,7 +104,7 @@ class Stream:
         packed = hiredis.pack_command(tuple(parts))  # type: ignore[arg-type]  # its stub says one-tuple
         sent = Sent(_ASKING + packed if asking else packed, self._loop, asking=asking, waits=self._wait is not None)
         self._waiting.append(sent)
-        self._something_waits.set()
+        self._look()
         return sent
 
     async def aclose(self) -> None:
@@ -115,7 +118,8 @@ class Stream:
 
     async def _pump_batches(self) -> None:
         while True:
-            await self._something_waits.wait()
+            await self._due.wait()
+            self._due.clear()
             try:
                 await self._pump_batch()
             except Exception as error:
@@ -124,18 +128,31 @@ class Stream:
                 trace = "".join(traceback.format_tb(error.__traceback__))
                 log.error("store.failed_unexpectedly", error=type(error).__name__, trace=trace)
                 self._fail_waiting(StoreUnavailable("the store can't be used, see the broker's log"))
+            self._look()
+
+    def _look(self) -> None:
+        """Let a batch leave if it is time: nothing is on its way, or one batch of no more than what waits.
+
+        A second one of a command or two would cost the store as much as one of a hundred: a round, and an ``fsync``.
+        """
+        line = self._line
+        if self._waiting and (
+            line is None
+            or line.batches == 0
+            or (line.batches < self._batches_at_once and len(self._waiting) >= max(line.load, _WORTH_A_ROUND))
+        ):
+            self._due.set()
 
     async def _pump_batch(self) -> None:
         line = self._line or await self._open_line()
         if line is None:
             return
-        await line.room()
         if not line.usable or self._is_outdated(line):
             # Nothing of what waits has been sent; the next round opens another line for it.
             line.retire()
             self._line = None
         elif batch := self._take_batch():
-            await line.send(batch)
+            line.send(batch)
 
     def _is_outdated(self, line: Line) -> bool:
         return self._outdated is not None and self._outdated(line.connection)
@@ -146,8 +163,6 @@ class Stream:
             sent = self._waiting.popleft()
             if not sent.answer.cancelled():
                 batch.append(sent)
-        if not self._waiting:
-            self._something_waits.clear()
         if batch and self._wait:
             wait = Sent(self._wait, self._loop, asking=False, waits=False)
             wait.answer.add_done_callback(partial(_settle, tuple(batch), self._replicas))
@@ -165,8 +180,7 @@ class Stream:
         except (RedisError, OSError, TimeoutError):
             self._fail_waiting(StoreUnavailable("the store can't be reached"))
         else:
-            batches = 1 if self._wait else _BATCHES_AT_ONCE
-            self._line = Line(connection, deadline=self._deadline, batches_at_once=batches, ended=self._lines.discard)
+            self._line = Line(connection, deadline=self._deadline, settled=self._look, ended=self._lines.discard)
             self._lines.add(self._line)
             return self._line
         return None
@@ -174,7 +188,6 @@ class Stream:
     def _fail_waiting(self, error: StoreUnavailable) -> None:
         while self._waiting:
             self._waiting.popleft().fail(error)
-        self._something_waits.clear()
 
 
 def _settle(batch: Sequence[Sent], replicas: int, wait: "asyncio.Future[Reply]") -> None:

@@ -28,13 +28,15 @@ class CountedConnect:
     async def __call__(self) -> AbstractConnection:
         await self.gate.wait()
         connection = await self._connect()
-        send = connection.send_packed_command
+        assert connection._writer is not None
+        transport = connection._writer.transport
+        write = transport.write
 
-        async def counted(commands: list[bytes], check_health: bool = True) -> None:
-            self.writes.append(len(commands))
-            await send(commands, check_health=check_health)
+        def counted(data: bytes) -> None:
+            self.writes.append(data.count(b"*"))  # no argument here has an asterisk
+            write(data)
 
-        connection.send_packed_command = counted  # type: ignore[method-assign,assignment]
+        transport.write = counted  # type: ignore[method-assign,assignment]
         return connection
 
 
@@ -67,21 +69,43 @@ async def test_a_batch_has_a_size_limit(pipeline: Pipeline, connect: CountedConn
     assert await pipeline.execute("LRANGE", "list", 0, -1) == [str(n).encode() for n in range(600)]
 
 
-async def test_commands_gather_while_a_batch_is_on_its_way(proxy: FaultyProxy, pipeline: Pipeline) -> None:
-    """What is asked during a slow batch leaves as one write after it; a lone command doesn't wait for company."""
+async def test_commands_gather_while_a_batch_is_on_its_way(proxy: FaultyProxy) -> None:
+    """A few that are asked for meanwhile leave as one write after it; a lone command doesn't wait for company."""
     connect = CountedConnect(connector(f"redis://{proxy.address}", connect_timeout=2))
     slow = Pipeline(connect, deadline=10)
     await slow.execute("PING")
     proxy.stall_answers()
     first = asyncio.create_task(slow.execute("SET", "a", 1))
     await eventually(lambda: connect.writes == [1, 1])
-    others = [asyncio.create_task(slow.execute("INCR", "n")) for _ in range(100)]
-    await asyncio.sleep(0)
+    others = [asyncio.create_task(slow.execute("INCR", "n")) for _ in range(10)]
+    await asyncio.sleep(0.05)
     assert connect.writes == [1, 1]
     proxy.release_answers()
     assert await first == b"OK"
-    assert await asyncio.gather(*others) == list(range(1, 101))
-    assert connect.writes == [1, 1, 100]
+    assert await asyncio.gather(*others) == list(range(1, 11))
+    assert connect.writes == [1, 1, 10]
+    await slow.aclose()
+
+
+async def test_a_second_batch_follows_where_it_is_worth_a_round(proxy: FaultyProxy) -> None:
+    """As much as is on its way already, and no third one: so neither side waits for the other."""
+    connect = CountedConnect(connector(f"redis://{proxy.address}", connect_timeout=2))
+    slow = Pipeline(connect, deadline=10)
+    await slow.execute("PING")
+    proxy.stall_answers()
+    every = [asyncio.create_task(slow.execute("INCR", "n")) for _ in range(20)]
+    await eventually(lambda: connect.writes == [1, 20])
+    every += [asyncio.create_task(slow.execute("INCR", "n")) for _ in range(19)]
+    await asyncio.sleep(0.05)
+    assert connect.writes == [1, 20]
+    every += [asyncio.create_task(slow.execute("INCR", "n"))]
+    await eventually(lambda: connect.writes == [1, 20, 20])
+    every += [asyncio.create_task(slow.execute("INCR", "n")) for _ in range(60)]
+    await asyncio.sleep(0.05)
+    assert connect.writes == [1, 20, 20]
+    proxy.release_answers()
+    assert await asyncio.gather(*every) == list(range(1, 101))
+    assert connect.writes == [1, 20, 20, 60]
     await slow.aclose()
 
 
