@@ -33,7 +33,8 @@ LOADING_SECONDS: Final = 5
 
 _MORE: Final = object()
 """What hiredis answers while an answer is incomplete."""
-_SILENT: Final = "the store did not answer"
+SILENT: Final = "the store did not answer"
+UNREACHED: Final = "the store can't be reached"
 
 log = structlog.get_logger(__name__)
 
@@ -66,8 +67,8 @@ class Line(asyncio.Protocol):
         self._settled = settled
         self._ended = ended
         self._on_its_way: deque[Sent] = deque()
-        self.batches = 0
-        """How many are on their way."""
+        self._due: deque[float] = deque()
+        """When each batch that is on its way has to be answered."""
         self._retired = False
         self._gone = asyncio.Event()
         self._watch: asyncio.TimerHandle | None = None
@@ -79,6 +80,11 @@ class Line(asyncio.Protocol):
         return not self._retired
 
     @property
+    def batches(self) -> int:
+        """How many are on their way."""
+        return len(self._due)
+
+    @property
     def load(self) -> int:
         """How many commands are on their way."""
         return len(self._on_its_way)
@@ -86,15 +92,21 @@ class Line(asyncio.Protocol):
     def send(self, batch: Sequence[Sent]) -> None:
         """Send a batch. Its commands learn by themselves what became of them."""
         due = self._loop.time() + self._deadline
-        for sent in batch:
-            sent.due = due
         batch[-1].ends_batch = True
         self._on_its_way.extend(batch)
-        self.batches += 1
+        self._due.append(due)
         if self._watch is None:
             self._watch = self._loop.call_at(due, self._look)
         # A server that reads no more holds nothing up but this: the deadline ends it, and there are few batches.
         self._transport.write(b"".join([sent.packed for sent in batch]))
+
+    def give_up(self, now: float) -> float | None:
+        """Tell those whose time is over that there is no answer, which may still come; answers whose time is next."""
+        for sent in self._on_its_way:
+            if sent.due > now:
+                return sent.due
+            sent.fail(StoreUnavailable(SILENT))
+        return None
 
     def retire(self) -> None:
         """Send nothing more, and close when all that is on its way has been answered."""
@@ -120,7 +132,7 @@ class Line(asyncio.Protocol):
             while (reply := self._replies.gets()) is not _MORE:
                 self._answered(reply)
         except InvalidResponse:
-            self._lose(_SILENT)
+            self._lose(SILENT)
         except Exception as error:
             # What nobody foresaw must not leave callers waiting for ever. Its text may quote what was sent, so the
             # log gets its type and its way through the code.
@@ -131,7 +143,7 @@ class Line(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """The server, or the way to it, is gone."""
         self._gone.set()
-        self._lose(_SILENT)
+        self._lose(SILENT)
         self._ended(self)
 
     def _answered(self, reply: object) -> None:
@@ -140,7 +152,7 @@ class Line(asyncio.Protocol):
             return
         if not self._on_its_way or isinstance(reply, ConnectionError):
             # Nobody asked; or it says that it will hang up.
-            self._lose(_SILENT)
+            self._lose(SILENT)
             return
         sent = self._on_its_way[0]
         if sent.asking:
@@ -155,7 +167,7 @@ class Line(asyncio.Protocol):
             self._retired = self._retired or isinstance(reply, ReadOnlyError | MasterDownError)
         self._on_its_way.popleft()
         if sent.ends_batch:
-            self.batches -= 1
+            self._due.popleft()
             self._settled()
         if self._retired and not self._on_its_way:
             self.close()
@@ -163,13 +175,10 @@ class Line(asyncio.Protocol):
     def _look(self) -> None:
         """Give the connection up if the oldest answer is overdue."""
         self._watch = None
-        if not self._on_its_way:
-            return
-        due = self._on_its_way[0].due
-        if self._loop.time() < due:
-            self._watch = self._loop.call_at(due, self._look)
-        else:
-            self._lose(_SILENT)
+        if self._due and self._loop.time() < self._due[0]:
+            self._watch = self._loop.call_at(self._due[0], self._look)
+        elif self._due:
+            self._lose(SILENT)
 
     def _lose(self, reason: str, *, retry_after: int = 1) -> None:
         self._retired = True
@@ -182,5 +191,5 @@ class Line(asyncio.Protocol):
         # yet, and send it after all once it reads again.
         self._transport.abort()
         self.connection._close()  # type: ignore[no-untyped-call]  # what redis-py itself has of it
-        self.batches = 0
+        self._due.clear()
         self._settled()

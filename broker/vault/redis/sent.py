@@ -10,7 +10,9 @@ class Sent:
 
     __slots__ = ("answer", "asking", "confirmed", "due", "ends_batch", "packed")
 
-    def __init__(self, packed: bytes, loop: asyncio.AbstractEventLoop, *, asking: bool, waits: bool) -> None:
+    def __init__(
+        self, packed: bytes, loop: asyncio.AbstractEventLoop, *, due: float, asking: bool, waits: bool
+    ) -> None:
         self.packed = packed
         self.asking = asking
         """Whether ASKING goes before it, whose own reply is of no interest."""
@@ -18,8 +20,8 @@ class Sent:
         """Raises the server's error reply as it is, or :class:`StoreUnavailable`."""
         self.confirmed: asyncio.Future[bool] | None = loop.create_future() if waits else None
         """``None``: nobody is asked for confirmation."""
-        self.due = 0.0
-        """When its answer has to be there (the loop's time)."""
+        self.due = due
+        """When whoever put it down has to hear something (the loop's time)."""
         self.ends_batch = False
 
     def succeed(self, reply: Reply) -> None:

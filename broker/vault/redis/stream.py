@@ -28,7 +28,7 @@ from redis.exceptions import BusyLoadingError, RedisError
 
 from broker.errors import StoreUnavailable
 from broker.vault.redis.connecting import Connect
-from broker.vault.redis.line import LOADING_SECONDS, Line
+from broker.vault.redis.line import LOADING_SECONDS, SILENT, UNREACHED, Line
 from broker.vault.redis.sent import Sent
 from broker.vault.redis.store import Argument, Reply
 
@@ -62,7 +62,7 @@ class Stream:
         outdated: Callable[[AbstractConnection], bool] | None = None,
     ) -> None:
         """
-        :param deadline: seconds that one batch, or opening a connection, may take.
+        :param deadline: seconds that a command, one batch, or opening a connection may take.
         :param max_waiting: commands that may wait to be sent; one more is refused (backpressure).
         :param outdated: whether a connection no longer leads to where ``connect`` would; asked before each batch.
         """
@@ -81,6 +81,7 @@ class Stream:
         """With those that are only still answered."""
         self._pump: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop
+        self._watch: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
@@ -102,14 +103,24 @@ class Stream:
             self._pump = self._loop.create_task(self._pump_batches(), name="store pipeline")
         # Packed here and not in the pump: an argument that can't be packed is its caller's fault alone.
         packed = hiredis.pack_command(tuple(parts))  # type: ignore[arg-type]  # its stub says one-tuple
-        sent = Sent(_ASKING + packed if asking else packed, self._loop, asking=asking, waits=self._wait is not None)
+        sent = Sent(
+            _ASKING + packed if asking else packed,
+            self._loop,
+            due=self._loop.time() + self._deadline,
+            asking=asking,
+            waits=self._wait is not None,
+        )
         self._waiting.append(sent)
+        if self._watch is None:
+            self._watch = self._loop.call_at(sent.due, self._give_up)
         self._look()
         return sent
 
     async def aclose(self) -> None:
         """Refuse new commands, fail those that wait, and close the connection."""
         self._closed = True
+        if self._watch is not None:
+            self._watch.cancel()
         if self._pump is not None:
             self._pump.cancel()
             await asyncio.gather(self._pump, return_exceptions=True)
@@ -161,13 +172,27 @@ class Stream:
         batch: list[Sent] = []
         while self._waiting and len(batch) < _MAX_BATCH:
             sent = self._waiting.popleft()
-            if not sent.answer.cancelled():
+            if not sent.answer.done():
                 batch.append(sent)
         if batch and self._wait:
-            wait = Sent(self._wait, self._loop, asking=False, waits=False)
+            wait = Sent(self._wait, self._loop, due=batch[-1].due, asking=False, waits=False)
             wait.answer.add_done_callback(partial(_settle, tuple(batch), self._replicas))
             batch.append(wait)
         return batch
+
+    def _give_up(self) -> None:
+        """Tell those whose time is over, wherever their command is: a store that is slow is no reason to wait longer.
+
+        One timer looks after all of them. A line has a deadline of its own, after which it is lost.
+        """
+        now = self._loop.time()
+        while self._waiting and self._waiting[0].due <= now:
+            self._waiting.popleft().fail(StoreUnavailable(UNREACHED if self._line is None else SILENT))
+        dues = [line.give_up(now) for line in self._lines]
+        if self._waiting:
+            dues.append(self._waiting[0].due)
+        following = min((due for due in dues if due is not None), default=None)
+        self._watch = None if following is None or self._closed else self._loop.call_at(following, self._give_up)
 
     async def _open_line(self) -> Line | None:
         try:
@@ -178,7 +203,7 @@ class Stream:
         except BusyLoadingError:
             self._fail_waiting(StoreUnavailable("the store is still loading its data", retry_after=LOADING_SECONDS))
         except (RedisError, OSError, TimeoutError):
-            self._fail_waiting(StoreUnavailable("the store can't be reached"))
+            self._fail_waiting(StoreUnavailable(UNREACHED))
         else:
             self._line = Line(connection, deadline=self._deadline, settled=self._look, ended=self._lines.discard)
             self._lines.add(self._line)
@@ -192,6 +217,8 @@ class Stream:
 
 def _settle(batch: Sequence[Sent], replicas: int, wait: "asyncio.Future[Reply]") -> None:
     # What has not been confirmed by now never will be. An error is UNBLOCKED: the server became a replica meanwhile.
-    confirmed = not wait.cancelled() and wait.exception() is None and int(wait.result()) >= replicas
+    # Anything else that is no number comes from no store, and confirms nothing.
+    reply = None if wait.cancelled() or wait.exception() is not None else wait.result()
+    confirmed = isinstance(reply, int) and reply >= replicas
     for sent in batch:
         sent.confirm(confirmed)

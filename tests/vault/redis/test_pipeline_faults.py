@@ -180,3 +180,48 @@ async def test_no_acknowledged_write_is_lost_when_the_store_is_killed(tmp_path: 
     assert all(await asyncio.gather(*(pipeline.execute("EXISTS", key) for key in acknowledged)))
     await pipeline.aclose()
     store.stop()
+
+
+async def test_nobody_waits_longer_than_the_deadline_for_their_turn(proxy: FaultyProxy) -> None:
+    """With the store silent, who came late behind others hears it as late as they did, and not after another try."""  # R2
+    pipeline = through(proxy, deadline=0.4)
+    await pipeline.execute("PING")
+    proxy.stall_answers()
+    loop = asyncio.get_running_loop()
+
+    async def asked() -> float:
+        began = loop.time()
+        with pytest.raises(StoreUnavailable):
+            await pipeline.execute("SET", "a", "1")
+        return loop.time() - began
+
+    waits = [asyncio.create_task(asked())]
+    for _ in range(4):
+        await asyncio.sleep(0.1)
+        waits += [asyncio.create_task(asked()) for _ in range(5)]
+    # One deadline, with room for a slow machine: without it, those behind waited for two.
+    assert max(await asyncio.gather(*waits)) < 0.7
+    proxy.release_answers()
+    assert await pipeline.execute("SET", "a", "2") == b"OK"
+    await pipeline.aclose()
+
+
+async def test_an_answer_that_comes_too_late_is_nobodys(proxy: FaultyProxy) -> None:
+    """Whoever gave up is told so once, and the next command has its own answer."""  # R4
+    pipeline = through(proxy, deadline=0.3)
+    await pipeline.execute("SET", "late", "mine")
+    proxy.stall_answers()
+    first = asyncio.create_task(pipeline.execute("GET", "late"))
+    await eventually(lambda: b"GET" in proxy.asked)
+    await asyncio.sleep(0.2)
+    second = asyncio.create_task(pipeline.execute("ECHO", "second"))
+    with pytest.raises(StoreUnavailable):
+        await first
+    proxy.release_answers()
+    outcomes = await asyncio.gather(second, pipeline.execute("ECHO", "third"), return_exceptions=True)
+    assert all(
+        isinstance(outcome, StoreUnavailable) or outcome == word
+        for outcome, word in zip(outcomes, (b"second", b"third"), strict=True)
+    )
+    assert await pipeline.execute("ECHO", "fourth") == b"fourth"
+    await pipeline.aclose()

@@ -218,7 +218,7 @@ async def test_a_store_that_dies_while_it_answers_keeps_what_it_answered(server:
     has the answer to its own command."""  # R4, R7
     pipeline = Pipeline(connector(server.url, connect_timeout=2), deadline=30)
     await pipeline.execute("PING")
-    tasks = [asyncio.create_task(count(pipeline, f"n{n}", 1000 + n)) for n in range(1500)]
+    tasks = [asyncio.create_task(count(pipeline, f"n{n}", 1000 + n)) for n in range(8000)]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     server.kill()
     outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
