@@ -19,6 +19,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import inf
 from typing import Final, NamedTuple
 
 import hiredis
@@ -132,7 +133,8 @@ class Stream:
             await self._due.wait()
             self._due.clear()
             try:
-                await self._pump_batch()
+                if self._waiting:  # and was not told meanwhile that its time is over
+                    await self._pump_batch()
             except Exception as error:
                 # What nobody foresaw must not leave callers waiting for ever. Its text may quote what was sent, so the
                 # log gets its type and its way through the code.
@@ -175,7 +177,8 @@ class Stream:
             if not sent.answer.done():
                 batch.append(sent)
         if batch and self._wait:
-            wait = Sent(self._wait, self._loop, due=batch[-1].due, asking=False, waits=False)
+            due = self._loop.time() + self._deadline
+            wait = Sent(self._wait, self._loop, due=due, asking=False, waits=False)
             wait.answer.add_done_callback(partial(_settle, tuple(batch), self._replicas))
             batch.append(wait)
         return batch
@@ -195,23 +198,26 @@ class Stream:
         self._watch = None if following is None or self._closed else self._loop.call_at(following, self._give_up)
 
     async def _open_line(self) -> Line | None:
+        asked_by = self._loop.time() + self._deadline
         try:
             async with asyncio.timeout(self._deadline):
                 connection = await self._connect()
         except StoreUnavailable as error:
-            self._fail_waiting(error)
+            self._fail_waiting(error, asked_by)
         except BusyLoadingError:
-            self._fail_waiting(StoreUnavailable("the store is still loading its data", retry_after=LOADING_SECONDS))
+            loading = StoreUnavailable("the store is still loading its data", retry_after=LOADING_SECONDS)
+            self._fail_waiting(loading, asked_by)
         except (RedisError, OSError, TimeoutError):
-            self._fail_waiting(StoreUnavailable(UNREACHED))
+            self._fail_waiting(StoreUnavailable(UNREACHED), asked_by)
         else:
             self._line = Line(connection, deadline=self._deadline, settled=self._look, ended=self._lines.discard)
             self._lines.add(self._line)
             return self._line
         return None
 
-    def _fail_waiting(self, error: StoreUnavailable) -> None:
-        while self._waiting:
+    def _fail_waiting(self, error: StoreUnavailable, due_by: float = inf) -> None:
+        """Fail those who were due by then: an attempt that failed says nothing to who came in its course."""
+        while self._waiting and self._waiting[0].due <= due_by:
             self._waiting.popleft().fail(error)
 
 

@@ -183,7 +183,7 @@ async def test_no_acknowledged_write_is_lost_when_the_store_is_killed(tmp_path: 
 
 
 async def test_nobody_waits_longer_than_the_deadline_for_their_turn(proxy: FaultyProxy) -> None:
-    """With the store silent, who came late behind others hears it as late as they did, and not after another try."""  # R2
+    """With the store silent, who came behind others hears it as soon as they did, not after another try."""  # R2
     pipeline = through(proxy, deadline=0.4)
     await pipeline.execute("PING")
     proxy.stall_answers()
