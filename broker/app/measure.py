@@ -31,6 +31,18 @@ class Refused(Exception):
 class Measure:
     """Where in a request the parser stands, and what it has seen of it. Each method may raise :class:`Refused`."""
 
+    __slots__ = (
+        "_address",
+        "_begun",
+        "_content",
+        "_framing",
+        "_in_piece",
+        "_refused",
+        "_unfinished",
+        "in_body",
+        "in_head",
+    )
+
     def __init__(self) -> None:
         self.in_head = False
         self.in_body = False
@@ -64,23 +76,25 @@ class Measure:
         :param fields: with their names in lower case.
         :param ahead: it would wait behind more requests than may wait.
         """
-        head, hosts = self._address, 0
-        for name, value in fields:
-            head += len(name) + len(value) + len(b": \r\n")
-            if name == b"host":
-                hosts += 1
-            elif name == b"transfer-encoding" and value.strip().lower() != b"chunked":
-                # The parser would hand the head over before it found fault (RFC 9112 §6.1).
-                self._refuse(501, "the only transfer coding is chunked")
-        if len(fields) > FIELDS_AT_MOST or head > HEAD_AT_MOST:
+        names = [name for name, _ in fields]
+        if b"transfer-encoding" in names:
+            for name, value in fields:
+                if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
+                    # The parser would hand the head over before it found fault (RFC 9112 §6.1).
+                    self._refuse(501, "the only transfer coding is chunked")
+        # What came with the piece that it began in and with this one is less than a head may have.
+        if len(fields) > FIELDS_AT_MOST or (self._unfinished and self._size(fields) > HEAD_AT_MOST):
             self._refuse(431, "the head of the request is too large")
         if version not in {"1.0", "1.1"}:
             # The parser takes a line without a version for HTTP/0.9, whose answers have neither status nor headers.
             self._refuse(400, "the request is of no version of HTTP that is spoken here")
-        if hosts != 1 and version == "1.1":
+        if names.count(b"host") != 1 and version == "1.1":
             self._refuse(400, "the request names no host, or several")
         if ahead:
             self._refuse(400, "too many requests were sent ahead of their answers")
+
+    def _size(self, fields: Sequence[tuple[bytes, bytes]]) -> int:
+        return self._address + sum(len(name) + len(value) + len(b": \r\n") for name, value in fields)
 
     def head_ends(self) -> None:
         """The head was acted on; a body may follow."""

@@ -16,10 +16,13 @@ from typing import Any, Final
 import httptools
 import structlog
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from broker.app.answering import Answering, refusal
 from broker.app.measure import Measure, Refused, pieces
+from broker.app.target import parts_of
 from broker.observe import metrics
 
 _AHEAD_AT_MOST: Final = 16
@@ -49,7 +52,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._answering: RequestResponseCycle | None = None
         """The request that is being answered, while later ones wait in line behind it."""
         self._deaf = False
-        self._together: _Together | None = None
+        self._idle_since: float | None = None
+        """When the last answer was complete (the loop's time), while nothing has come since."""
         self._due: asyncio.TimerHandle | None = None
         self._write_due: asyncio.TimerHandle | None = None
 
@@ -58,7 +62,6 @@ class LimitedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody connects. If there is room, they get a while to say what they want."""
         super().connection_made(transport)
-        self._together = _Together(transport, self.loop)
         if self._connections_at_most is None or len(self.connections) <= self._connections_at_most:
             self._expect_within(_HEAD_SECONDS)
             return
@@ -83,7 +86,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Parse what came, in pieces, so that what never becomes a whole header is noticed, too."""
         if self._deaf:
             return
-        self._unset_keepalive_if_required()
+        self._idle_since = None
         for piece in pieces(data):
             try:
                 self.parser.feed_data(piece)
@@ -99,8 +102,19 @@ class LimitedProtocol(HttpToolsProtocol):
             self._expect_within(_HEAD_SECONDS)
 
     def timeout_keep_alive_handler(self) -> None:
-        """Nothing came for as long as an idle connection is kept."""
-        self._hang_up()
+        """Hang up if nothing came for as long as an idle connection is kept.
+
+        One timer stands while requests come and go, and looks again when it is over: one for each would cost as much
+        as to parse the request.
+        """
+        self.timeout_keep_alive_task = None
+        if self._idle_since is None:
+            return
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._keep_alive_for(left)
+        else:
+            self._hang_up()
 
     def pause_writing(self) -> None:
         """The caller takes in less than it is sent: it gets a while."""
@@ -123,53 +137,84 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def on_url(self, url: bytes) -> None:
         """The address of the request, or more of it."""
-        super().on_url(url)
+        self.url += url
         self._seen.address(len(url))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """A whole header field; or one of a trailer, which uvicorn would add to the headers that the app looks at."""
         if self._seen.in_head:
-            super().on_header(name, value)
+            name = name.lower()
+            if name == b"expect" and value.lower() == b"100-continue":
+                self.expect_100_continue = True
+            self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """The head is there: the app gets the request, or it queues up behind one that is being answered."""
-        ahead = len(self.pipeline) >= _AHEAD_AT_MOST
-        self._seen.check_head(self.headers, self.parser.get_http_version(), ahead=ahead)
-        super().on_headers_complete()
-        self.cycle.transport = self._together  # type: ignore[assignment]
-        if self._answering is None or self._answering.response_complete:
-            self._answering = self.cycle
+        """The head is there: the app gets the request, or it queues up behind one that is being answered.
+
+        As uvicorn does it, but for upgrades, which there are none of here, and its own limit.
+        """
+        version = self.parser.get_http_version()
+        self._seen.check_head(self.headers, version, ahead=len(self.pipeline) >= _AHEAD_AT_MOST)
+        scope = self.scope
+        scope["method"], scope["http_version"] = self.parser.get_method().decode("ascii"), version
+        scope["path"], scope["raw_path"], scope["query_string"] = parts_of(self.url)
+        before = self._unanswered
+        cycle = self.cycle = Answering(self, keep_alive=version != "1.0" and self.parser.should_keep_alive())
+        if before is None:
+            self._answering = cycle
+            self._start_asgi_task(cycle, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self.app))
         self._seen.head_ends()
         self._expect_nothing()
 
     def on_body(self, body: bytes) -> None:
         """Some of the body."""
         self._seen.content(len(body))
-        super().on_body(body)
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.body += body
+            if len(cycle.body) > HIGH_WATER_LIMIT:
+                self.flow.pause_reading()
+            cycle.message_event.set()
 
     def on_message_complete(self) -> None:
         """The request has been sent in full."""
-        super().on_message_complete()
         self._seen.ends()
         self._expect_nothing()
-        self._forget_what_was_answered()
+        if self.cycle.response_complete:
+            self._forget_what_was_answered()
+        else:
+            self.cycle.more_body = False
+            self.cycle.message_event.set()
 
     # What the app has done.
 
     def on_response_complete(self) -> None:
         """An answer is on its way; the next request may be due, or the rest of this one."""
+        self.server_state.total_requests += 1
         self._answering = self.pipeline[-1][0] if self.pipeline else None
-        super().on_response_complete()
         if self.transport.is_closing():
             if self.transport.get_write_buffer_size():
                 self._wait_for_writes()
-        elif self._unanswered is None and self._seen.in_body:
-            if self.expect_100_continue:
-                # It may never send the body that it asked about, and what it sends next would be taken for that.
-                self._take_leave()
+        else:
+            self.flow.resume_reading()
+            if self.pipeline:
+                self._start_asgi_task(*self.pipeline.pop())
             else:
-                self._expect_within(_REST_SECONDS)
+                self._idle_since = self.loop.time()
+                if self.timeout_keep_alive_task is None:
+                    self._keep_alive_for(self.timeout_keep_alive)
+                self._wait_for_the_rest()
         self._forget_what_was_answered()
+
+    def _wait_for_the_rest(self) -> None:
+        if self._seen.in_body and self.expect_100_continue:
+            # It may never send the body that it asked about, and what it sends next would be taken for that.
+            self._take_leave()
+        elif self._seen.in_body:
+            self._expect_within(_REST_SECONDS)
 
     @property
     def _unanswered(self) -> RequestResponseCycle | None:
@@ -216,16 +261,7 @@ class LimitedProtocol(HttpToolsProtocol):
         log.info(
             "request.refused", status=refused.status, refusal=refused.reason, peer=(self.client or ("unknown",))[0]
         )
-        body = f"{refused.reason}\n".encode()
-        headers = [
-            *self.server_state.default_headers,
-            (b"content-type", b"text/plain; charset=utf-8"),
-            (b"content-length", str(len(body)).encode()),
-            (b"connection", b"close"),
-            *([(b"retry-after", b"1")] if refused.status == 503 else []),
-        ]
-        lines = [name + b": " + value + b"\r\n" for name, value in headers]
-        self.transport.write(b"".join([STATUS_LINE[refused.status], *lines, b"\r\n", body]))
+        self.transport.write(refusal(refused, self.server_state.default_headers))
 
     def _take_leave(self) -> None:
         """Say nothing more. Who is still sending gets a moment to read the answer, which a reset would destroy."""
@@ -244,6 +280,9 @@ class LimitedProtocol(HttpToolsProtocol):
 
     # Timers.
 
+    def _keep_alive_for(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(seconds, self.timeout_keep_alive_handler)
+
     def _expect_within(self, seconds: float) -> None:
         """Hang up unless what is due comes within so many seconds. What was due before stays due."""
         if self._due is None and not self.transport.is_closing():
@@ -257,39 +296,3 @@ class LimitedProtocol(HttpToolsProtocol):
     def _wait_for_writes(self) -> None:
         if self._write_due is None:
             self._write_due = self.loop.call_later(_WRITE_SECONDS, self.transport.abort)
-
-
-class _Together:
-    """What an answer is written through. Its head waits for what is written next, so that both travel in one piece.
-
-    uvicorn writes head and body apart, and each is a system call and a packet. A head whose body takes its time, such
-    as that of a stream, leaves as soon as the loop comes around.
-    """
-
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
-        self._transport = transport
-        self._loop = loop
-        self._held = b""
-
-    def write(self, data: bytes) -> None:
-        """Write ``data``, or hold it for a moment."""
-        if self._held:
-            held, self._held = self._held, b""
-            self._transport.writelines((held, data))
-        else:
-            self._held = data
-            self._loop.call_soon(self._let_go)
-
-    def close(self) -> None:
-        """Close when everything has left."""
-        self._let_go()
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        """Whether it is closed, or about to be."""
-        return self._transport.is_closing()
-
-    def _let_go(self) -> None:
-        if self._held and not self._transport.is_closing():
-            self._transport.write(self._held)
-        self._held = b""
