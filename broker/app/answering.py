@@ -129,7 +129,7 @@ def _form(names: tuple[bytes, ...]) -> _Form | None:
     """The form of a head with these fields, which are mostly the same; None if there is more to it than a length."""
     lowered = [name.lower() for name in names]
     unusual = any(HEADER_RE.search(name) for name in names) or {b"transfer-encoding", b"connection"} & {*lowered}
-    if unusual or lowered.count(b"content-length") != 1:
+    if unusual or b"content-length" not in lowered:
         return None
     lines = (name.replace(b"%", b"%%") + b": %b\r\n" for name in lowered)
     return _Form(b"".join(lines), lowered.index(b"content-length"))

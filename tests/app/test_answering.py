@@ -128,8 +128,9 @@ async def test_an_answer_waits_for_a_caller_that_reads_slowly() -> None:
     sent = Sent()
     await sent.ours.send(start(LENGTH_2))  # type: ignore[arg-type]
     sent.protocol.flow.pause_writing()
-    sending = asyncio.ensure_future(sent.by([body(b"ok")]))
-    await asyncio.sleep(0)
+    sending = sent.ours.send(body(b"ok"))  # type: ignore[arg-type]
+    sending.send(None)  # it waits
     assert b"".join(sent.transport.written).endswith(b"\r\n\r\n")
+    sending.close()
     sent.protocol.flow.resume_writing()
-    assert (await sending)[0].endswith(b"\r\n\r\nok")
+    assert (await sent.by([body(b"ok")]))[0].endswith(b"\r\n\r\nok")

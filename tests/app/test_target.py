@@ -39,7 +39,7 @@ def test_a_path_is_where_the_parser_finds_it(target: bytes) -> None:
     assert parts_of(target) == (meant, address.path, address.query or b"")
 
 
-@pytest.mark.parametrize("target", [b"http://a", b"a:443", b"", b"/\xe9", b"http:///"])
+@pytest.mark.parametrize("target", [b"http://a", b"a:443", b"", b"/\xe9", b"/a?\xe9", b"http:///"])
 def test_what_has_no_path_is_refused(target: bytes) -> None:
     """There is nothing to answer for (RFC 9112 §3.2)."""
     with pytest.raises((httptools.HttpParserInvalidURLError, UnicodeDecodeError)):
