@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import Final
 
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 Raw = tuple[bytes, bytes]
 
@@ -22,6 +23,11 @@ class Made(Response):
         self.body = body
         length = (b"content-length", b"%d" % len(body))
         self.raw_headers = [*_encoded(media_type), length, *map(_raw, (headers or {}).items())]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": self.body})
 
 
 @lru_cache

@@ -15,7 +15,7 @@ from broker.models.ids import new_id
 _COMPACT: Final = json.JSONEncoder(separators=(",", ":"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: each request makes one, and freezing would be most of that
 class Event:
     """One line of the record. ``type`` is ``noun.verb`` in the past tense (``token.released``)."""
 

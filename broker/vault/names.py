@@ -32,6 +32,12 @@ def record(connection_id: str) -> str:
     return f"{PREFIX}{{{bucket_of(connection_id)}}}:{connection_id}"
 
 
+def record_and_outbox(connection_id: str) -> tuple[str, str]:
+    """Both at once, as every release needs them."""
+    slot = f"{PREFIX}{{{bucket_of(connection_id)}}}:"
+    return f"{slot}{connection_id}", f"{slot}outbox"
+
+
 def lease(connection_id: str) -> str:
     """String: who refreshes the connection at present."""
     return f"{record(connection_id)}:lease"

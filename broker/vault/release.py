@@ -94,7 +94,7 @@ class Releases:
         :raises SealBroken: the token can't be opened; the use of the reference is given back, and the record says so.
         """
         reach, reference_digest, whole = claim.reach, claim.reference_digest, claim.whole
-        keys = [names.record(connection_id), names.outbox(connection_id)]
+        keys = [*names.record_and_outbox(connection_id)]
         if reference_digest is not None:
             keys.append(names.reference(connection_id, reference_digest))
         arguments: list[Argument] = [

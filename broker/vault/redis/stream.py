@@ -36,7 +36,7 @@ from broker.vault.redis.store import Argument, Reply
 _MAX_BATCH: Final = 512
 _BATCHES_AT_ONCE: Final = 2
 """On their way: while the store works on one, this process makes the other."""
-_WORTH_A_ROUND: Final = 16
+_WORTH_A_ROUND: Final = 8
 _ASKING: Final = hiredis.pack_command(("ASKING",))
 
 log = structlog.get_logger(__name__)
