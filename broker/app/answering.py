@@ -47,6 +47,7 @@ class Answering(RequestResponseCycle):
             keep_alive=keep_alive,
             on_response=protocol.on_response_complete,
         )
+        self._loop = protocol.loop
 
     async def send(self, message: ASGISendEvent) -> None:
         """Take a message of the app's: the head, or some of the body (ASGI HTTP 2.3)."""
@@ -75,7 +76,7 @@ class Answering(RequestResponseCycle):
         self._held = STATUS_LINE[message["status"]] + form.fields % values + end
         self.chunked_encoding = self.waiting_for_100_continue = False
         self.response_started = True
-        asyncio.get_running_loop().call_soon(self._let_go)
+        self._loop.call_soon(self._let_go)
         return True
 
     def _goes_on(self, message: HTTPResponseBodyEvent) -> bool:
