@@ -174,12 +174,12 @@ def rotate(
 ) -> None:
     """Give a client a new secret, shown now and never again; the present one works on for a while.
 
-    A client with registered keys, its own or its platform's, gets those of --jwks-file instead, within seconds: let the file
-    hold old and new ones while its programs move.
+    A client with registered keys, its own or its platform's, gets those of --jwks-file instead, within seconds: let the
+    file hold old and new ones while its programs move.
     """
     if jwks_file:
         if overlap:
-            fault = FieldFault("--overlap", "keys are replaced without overlap; 0 ends the client's broker tokens as well")
+            fault = FieldFault("--overlap", "keys are replaced whole; 0 ends the client's broker tokens as well")
             raise InvalidRequest("the keys can't be replaced", [fault])
         _rotate_keys(client_id, keys_of(jwks_file, "--jwks-file"), end_tokens=overlap == 0, as_json=as_json)
         return
