@@ -128,6 +128,9 @@ class Need:
 def need(fleet: Fleet, costs: Costs, *, node_memory: float = 8e9) -> Need:
     """What a fleet takes, on nodes of which each may hold so many bytes of data."""
     events, refreshes, fetches = fleet.events_per_second, fleet.refreshes_per_second, fleet.fetches_per_second
+    # A fetch was measured until its event was moved, a refresh without that.
+    refresh_worker = costs.refresh_worker + costs.event_worker
+    refresh_store = costs.refresh_store + costs.event_store
     memory = fleet.connections * costs.connection_bytes + fleet.tenants * RETAINED * costs.event_bytes
     for many_nodes in (False, True):
         worker, store = (
@@ -135,8 +138,8 @@ def need(fleet: Fleet, costs: Costs, *, node_memory: float = 8e9) -> Need:
             if many_nodes
             else (costs.fetch_worker, costs.fetch_store)
         )
-        workers = (fetches * worker + refreshes * costs.refresh_worker + events * costs.event_worker) / 1e6
-        stores = (fetches * store + refreshes * costs.refresh_store + events * costs.event_store) / 1e6
+        workers = (fetches * worker + refreshes * refresh_worker) / 1e6
+        stores = (fetches * store + refreshes * refresh_store) / 1e6
         nodes = max(1, ceil(stores / BUSY), ceil(memory / node_memory))
         if nodes == 1:
             break
