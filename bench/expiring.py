@@ -41,6 +41,8 @@ _IDLE_SECONDS: Final = 10
 _DUE_IN: Final = (15, 75)
 """Seconds from now; the writing takes most of the first ones."""
 _ANSWERS_AFTER_MS: Final = 100
+_AT_ONCE: Final = 32
+"""Token requests that the provider may be sent at a time: twice the default, so that the worker is what limits it."""
 _WRITTEN_AT_ONCE: Final = 200
 _PATIENCE: Final = 900
 """Seconds until it is given up."""
@@ -66,7 +68,10 @@ def measure(effort: Effort) -> dict[str, Any]:
 
 
 async def _measure(many: int) -> dict[str, Any]:
-    with world(rotation="none") as running, httpx2.Client(base_url=running.broker_url, trust_env=False) as http:
+    with (
+        world(rotation="none", at_once=_AT_ONCE) as running,
+        httpx2.Client(base_url=running.broker_url, trust_env=False) as http,
+    ):
         headers = authorization(running, http)
         template_id = connection_of_person(http, headers)
         control = {"token_delay_ms": _ANSWERS_AFTER_MS, "reset_counters": True}

@@ -28,7 +28,7 @@ providers:
     grant_types: [authorization_code, refresh_token, client_credentials]
     scopes: {{profile: See your name}}
     default_scopes: [profile]
-    refresh: {{rotation: {rotation}}}
+    refresh: {{rotation: {rotation}, max_concurrent: {at_once}}}
     api: {{base_url: {issuer}/api, max_request_body: 2000000000}}
 """
 
@@ -69,15 +69,18 @@ class World:
 
 
 @contextmanager
-def world(*, workers: int = 1, rotation: str = "revoke_on_reuse", **settings: str) -> Iterator[World]:
+def world(
+    *, workers: int = 1, rotation: str = "revoke_on_reuse", at_once: int = 16, **settings: str
+) -> Iterator[World]:
     """Start everything, and end it again.
 
     :param rotation: how the practice provider treats refresh tokens.
+    :param at_once: token requests that it may be sent at a time.
     :param settings: more variables for the broker.
     """
     with TemporaryDirectory() as folder, _sandbox(rotation) as (provider_url, provider_pid):
         providers = Path(folder) / "providers.yaml"
-        providers.write_text(_PROVIDERS.format(issuer=provider_url, rotation=rotation))
+        providers.write_text(_PROVIDERS.format(issuer=provider_url, rotation=rotation, at_once=at_once))
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
