@@ -21,6 +21,7 @@ from typing import Final, Literal
 from broker.errors import SealBroken
 from broker.models.connection import Connection, Credential, Status
 from broker.vault.keyring import Keyring, Place
+from broker.vault.record_check import check
 from broker.vault.record_documents import (
     consents_json,
     consents_of,
@@ -34,6 +35,7 @@ from broker.vault.record_documents import (
     secrets_of,
 )
 from broker.vault.redis.store import Argument
+from broker.vault.stored import UNREADABLE
 
 SHOWN: Final = ("t", "p", "st", "g", "gr", "x", "rx", "sc", "d", "l", "h", "u", "up", "c", "wa")
 """The fields that :func:`connection_of` reads."""
@@ -108,7 +110,10 @@ def credential_of(keyring: Keyring, connection: Connection, sealed_access: bytes
     """
     rest = keyring.open(_place(connection, "secrets"), sealed_rest)
     access = keyring.open(_place(connection, "access_token"), sealed_access)
-    return secrets_of(rest, connection, access.decode())
+    try:
+        return secrets_of(rest, connection, access.decode())
+    except UNREADABLE:
+        raise SealBroken(f"the stored record of {connection.id} is damaged") from None
 
 
 def connection_of(connection_id: str, reply: list[bytes | None]) -> Connection | None:
@@ -121,7 +126,7 @@ def connection_of(connection_id: str, reply: list[bytes | None]) -> Connection |
         return None
     try:
         return _parsed(connection_id, reply)
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except UNREADABLE:
         raise SealBroken(f"the stored record of {connection_id} is damaged") from None
 
 
@@ -157,7 +162,7 @@ def _parsed(connection_id: str, reply: list[bytes | None]) -> Connection:
     field = dict(zip(SHOWN, reply, strict=True))
     text = {name: (value or b"").decode() for name, value in field.items()}
     consents, notes = consents_of(text["c"] or "[]"), json.loads(text["l"])
-    return Connection(
+    connection = Connection(
         id=connection_id,
         tenant=text["t"],
         provider=text["p"],
@@ -176,3 +181,5 @@ def _parsed(connection_id: str, reply: list[bytes | None]) -> Connection:
         consents=consents,
         **fixed_of(json.loads(text["d"]), consents, learned_of(text["wa"], text["gr"])),
     )
+    check(connection)
+    return connection

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Final, Literal
 
-from broker.errors import StoreUnavailable
+from broker.errors import SealBroken, StoreUnavailable
 from broker.models.account import Account
 from broker.models.connection import Connection, Credential, Ending, Health, Status
 from broker.models.event import Event
@@ -20,7 +20,7 @@ from broker.vault.record_documents import health_json, learned_json, notes_json
 from broker.vault.record_form import SECRET, SHOWN, connection_of, credential_of, fields_of
 from broker.vault.redis.store import Argument, Confirmation, Store
 from broker.vault.siblings import account_index
-from broker.vault.stored import made_from
+from broker.vault.stored import UNREADABLE, made_from
 
 _NOT_REFRESHED: Final = frozenset({"st", "l", "c"})
 _GIVEN_UP: Final = 2
@@ -94,9 +94,15 @@ class Records:
         await self._store.run(scripts.WRITE, *self._writing(connection, fields, event, "", drop=()))
 
     async def ending(self, connection_id: str) -> Ending | None:
-        """What :meth:`note_ending` noted."""
+        """What :meth:`note_ending` noted.
+
+        :raises SealBroken: it is damaged.
+        """
         noted = await self._store.execute("HGET", names.record(connection_id), "e")
-        return made_from(Ending, json.loads(noted)) if noted else None
+        try:
+            return made_from(Ending, json.loads(noted)) if noted else None
+        except UNREADABLE:
+            raise SealBroken(f"the stored record of {connection_id} is damaged") from None
 
     async def read(self, connection_id: str) -> Connection | None:
         """The connection without its secrets, or ``None``."""

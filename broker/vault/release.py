@@ -13,8 +13,9 @@ from broker.models.ids import new_id
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring
 from broker.vault.record_form import place
-from broker.vault.redis.store import Argument, Store
+from broker.vault.redis.store import Argument, Reply, Store
 from broker.vault.served import FIELDS, served_of
+from broker.vault.stored import UNREADABLE
 
 _NO_GENERATION = ""
 
@@ -91,7 +92,8 @@ class Releases:
 
         :param event: what is recorded if the token leaves; its ``client_id`` is the audience of the reference. Its data
             is completed with provider and generation.
-        :raises SealBroken: the token can't be opened; the use of the reference is given back, and the record says so.
+        :raises SealBroken: the record is damaged, or the token can't be opened; then the use of the reference is given
+            back, and the record says so.
         """
         reach, reference_digest, whole = claim.reach, claim.reference_digest, claim.whole
         keys = [*names.record_and_outbox(connection_id)]
@@ -119,25 +121,18 @@ class Releases:
             # The use may be spent and its answer lost: asked again by the same name, nothing more is spent, and the
             # event is the same one.
             reply = await self._store.run(scripts.RELEASE, keys, arguments)
-        word = reply[0].decode()
-        if word != "ok":
-            return Kept(
-                word,
-                status=Status(reply[1].decode()) if word == "status" else None,
-                generation=int(reply[1]) if word == "stale" else None,
-                missing=tuple(scope.decode() for scope in reply[1:]) if word == "scopes" else (),
-                provider=reply[1].decode() if word == "withheld" else None,
-            )
+        if reply[0] != b"ok":
+            return _kept(connection_id, reply)
         generation, expiry, grant, scopes, sealed, provider = reply[1:7]
-        belongs = place(
-            reach.tenant,
-            connection_id,
-            provider=provider.decode(),
-            grant_id=grant.decode(),
-            field="access_token",
-            generation=int(generation),
-        )
         try:
+            belongs = place(
+                reach.tenant,
+                connection_id,
+                provider=provider.decode(),
+                grant_id=grant.decode(),
+                field="access_token",
+                generation=int(generation),
+            )
             access_token = self._keyring.open(belongs, sealed).decode()
             opened = None
             if whole:
@@ -151,21 +146,48 @@ class Releases:
                     generation=int(generation),
                     access_token=access_token,
                 )
-        except SealBroken:
+            return Release(
+                connection_id=connection_id,
+                provider=provider.decode(),
+                access_token=access_token,
+                generation=int(generation),
+                expires_at=int(expiry) if expiry else None,
+                scopes=tuple(scopes.decode().split()),
+                released_at=event.at,
+                whole=opened,
+            )
+        except (SealBroken, *UNREADABLE) as error:
+            # The script has judged these two by their letters.
             failed = {"provider": provider.decode(), "generation": int(generation)}
             undone = replace(event, id=new_id("evt"), type="token.release_failed", data=failed)
             await self._store.run(scripts.RELEASE_UNDO, keys[1:], [undone.encode()])
-            raise
-        return Release(
-            connection_id=connection_id,
-            provider=provider.decode(),
-            access_token=access_token,
-            generation=int(generation),
-            expires_at=int(expiry) if expiry else None,
-            scopes=tuple(scopes.decode().split()),
-            released_at=event.at,
-            whole=opened,
+            if isinstance(error, SealBroken):
+                raise
+            raise _damaged(connection_id) from None
+
+
+def _kept(connection_id: str, reply: Reply) -> Kept:
+    """What the script answered in place of a token.
+
+    :raises SealBroken: the record is damaged.
+    """
+    word = reply[0].decode()
+    if word == "damaged":
+        raise _damaged(connection_id)
+    try:
+        return Kept(
+            word,
+            status=Status(reply[1].decode()) if word == "status" else None,
+            generation=int(reply[1]) if word == "stale" else None,
+            missing=tuple(scope.decode() for scope in reply[1:]) if word == "scopes" else (),
+            provider=reply[1].decode() if word == "withheld" else None,
         )
+    except UNREADABLE:
+        raise _damaged(connection_id) from None
+
+
+def _damaged(connection_id: str) -> SealBroken:
+    return SealBroken(f"the stored record of {connection_id} is damaged")
 
 
 @lru_cache(1024)

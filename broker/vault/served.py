@@ -10,6 +10,7 @@ from broker.models.connection import Credential, Served
 from broker.vault.keyring import Keyring
 from broker.vault.record_documents import secrets_of, served_by
 from broker.vault.record_form import place
+from broker.vault.stored import UNREADABLE
 
 FIELDS: Final = ("d", "s")
 """Those of the record that :func:`served_of` reads, beside what every release answers."""
@@ -41,7 +42,9 @@ def served_of(
             generation=generation,
             **served_by(json.loads(document or b"")),
         )
-    except (ValueError, LookupError, TypeError, AttributeError):
+        belongs = place(
+            tenant, connection_id, provider=provider, grant_id=grant_id, field="secrets", generation=generation
+        )
+        return served, secrets_of(keyring.open(belongs, sealed or b""), served, access_token)
+    except UNREADABLE:
         raise SealBroken(f"the stored record of {connection_id} is damaged") from None
-    belongs = place(tenant, connection_id, provider=provider, grant_id=grant_id, field="secrets", generation=generation)
-    return served, secrets_of(keyring.open(belongs, sealed or b""), served, access_token)

@@ -1,7 +1,10 @@
 """From stored documents to dataclasses, so that replicas of two versions can share a store."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Final, Protocol, TypeVar
+
+UNREADABLE: Final = (ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError)
+"""What reading a stored thing raises that nobody wrote so: another type, a number out of range, a nest of brackets."""
 
 
 class Dataclass(Protocol):

@@ -6,16 +6,23 @@
 --       of this attempt, what else the event says (members of its data, each after a comma), grant the record must have
 --       ("" = any), then names of fields to answer beside the token
 -- Answers {"ok", generation, expiry, grant, scopes, sealed access token, provider, field, …} or {"absent"},
---         {"moved"}: another grant, {"reference"}, {"status", status}, {"withheld", provider}, {"stale", generation}, {"scopes", scope, …}: those that the reference needs
---         and the connection lacks. Only "ok" changes anything.
+--         {"moved"}: another grant, {"reference"}, {"status", status}, {"withheld", provider}, {"stale", generation},
+--         {"scopes", scope, …}: those that the reference needs and the connection lacks, or {"damaged"}: the record holds
+--         what nobody wrote there. Only "ok" changes anything.
 -- A repeat by the attempt's name spends nothing more: its first answer was lost.
 -- Not allow-oom: when memory is full no event can be written, and no token leaves without its event.
 local now = tonumber(ARGV[1])
 local tenant, provider, status, generation, expiry, grant, scopes, sealed, used =
     unpack(redis.call('HMGET', KEYS[1], 't', 'p', 'st', 'g', 'x', 'gr', 'sc', 'a', 'u'))
 
-if not tenant or tenant == '' or tenant ~= ARGV[3] then
+-- A record that is cut short is nobody's, as one without a tenant is.
+if not (tenant and provider and status and generation and expiry and grant and scopes)
+    or tenant == '' or tenant ~= ARGV[3] then
     return {'absent'}
+end
+-- It is put into the event as it stands here, and what is no JSON would be no event.
+if provider == '' or string.find(provider, '[^%w_-]') then
+    return {'damaged'}
 end
 if ARGV[4] ~= '*' and not string.find(ARGV[4], ',' .. provider .. ',', 1, true) then
     return {'absent'}
@@ -37,13 +44,18 @@ if KEYS[3] then
     end
 end
 
-if status ~= 'active' or not sealed then
+if status ~= 'active' then
     return {'status', status}
 end
 if string.find(ARGV[5], ',' .. provider .. ',', 1, true) then
     return {'withheld', provider}
 end
-if generation == ARGV[7] or (expiry ~= '' and tonumber(expiry) <= tonumber(ARGV[2])) then
+-- The generation is put into the event, too. It was counted from 1 on, and never had so many digits that it loses some.
+local ends = expiry ~= '' and tonumber(expiry)
+if not sealed or ends == nil or #generation > 15 or not string.find(generation, '^[1-9]%d*$') then
+    return {'damaged'}
+end
+if generation == ARGV[7] or (ends and ends <= tonumber(ARGV[2])) then
     return {'stale', generation}
 end
 
@@ -59,6 +71,9 @@ if needed then
     end
 end
 
+-- First of the writes: where no event can be written, nothing is spent.
+redis.call('XADD', KEYS[2], '*', 'e',
+    ARGV[8] .. ',"data":{"provider":"' .. provider .. '","generation":' .. generation .. ARGV[10] .. '}}')
 if uses and not repeated then
     redis.call('HSET', KEYS[3], 'left', uses - 1, 'by', ARGV[9])
     if uses == 1 then
@@ -66,10 +81,9 @@ if uses and not repeated then
         redis.call('PEXPIRE', KEYS[3], math.min(10000, tonumber(redis.call('PTTL', KEYS[3]))))
     end
 end
-redis.call('XADD', KEYS[2], '*', 'e',
-    ARGV[8] .. ',"data":{"provider":"' .. provider .. '","generation":' .. generation .. ARGV[10] .. '}}')
 -- Once a minute is precise enough to tell who is used lately, and spares a write per fetch.
-if not used or now - tonumber(used) > 60000 then
+local last = tonumber(used)
+if not last or now - last > 60000 then
     redis.call('HSET', KEYS[1], 'u', ARGV[1])
 end
 local answer = {'ok', generation, expiry, grant, scopes, sealed, provider}
