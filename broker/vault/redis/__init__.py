@@ -1,7 +1,8 @@
 """Reaching the store.
 
 * ``store`` – what the rest of the vault asks of a store, whichever kind it is.
-* ``stream`` – one connection: all commands that gather travel as a batch, each fails or is cancelled alone.
+* ``stream`` – one way to one server: all commands that gather travel as a batch, each fails or is cancelled alone;
+  ``line`` – the connection in use at the time; ``sent`` – a command on its way.
   ``pipeline`` – one server as a store: a stream for commands, others for commits that replicas confirm.
 * ``sentinel`` – whichever server is the primary; ``cluster``, ``topology`` – many servers, by slot.
 * ``connecting`` – from the URL of one server to a connection that has our scripts loaded.
