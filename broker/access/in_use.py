@@ -20,6 +20,8 @@ LOOKED_AT_EVERY: Final = 1.5
 _BELIEVED_FOR: Final = 5_000
 """Milliseconds for which an answer counts where no look succeeds."""
 _AT_MOST: Final = 10_000
+_LOOKED_AT_ONCE: Final = 250
+"""Entries. Requests that wait for the store go in between."""
 
 
 @dataclass(slots=True)
@@ -62,7 +64,7 @@ class InUse(Generic[K, V]):
         """Ask ``look`` about everything in use since the last time, and forget the rest, and what is answered by
         ``None``.
 
-        A store that can't be asked changes nothing: what is remembered runs out by itself.
+        A store that can't be asked changes nothing, and is not asked on: what is remembered runs out by itself.
         """
         in_use = {key: entry for key, entry in self._entries.items() if entry.used}
         self._entries = dict(in_use)
@@ -80,7 +82,14 @@ class InUse(Generic[K, V]):
             else:
                 entry.value, entry.good_until = value, asked_at + _BELIEVED_FOR
 
-        results = await asyncio.gather(*(again(*pair) for pair in in_use.items()), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException) and not isinstance(result, StoreUnavailable):
-                raise result
+        entries = list(in_use.items())
+        faults: list[BaseException] = []
+        for first in range(0, len(entries), _LOOKED_AT_ONCE):
+            some = entries[first : first + _LOOKED_AT_ONCE]
+            results = await asyncio.gather(*(again(*pair) for pair in some), return_exceptions=True)
+            failed = [result for result in results if isinstance(result, BaseException)]
+            faults += [fault for fault in failed if not isinstance(fault, StoreUnavailable)]
+            if len(failed) == len(some):
+                break
+        if faults:
+            raise faults[0]

@@ -110,3 +110,39 @@ async def test_a_store_that_is_gone_takes_nothing_away_and_gives_no_time(clock: 
         await memory.look_again(broken)
     clock.advance(seconds=0.1)
     assert memory.get("key") is None
+
+
+async def test_a_look_leaves_room_for_requests(clock: FakeClock) -> None:
+    """With very many in use it asks about some at once, and still about each."""  # R2
+    memory: InUse[int, str] = InUse(clock)
+    for key in range(10_000):
+        memory.put(key, "good", asked_at=clock())
+    under_way, most, asked = 0, 0, set()
+
+    async def look(key: int, value: str) -> str | None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        asked.add(key)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return value
+
+    await memory.look_again(look)
+    assert len(asked) == 10_000
+    assert most <= 500
+
+
+async def test_a_store_that_is_gone_is_not_asked_on(clock: FakeClock) -> None:
+    """Ten thousand in parts, each of which waits for its deadline, would be minutes."""  # R2
+    memory: InUse[int, str] = InUse(clock)
+    for key in range(10_000):
+        memory.put(key, "good", asked_at=clock())
+    asked = set()
+
+    async def unavailable(key: int, _: str) -> str | None:
+        asked.add(key)
+        raise StoreUnavailable("the store can't be reached")
+
+    await memory.look_again(unavailable)
+    assert 0 < len(asked) <= 500
