@@ -14,6 +14,7 @@ BODY_LIMIT: Final = 64 * 1024
 """Bytes of a request body that are read at most."""
 _FIELDS_AT_MOST: Final = 100
 _SECONDS_FOR_A_BODY: Final = 20.0
+_DIGITS_AT_MOST: Final = 19
 _GONE: Final[Message] = {"type": "http.disconnect"}
 _BODILESS: Final = frozenset({"GET", "HEAD", "DELETE"})
 _MAY_REPEAT: Final = frozenset({"resource", "audience"})
@@ -32,7 +33,7 @@ async def read_body(request: Request, *content_types: str) -> bytes:
     # Several lines of one of these are no list: whichever counts, it is one line that counts.
     fields = dict(request.scope["headers"])
     announced = fields.get(b"content-length", b"0")
-    if announced.isdigit() and int(announced) > BODY_LIMIT:
+    if announced.isdigit() and announced_size(announced) > BODY_LIMIT:
         raise PayloadTooLarge(f"a body may have {BODY_LIMIT} bytes")
     patience = Patience(_SECONDS_FOR_A_BODY)
     body, more = b"", True
@@ -54,6 +55,14 @@ async def read_body(request: Request, *content_types: str) -> bytes:
     if b"content-encoding" in fields:
         raise UnsupportedMediaType("a body must not be compressed")
     return body
+
+
+def announced_size(digits: bytes) -> int:
+    """The number of bytes that a Content-Length of nothing but digits announces (RFC 9110 §8.6).
+
+    It may have any number of digits: of one that is larger than anything can be, the beginning is answered.
+    """
+    return int(digits.lstrip(b"0")[:_DIGITS_AT_MOST] or 0)
 
 
 def parse_form(body: bytes) -> Mapping[str, str]:

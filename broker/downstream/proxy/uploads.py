@@ -8,6 +8,7 @@ from typing import Final
 from starlette.requests import ClientDisconnect, Request
 
 from broker.errors import InvalidRequest, PayloadTooLarge, ProviderPaused
+from broker.http.reading import announced_size
 
 KEPT_AT_MOST: Final = 64 * 1024
 """Bytes of a body that can be sent again."""
@@ -45,8 +46,8 @@ class Upload:
         :param patience: seconds until the next part has to be there.
         :raises PayloadTooLarge: the caller announces more than that.
         """
-        announced = request.headers.get("content-length", "")
-        self.length = int(announced) if announced.isdigit() else None
+        announced = request.headers.get("content-length", "").encode("latin-1")
+        self.length = announced_size(announced) if announced.isdigit() else None
         """Bytes, where the caller says so."""
         self._request = request
         self._at_most = at_most
