@@ -6,6 +6,7 @@ anything there, whoever is remembered: it goes the whole way to the store, as th
 same steps. What a client signs itself works once, and is judged each time.
 """
 
+import asyncio
 import hmac
 from dataclasses import dataclass
 from typing import Final
@@ -29,14 +30,6 @@ _REFUSED: Final = "client authentication failed"
 
 
 @dataclass(frozen=True, slots=True)
-class _Bearer:
-    """What a broker token stands for."""
-
-    caller: Caller
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
 class _Proven:
     """A client that proved itself by what it will show again."""
 
@@ -56,7 +49,7 @@ class Authenticator:
         self._assertions = assertions
         self._tokens = tokens
         self._clock = clock
-        self._bearers: InUse[str, _Bearer] = InUse(clock)
+        self._bearers: InUse[str, Caller] = InUse(clock)
         self._by_secret: InUse[tuple[str, str], _Proven] = InUse(clock)
         self._by_assertion: InUse[tuple[str, str], _Proven] = InUse(clock)
         clients.tell(self._forget_client)
@@ -130,22 +123,17 @@ class Authenticator:
         known = self._bearers.get(token_digest)
         if known is None and (known := await self._bearer_of(token_digest)) is not None:
             self._bearers.put(token_digest, known, asked_at=now)
-        if known is None or now >= known.expires_at:
+        if known is None or known.ends_at is None or now >= known.ends_at:
             await self._limits.failure(address)
             raise InvalidToken("the broker token is unknown, expired or revoked")
-        return known.caller
+        return known
 
-    def ends_at(self, token: str) -> int:
-        """When a token that was just accepted ends (ms)."""
-        known = self._bearers.get(digest(token))
-        return self._clock() if known is None else known.expires_at
-
-    async def still(self, caller: Caller, token: str, ends_at: int) -> bool:
+    async def still(self, caller: Caller, token: str) -> bool:
         """Whether nobody has taken back what ``caller`` came with; that the token has ended meanwhile is no such thing.
 
         :raises StoreUnavailable: the store can't be asked.
         """
-        if self._clock() < ends_at:
+        if caller.ends_at is not None and self._clock() < caller.ends_at:
             return await self._bearer_of(digest(token)) is not None
         client = await self._clients.read(caller.client_id)
         return client is not None and client.tenant == caller.tenant
@@ -160,17 +148,23 @@ class Authenticator:
         So a request never waits for this, and a revoked token, or a client that was deleted or changed, is refused or
         known anew within seconds.
         """
-        await self._bearers.look_again(lambda token_digest, _: self._bearer_of(token_digest))
-        await self._by_secret.look_again(self._unchanged)
-        await self._by_assertion.look_again(self._unchanged)
+        looks = (
+            self._bearers.look_again(lambda token_digest, _: self._bearer_of(token_digest)),
+            self._by_secret.look_again(self._unchanged),
+            self._by_assertion.look_again(self._unchanged),
+        )
+        for result in await asyncio.gather(*looks, return_exceptions=True):
+            # What one of them can't do keeps none of the others from theirs.
+            if result is not None:
+                raise result
 
-    async def _bearer_of(self, token_digest: str) -> _Bearer | None:
+    async def _bearer_of(self, token_digest: str) -> Caller | None:
         grant = await self._tokens.find(token_digest)
         client = await self._clients.read(grant.client_id) if grant else None
         if grant is None or client is None or client.tenant != grant.tenant or not client.honours(grant.tokens_from):
             return None
-        caller = Caller(client.client_id, frozenset(grant.scopes) & frozenset(client.scopes), grant.reach(client))
-        return _Bearer(caller, grant.expires_at)
+        scopes = frozenset(grant.scopes) & frozenset(client.scopes)
+        return Caller(client.client_id, scopes, grant.reach(client), grant.expires_at)
 
     async def _unchanged(self, shown: tuple[str, str], proven: _Proven) -> _Proven | None:
         """``proven``, if the client still is what it was; else whoever comes with that is looked at anew."""

@@ -83,6 +83,8 @@ class Caller:
     client_id: str
     scopes: frozenset[str]
     reach: Reach
+    ends_at: int | None = None
+    """When the token that it came with ends (ms)."""
 
     @property
     def tenant(self) -> str:

@@ -211,11 +211,10 @@ class Gate:
         A store that can't be asked takes nothing away.
         """
         token = bearer_token(call.request)
-        ends_at = self._authenticator.ends_at(token)
 
         async def stands() -> bool:
             try:
-                if not await self._authenticator.still(call.caller, token, ends_at):
+                if not await self._authenticator.still(call.caller, token):
                     return False
                 connection = await self._records.read(connection_id)
             except StoreUnavailable:

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 import httpx2
 import pytest
 
+from broker.access.in_use import InUse
 from broker.app.heart import Heart
 from broker.downstream.proxy.relayed import RelayedResponse
 from tests.app.wire import eventually
@@ -149,3 +150,43 @@ async def test_a_stream_ends_with_what_it_was_for(
         with pytest.raises(httpx2.RemoteProtocolError):
             await anext(parts)
     await eventually(lambda: under_way(sandbox) == 0)
+
+
+@pytest.mark.parametrize("memory", ["forgets", "is full"])
+async def test_a_stream_ends_with_its_token_whoever_remembers_it(
+    caller: ProxyCaller, rough: PracticeServer, heart: Heart, monkeypatch: pytest.MonkeyPatch, memory: str
+) -> None:
+    """Also where the provider's answer took longer than a token is remembered, or no place was left for it."""  # S13
+    monkeypatch.setattr(RelayedResponse.__init__, "__kwdefaults__", {"looks_every": 0.05})
+    asked, looked = asyncio.Event(), asyncio.Event()
+
+    async def stream(_asked: Asked, writer: asyncio.StreamWriter) -> None:
+        asked.set()
+        await looked.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(b": still here\n\n")
+            await writer.drain()
+            await asyncio.sleep(0.02)
+
+    rough.answers["/base/s"] = stream
+    connection = await caller.connect("rough")
+    token, credentials = caller.authorization.split()[1], (caller.app.client_id, caller.app.secret)
+    if memory == "is full":
+        monkeypatch.setattr(InUse, "put", lambda *_, **__: None)
+        heart.authenticator.forget(token)
+    request = caller.http.build_request("GET", f"/proxy/{connection}/s")
+    asking = asyncio.ensure_future(caller.http.send(request, stream=True))
+    await asked.wait()
+    for _ in range(2):
+        await heart.authenticator.revalidate()
+    looked.set()
+    answer = await asking
+    parts = answer.aiter_raw()
+    assert (await anext(parts)).startswith(b": still here")
+    (await caller.app.http.post("/oauth/revoke", data={"token": token}, auth=credentials)).raise_for_status()
+    with pytest.raises(httpx2.RemoteProtocolError):
+        async with asyncio.timeout(10):
+            async for _ in parts:
+                pass
+    await answer.aclose()
