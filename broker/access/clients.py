@@ -5,6 +5,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
+import structlog
+from pydantic import TypeAdapter
+
 from broker.access.registration import checked, checked_keys
 from broker.clock import Clock
 from broker.errors import Conflict, FieldFault, InvalidRequest, NotFound
@@ -12,7 +15,7 @@ from broker.models.access import CLIENT_SCOPES, DEFAULT_TENANT, Client, Workload
 from broker.models.event import Event
 from broker.models.ids import digest, is_id, new_id, new_secret
 from broker.vault.documents import Document, Documents
-from broker.vault.stored import made_from
+from broker.vault.stored import UNREADABLE
 
 OVERLAP: Final = 86_400
 """Seconds that a replaced secret still works, unless said otherwise."""
@@ -21,6 +24,8 @@ LONGEST_OVERLAP: Final = 30 * 86_400
 SECRETS_AT_MOST: Final = 5
 """Secrets of one client that work at the same time."""
 _TRIES: Final = 8
+_FORM: Final = TypeAdapter(Client)
+"""Refuses values of another type, and passes over what this version does not know."""
 _NOBODYS: Final = json.dumps(
     asdict(
         Client(
@@ -37,6 +42,8 @@ _NOBODYS: Final = json.dumps(
     )
 )
 """A client as it is stored."""
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,8 @@ class Clients:
         self._documents = documents
         self._clock = clock
         self._listeners: list[Callable[[str], None]] = []
+        self._damaged: set[str] = set()
+        """Clients of which that was said."""
 
     def tell(self, listener: Callable[[str], None]) -> None:
         """Call ``listener`` with the id of each client that this process changes or deletes, when that is done."""
@@ -135,10 +144,13 @@ class Clients:
         return client, secret
 
     async def read(self, client_id: str) -> Client | None:
-        """The client, or ``None``. A stored client without a tenant is nobody's and is not answered."""
+        """The client, or ``None``. A stored client without a tenant is nobody's and is not answered.
+
+        Neither is one whose document is damaged: it is as good as deleted until somebody mends it.
+        """
         text = await self._documents.client(client_id) if is_id("cl", client_id) else None
         # Nobody's is read as well: how long it takes must not tell who is there.
-        client = _client_of(json.loads(_NOBODYS if text is None else text))
+        client = self._read(client_id, _NOBODYS if text is None else text)[1]
         return None if text is None else client
 
     async def list(self, tenant: str | None = None) -> "list[Client]":
@@ -230,8 +242,7 @@ class Clients:
         """The client as it stands after ``change``, which is repeated if somebody else's came in between."""
         for _ in range(_TRIES):
             text = await self._documents.client(client_id) if is_id("cl", client_id) else None
-            document: Document = json.loads(text) if text is not None else {}
-            client = _client_of(document)
+            document, client = self._read(client_id, text) if text is not None else ({}, None)
             if text is None or client is None:
                 raise NotFound("no such client")
             changed = change(client)
@@ -240,6 +251,18 @@ class Clients:
                 self._changed(client_id)
                 return changed
         raise Conflict("the client is being changed by others; try again")
+
+    def _read(self, client_id: str, text: str | bytes) -> tuple[Document, Client | None]:
+        try:
+            document: Document = json.loads(text)
+            client = _client_of(document)
+        except UNREADABLE:
+            if client_id not in self._damaged:
+                log.error("client.damaged", client_id=client_id)
+                self._damaged.add(client_id)
+            return {}, None
+        self._damaged.discard(client_id)
+        return document, client
 
     def _changed(self, client_id: str) -> None:
         for listener in self._listeners:
@@ -279,5 +302,5 @@ def _client_of(document: Document) -> Client | None:
     fields: dict[str, Any] = {key: tuple(value) if key in lists else value for key, value in document.items()}
     fields["providers"] = None if document["providers"] is None else tuple(document["providers"])
     fields["allow"] = None if document.get("allow") is None else tuple(document["allow"])
-    fields["workloads"] = tuple(made_from(Workload, workload) for workload in document.get("workloads", ()))
-    return made_from(Client, fields)
+    fields["workloads"] = tuple(document.get("workloads", ()))
+    return _FORM.validate_python(fields)

@@ -12,7 +12,7 @@ from broker.models.device import DeviceSession
 from broker.models.ids import digest, new_secret
 from broker.vault.device_sessions import StoredDeviceSessions
 from broker.vault.documents import Documents
-from broker.vault.stored import made_from
+from broker.vault.stored import UNREADABLE, made_from
 
 _SCOPE: Final = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,30}")
 """A scope (RFC 6749 §3.3). Ours are short; what is longer may be a secret in the wrong place, and is not repeated."""
@@ -107,11 +107,14 @@ class BrokerTokens:
         return BrokerToken(token, scopes)
 
     async def find(self, token_digest: str) -> Grant | None:
-        """What the token stands for, or ``None`` if it is unknown, over, or without a tenant."""
-        document = await self._documents.broker_token(token_digest)
-        if document is None or not document.get("tenant") or document["expires_at"] <= self._clock():
+        """What the token stands for, or ``None`` if it is unknown, over, without a tenant, or damaged."""
+        try:
+            document = await self._documents.broker_token(token_digest)
+            if document is None or not document.get("tenant") or document["expires_at"] <= self._clock():
+                return None
+            grant = made_from(Grant, document, scopes=tuple(document["scopes"]))
+        except UNREADABLE:
             return None
-        grant = made_from(Grant, document, scopes=tuple(document["scopes"]))
         if grant.connection_id is not None and not await self._devices.lives(grant.connection_id, grant.device_session):
             return None
         return grant
