@@ -43,6 +43,7 @@ class Connection:
         self.protocol = LimitedProtocol(config, ServerState(), {}, cast("Any", self))
         self.protocol.connection_made(self.transport)
         self.create_task = asyncio.get_running_loop().create_task
+        self.call_soon = asyncio.get_running_loop().call_soon
 
     def time(self) -> float:
         """The loop's."""
