@@ -19,6 +19,7 @@ from broker.vault.records import Records
 
 _AT_ONCE: Final = 500
 _LISTED_AT_ONCE: Final = 64
+_LONG: Final = 5.0
 _LISTED_BY: Final = frozenset({"connection.created", "connection.renewed"})
 
 log = structlog.get_logger(__name__)
@@ -27,7 +28,8 @@ log = structlog.get_logger(__name__)
 class Bookkeeping:
     """Moves events on. Every step can be repeated, by any replica at any time."""
 
-    def __init__(self, journal: Journal, records: Records, sink: Sink, clock: Clock) -> None:
+    def __init__(self, journal: Journal, records: Records, sink: Sink, clock: Clock, *, long: float = _LONG) -> None:
+        """:param long: seconds after which a look at all buckets tells how many events wait for it."""
         self._journal = journal
         self._records = records
         self._sink = sink
@@ -35,6 +37,8 @@ class Bookkeeping:
         self._settling = asyncio.Lock()
         self._asked = 0
         self._settled = 0
+        self._long = long
+        self._in_hand = 0
 
     async def settle_all(self) -> int:
         """Settle what every bucket holds at the time of the call; answers how many events this call moved.
@@ -51,11 +55,11 @@ class Bookkeeping:
                 return 0
             asked = self._asked
             try:
-                moved = await self._settle(names.buckets())
+                moved = await self._settle_watched(names.buckets())
             except StoreUnavailable:
-                metrics.events_waiting.set(sum((await self._journal.waiting(names.buckets())).values()))
+                await self._count_waiting()
                 raise
-            metrics.events_waiting.set(moved)
+            metrics.events_waiting.set(self._journal.unreadable)
             self._settled = asked
             return moved
 
@@ -78,14 +82,38 @@ class Bookkeeping:
         """
         await self._write_out([event])
 
+    async def _settle_watched(self, buckets: Sequence[int]) -> int:
+        """As :meth:`_settle`; while it takes long, it is told how many events wait for it."""
+        watching = asyncio.create_task(self._watch(), name="count the events that wait")
+        try:
+            return await self._settle(buckets)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(self._long)
+            await self._count_waiting()
+
+    async def _count_waiting(self) -> None:
+        try:
+            waiting = sum((await self._journal.waiting(names.buckets())).values())
+        except StoreUnavailable:
+            # Those that are known of, at least.
+            waiting = self._in_hand + self._journal.unreadable
+        metrics.events_waiting.set(waiting)
+
     async def _settle(self, buckets: Sequence[int]) -> int:
         moved = 0
         async for parcels in self._journal.collect(buckets, _AT_ONCE):
             events = [parcel.event for parcel in parcels]
+            self._in_hand = len(parcels)
             await self._write_out(events)
             await self._journal.move(parcels, self._clock())
             await self._list_again(events)
             await self._journal.acknowledge(parcels)
+            self._in_hand = 0
             moved += len(parcels)
         return moved
 

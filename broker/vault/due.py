@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Final
 
 from broker.vault import names, scripts
+from broker.vault.foreign import unless_foreign
 from broker.vault.redis.store import Argument, Store
 
 _LOOKED_INTO_AT_ONCE: Final = 64
@@ -55,14 +56,15 @@ class DueWork:
         self._store = store
 
     async def waiting(self, *, now: int) -> dict[int, int]:
-        """How much is due at ``now`` (ms), of any kind, in each bucket that has some."""
+        """How much is due at ``now`` (ms), of any kind, in each bucket that has some.
+
+        Where there is something of another type in its place, nothing is.
+        """
         found: dict[int, int] = {}
         buckets = names.buckets()
         for first in range(0, len(buckets), _LOOKED_INTO_AT_ONCE):
             some = buckets[first : first + _LOOKED_INTO_AT_ONCE]
-            counts = await asyncio.gather(
-                *(self._store.execute("ZCOUNT", names.bucket_due(bucket), "-inf", now) for bucket in some)
-            )
+            counts = await asyncio.gather(*(self._count(bucket, now) for bucket in some))
             found.update((bucket, count) for bucket, count in zip(some, counts, strict=True) if count)
         return found
 
@@ -75,8 +77,15 @@ class DueWork:
         """
         hidden_until = now + hidden_for
         wanted = f",{','.join(kinds)},"
-        members = await self._store.run(scripts.CLAIM, [names.bucket_due(bucket)], [now, hidden_until, count, wanted])
+        key = names.bucket_due(bucket)
+        claiming = self._store.run(scripts.CLAIM, [key], [now, hidden_until, count, wanted])
+        members = await unless_foreign(self._store, key, "zset", claiming, instead=[])
         return [_entry(member.decode(), hidden_until) for member in members]
+
+    async def _count(self, bucket: int, now: int) -> int:
+        key = names.bucket_due(bucket)
+        counting = self._store.execute("ZCOUNT", key, "-inf", now)
+        return int(await unless_foreign(self._store, key, "zset", counting, instead=0))
 
     async def done(self, entry: Entry) -> None:
         """Strike off what is done."""

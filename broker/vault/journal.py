@@ -18,7 +18,9 @@ from broker.clock import LATEST
 from broker.models.event import Event
 from broker.models.ids import bucket_of
 from broker.vault import listing, names, scripts
+from broker.vault.foreign import unless_foreign
 from broker.vault.redis.store import Argument, Reply, Store
+from broker.vault.stored import UNREADABLE
 
 _LOOKS_AT_ONCE: Final = 128
 """Outboxes: requests that wait for the store go in between."""
@@ -52,6 +54,12 @@ class Journal:
         self._store = store
         self._keep_milliseconds = keep_milliseconds
         self._keep_events = keep_events
+        self._unreadable: dict[int, int] = {}
+
+    @property
+    def unreadable(self) -> int:
+        """How many entries of outboxes :meth:`collect` has passed over, as it saw each bucket last."""
+        return sum(self._unreadable.values())
 
     async def note(self, event: Event) -> None:
         """Put an event of a connection that changes nothing stored into its bucket's outbox.
@@ -61,11 +69,11 @@ class Journal:
         await self._store.execute("XADD", names.outbox(event.connection_id or ""), "*", "e", event.encode())
 
     async def waiting(self, buckets: Sequence[int]) -> dict[int, int]:
-        """Bucket → number of events in its outbox, for those that have any."""
+        """Bucket → number of events in its outbox, for those that have any; also of those that can't be read."""
         found: dict[int, int] = {}
         for start in range(0, len(buckets), _LOOKS_AT_ONCE):
             some = buckets[start : start + _LOOKS_AT_ONCE]
-            lengths = await asyncio.gather(*(self._store.execute("XLEN", names.bucket_outbox(b)) for b in some))
+            lengths = await asyncio.gather(*(self._asked(bucket, "XLEN", instead=0) for bucket in some))
             found |= {bucket: length for bucket, length in zip(some, lengths, strict=True) if length}
         return found
 
@@ -73,17 +81,20 @@ class Journal:
         """The events of these buckets' outboxes, in each the oldest first, in batches; of a bucket that has many, up to
         ``count`` at a time. They stay there until acknowledged.
 
-        What can't be read as an event stays where it is for somebody to look at, and holds up nothing but itself.
+        What can't be read as an event stays where it is for somebody to look at, and holds up nothing but itself; so
+        does an outbox that is none.
         """
         at_first = min(count, _AT_FIRST)
         for start in range(0, len(buckets), _LOOKS_AT_ONCE):
             some = buckets[start : start + _LOOKS_AT_ONCE]
             pages = await asyncio.gather(*(self._page(bucket, "-", "+", at_first) for bucket in some))
+            for bucket in some:
+                self._unreadable.pop(bucket, None)
             found = [(bucket, page) for bucket, page in zip(some, pages, strict=True) if page]
             full = [(bucket, page[-1][0]) for bucket, page in found if len(page) == at_first]
             # What comes meanwhile waits for the next look: following a busy connection would never end.
             newest = await asyncio.gather(*(self._newest(bucket) for bucket, _ in full))
-            if parcels := [parcel for bucket, page in found for parcel in _parcels(bucket, page)]:
+            if parcels := [parcel for bucket, page in found for parcel in self._parcels(bucket, page)]:
                 yield parcels
             for (bucket, after), last in zip(full, newest, strict=True):
                 async for parcels in self._rest(bucket, after, last, count):
@@ -92,14 +103,34 @@ class Journal:
     async def _rest(self, bucket: int, after: bytes, last: bytes | str, count: int) -> AsyncIterator[list[Parcel]]:
         while page := await self._page(bucket, b"(" + after, last, count):
             after = page[-1][0]
-            yield _parcels(bucket, page)
+            yield self._parcels(bucket, page)
 
     async def _page(self, bucket: int, after: bytes | str, last: bytes | str, count: int) -> Reply:
-        return await self._store.execute("XRANGE", names.bucket_outbox(bucket), after, last, "COUNT", count)
+        return await self._asked(bucket, "XRANGE", after, last, "COUNT", count, instead=[])
 
     async def _newest(self, bucket: int) -> bytes | str:
-        reply = await self._store.execute("XREVRANGE", names.bucket_outbox(bucket), "+", "-", "COUNT", 1)
+        reply = await self._asked(bucket, "XREVRANGE", "+", "-", "COUNT", 1, instead=[])
         return reply[0][0] if reply else "-"
+
+    async def _asked(self, bucket: int, command: str, *more: Argument, instead: Reply) -> Reply:
+        key = names.bucket_outbox(bucket)
+        reply = self._store.execute(command, key, *more)
+        return await unless_foreign(self._store, key, "stream", reply, instead=instead)
+
+    def _parcels(self, bucket: int, page: Sequence[tuple[bytes, Sequence[bytes]]]) -> list[Parcel]:
+        parcels = []
+        for entry, fields in page:
+            event = _readable(fields)
+            if event is None:
+                log.error("event.unreadable", outbox=names.bucket_outbox(bucket), entry=entry.decode())
+                continue
+            text = fields[1]
+            # Journals are listed by what their members begin with.
+            as_it_is = text.startswith(b'{"id":"%b",' % event.id.encode())
+            parcels.append(Parcel(bucket, entry.decode(), event, text if as_it_is else event.encode()))
+        if len(parcels) < len(page):
+            self._unreadable[bucket] = self._unreadable.get(bucket, 0) + len(page) - len(parcels)
+        return parcels
 
     async def move(self, parcels: Sequence[Parcel], now: int) -> None:
         """Write what was collected into the journals, and drop what is too old at ``now`` (ms) or too much."""
@@ -198,20 +229,6 @@ class Journal:
         ]
 
 
-def _parcels(bucket: int, page: Iterable[tuple[bytes, Sequence[bytes]]]) -> list[Parcel]:
-    parcels = []
-    for entry, fields in page:
-        event = _readable(fields)
-        if event is None:
-            log.error("event.unreadable", outbox=names.bucket_outbox(bucket), entry=entry.decode())
-            continue
-        text = fields[1]
-        # Journals are listed by what their members begin with.
-        as_it_is = text.startswith(b'{"id":"%b",' % event.id.encode())
-        parcels.append(Parcel(bucket, entry.decode(), event, text if as_it_is else event.encode()))
-    return parcels
-
-
 def _readable(fields: Sequence[bytes]) -> Event | None:
     """The event of an outbox entry, or ``None`` if it would not fit into a journal, or could not be shown."""
     try:
@@ -220,7 +237,7 @@ def _readable(fields: Sequence[bytes]) -> Event | None:
         texts = (event.type, event.tenant, event.connection_id or "")
         # In a batch with others, one that the store refuses would take them along.
         fits = all(text.encode() is not None for text in texts) and 0 <= event.at <= LATEST
-    except (ValueError, LookupError, TypeError, AttributeError):
+    except UNREADABLE:
         return None
     return event if whole and fits and type(event.at) is int else None
 
