@@ -1,8 +1,10 @@
 """Ids and secrets: their shapes, their randomness, and what is stored in a secret's place."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -89,3 +91,28 @@ def test_buckets_are_stable_and_used_evenly() -> None:
     used = Counter(bucket_of(new_id("con")) for _ in range(20_000))
     assert set(used) <= set(range(BUCKETS))
     assert len(used) > BUCKETS * 0.99
+
+
+def test_a_forked_process_draws_ids_of_its_own() -> None:
+    """What was drawn ahead is not given out twice."""
+    new_id("evt")
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(writing, " ".join(new_id("evt") for _ in range(100)).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(writing)
+    with os.fdopen(reading) as told:
+        childs = told.read().split()
+    assert len(childs) == 100
+    assert set(childs).isdisjoint(new_id("evt") for _ in range(100))
+
+
+def test_threads_draw_different_ids() -> None:
+    """However they take turns."""
+    with ThreadPoolExecutor(8) as threads:
+        drawn = [
+            made for part in threads.map(lambda _: [new_id("evt") for _ in range(2_000)], range(8)) for made in part
+        ]
+    assert len(set(drawn)) == 16_000
