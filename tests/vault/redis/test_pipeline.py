@@ -198,3 +198,25 @@ async def test_a_scripts_own_error_is_its_callers(pipeline: Pipeline, raw_store:
     with pytest.raises(StoreUnavailable, match="refused a command"):
         await pipeline.run(scripts.COUNT, ["counter"], [1, 60_000])
     assert raw_store.lrange("counter", 0, -1) == [b"x"]
+
+
+async def test_the_reply_to_asking_is_nobodys(pipeline: Pipeline) -> None:
+    """Even if it is an error, as here, where there is no Cluster: what follows has its own."""
+    await pipeline.execute("SET", "a", "1")
+    asked = [pipeline.submit(("GET", "a"), asking=True), pipeline.submit(("ECHO", "next"))]
+    assert [await sent.answer for sent in asked] == [b"1", b"next"]
+
+
+async def test_a_server_that_became_a_replica_is_left(pipeline: Pipeline, raw_store: redis.Redis) -> None:
+    """The next connection may lead to the primary; those who were answered meanwhile keep their answers."""  # R5
+    first = await pipeline.execute("CLIENT", "ID")
+    raw_store.replicaof("127.0.0.1", 1)
+    try:
+        refused, read = await asyncio.gather(
+            pipeline.execute("SET", "a", "1"), pipeline.execute("ECHO", "read"), return_exceptions=True
+        )
+        assert isinstance(refused, StoreUnavailable)
+        assert read == b"read"
+    finally:
+        raw_store.replicaof("NO", "ONE")
+    assert await pipeline.execute("CLIENT", "ID") != first
