@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from bench import marks, plot
-from bench.results import COMMITTED, ROOT, Results, replace, write
+from bench.results import BESIDE, COMMITTED, ROOT, Results, replace, write
 from bench.targets import judge
 
 PAGE: Final = ROOT / "docs" / "performance.md"
@@ -69,7 +69,7 @@ def _targets(results: Results) -> str:
     ]
     if not rows:
         return "Nothing was measured that a target is about."
-    return _table(("target", "wanted", "the worst measured", "reached"), rows)
+    return _table(("target", "wanted", "the worst median", "reached"), rows)
 
 
 def _machine(results: Results) -> str:
@@ -79,6 +79,7 @@ def _machine(results: Results) -> str:
         taken = report["taken"]
         by_taking.setdefault((taken["machine"], taken["at"][:10], taken["revision"] or "unknown"), []).append(name)
     beside = max((report["taken"]["others_cores"] for report in results.values()), default=0)
+    disturbed = [name for name, report in results.items() if report["taken"]["others_cores"] > BESIDE]
     return "\n".join(
         [
             *(
@@ -86,12 +87,15 @@ def _machine(results: Results) -> str:
                 for (machine, day, revision), names in sorted(by_taking.items())
             ),
             f"- other programs kept {beside:.2f} cores busy meanwhile, at most",
+            *(f"- **take them with care: {', '.join(sorted(disturbed))}**" for _ in disturbed[:1]),
         ]
     )
 
 
 def _of_scenario(report: Mapping[str, Any]) -> str:
     parts = []
+    if (beside := report["taken"]["others_cores"]) > BESIDE:
+        parts.append(f"**Not measured on an idle machine: other programs kept {beside:.2f} cores busy meanwhile.**")
     comparisons = report.get("comparisons", [])
     if comparisons:
         labels = tuple(name for name in comparisons[0] if name != "sides")

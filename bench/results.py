@@ -21,7 +21,7 @@ from bench.scenarios import SCENARIOS
 ROOT: Final = Path(__file__).resolve().parent.parent
 COMMITTED: Final = ROOT / "bench" / "results.json"
 
-_BESIDE: Final = 0.1
+BESIDE: Final = 0.1
 """Of a core: what other programs may take before it is said aloud."""
 
 Results = dict[str, dict[str, Any]]
@@ -43,7 +43,7 @@ def take(names: Sequence[str], effort: Effort, *, wall: Callable[[], float] = ti
         for words, figure in report.get("figures", {}).items():
             print(f"{words:75} {figure}", file=sys.stderr)
         print(f"   {seconds} s", file=sys.stderr)
-        if foreign > _BESIDE:
+        if foreign > BESIDE:
             print(f"*** Other programs kept {foreign} cores busy: these figures are not worth much.", file=sys.stderr)
         taken = {
             "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall())),

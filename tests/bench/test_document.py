@@ -59,6 +59,27 @@ def test_tables_come_between_their_marks_and_words_stay() -> None:
     assert "- fetching, starting: 2 cores, Linux 6.18, Python 3.11.7; 2026-11-26, revision `0123abc`" in page
 
 
+def test_a_worker_that_has_grown_by_serving_is_judged_as_it_is_then() -> None:
+    """The largest of all loads counts, and a fresh one beside it."""
+    reports = samples.results()
+    reports["fetching"]["comparisons"][0]["sides"][1]["worker_megabytes"] = 97
+    reports["starting"]["worker_megabytes"] = 80
+    found = {verdict.what: (verdict.measured, verdict.met) for verdict in judge(reports)}
+    assert found["Memory of a worker, just started"] == ("80 MB", True)
+    assert found["Memory of a worker, after the load of fetches"] == ("97 MB", False)
+
+
+def test_figures_of_a_busy_machine_say_so() -> None:
+    """Where they stand, and where the machine is described; the others don't."""
+    reports = samples.results()
+    assert "**" not in document.filled(PAGE, {"fetching": reports["fetching"]}).replace("**falls short**", "")
+    reports["fetching"] = {**reports["fetching"], "taken": {**samples.TAKEN, "others_cores": 0.8}}
+    parts = document._parts(reports)
+    assert parts["fetching"].startswith("**Not measured on an idle machine: other programs kept 0.80 cores busy")
+    assert "idle machine" not in parts["starting"]
+    assert parts["machine"].endswith("0.80 cores busy meanwhile, at most\n- **take them with care: fetching**")
+
+
 def test_filling_a_filled_page_changes_nothing() -> None:
     """Same results, same page."""
     once = document.filled(PAGE, samples.results())
@@ -93,7 +114,8 @@ def test_a_target_is_judged_by_the_worst_figure() -> None:
     assert (against_floor.wanted, against_floor.measured, against_floor.met) == ("≥ 1.3×", "1.25×", False)
     assert verdicts["p99 of these fetches as a multiple of their p50"].met
     assert verdicts["Cold start until ready"].met
-    assert not verdicts["Memory of a worker"].met
+    assert not verdicts["Memory of a worker, just started"].met
+    assert verdicts["Memory of a worker, after the load of fetches"].met
     assert "Redeeming a reference against the floor, 16 and 64 connections" not in verdicts
 
 
