@@ -77,7 +77,11 @@ def _costs(costs: Costs) -> str:
         ("w_e", "CPU of a worker to move an event into the journal", f"{costs.event_worker:,.0f} µs"),
         ("s_e", "CPU of the store to move an event", f"{costs.event_store:,.0f} µs"),
         ("l", "CPU of the leaders' looks when nothing is to be done", f"{costs.look_worker / 1e4:.2f} % of a core"),
-        ("b", "memory of a connection", f"{costs.connection_bytes:,.0f} bytes"),
+        (
+            "b",
+            "memory of a connection with the practice provider's short tokens",
+            f"{costs.connection_bytes:,.0f} bytes",
+        ),
         ("b_e", "memory of an event in the journal", f"{costs.event_bytes:,.0f} bytes"),
     )
 
@@ -138,7 +142,10 @@ def _limits(costs: Costs) -> str:
 
 
 def _checks(costs: Costs, results: Results) -> str:
-    """What the model says of runs that none of its costs was taken from."""
+    """What the model says of other runs than those that its costs were taken from.
+
+    Of two workers it can only say whether a request costs the same: which cores were busy comes from that very run.
+    """
     rows = []
     two = broker_side(results, connections=64, workers=2)
     load = two["cores"]["wrk"] / two["requests_per_second"] * 1e6

@@ -53,13 +53,19 @@ class Template:
     """Those of the connection that are in the journal, the oldest first."""
 
 
-def fill(data_dir: Path, template_id: str, count: int, *, processes: int | None = None) -> list[str]:
+def fill(
+    data_dir: Path, template_id: str, count: int, *, processes: int | None = None, token_length: int | None = None
+) -> list[str]:
     """Put ``count`` clones of a connection into the running embedded store; answers their ids.
+
+    :param token_length: characters of their access and refresh tokens, if not as many as the template's have.
 
     :raises RuntimeError: the store refused something.
     """
     keyring = _keyring(data_dir)
     template = asyncio.run(_template(data_dir, keyring, template_id))
+    if token_length is not None:
+        template = replace(template, credential=_with_tokens(template.credential, token_length))
     split = processes or os.cpu_count() or 1
     parts = [count // split + (number < count % split) for number in range(split)]
     with redis.Redis(unix_socket_path=str(socket_path(data_dir))) as store:
@@ -158,6 +164,11 @@ def _clone(template: Template) -> Template:
         for one in template.events
     ]
     return Template(clone, sealed, events)
+
+
+def _with_tokens(credential: Credential, length: int) -> Credential:
+    long = "x" * length
+    return replace(credential, access_token=long, refresh_token=credential.refresh_token and long)
 
 
 def _like(text: str) -> str:

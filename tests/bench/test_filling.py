@@ -104,3 +104,17 @@ async def test_a_filled_connection_is_what_one_made_by_the_api_is(
     assert {item["id"] for item in listed} == {made["id"], *clones}
     info: Any = store.info("persistence")
     assert info["aof_enabled"] == 1
+
+
+async def test_tokens_can_be_as_long_as_wanted(
+    app: ServiceClient, http: httpx2.AsyncClient, heart: Heart, settings: Settings
+) -> None:
+    """Each its own, as with short ones; the refresh token, too."""
+    made = await app.connect(Person(http), subject=SUBJECT)
+    assert (await app.fetch(made["id"])).status_code == 200
+    await heart.bookkeeping.settle_all()
+    clones = await asyncio.to_thread(fill, settings.data_dir, made["id"], 3, processes=1, token_length=1_000)
+    found = [await heart.records.read_with_credential(clone) for clone in clones]
+    credentials = [one[1] for one in found if one and one[1]]
+    assert [(len(one.access_token), len(one.refresh_token or "")) for one in credentials] == [(1_000, 1_000)] * 3
+    assert len({one.access_token for one in credentials}) == 3

@@ -16,6 +16,7 @@ SIZE: dict[str, Any] = {
     "p50": [4.0, 4.2],
     "p99": [9.0, 9.5],
     "p50_ratio": 1.05,
+    "p99_ratio": 1.06,
     "idle_cpu_seconds_per_minute": [0.48, 0.18],
 }
 
@@ -30,6 +31,7 @@ def test_the_parts_of_a_connection_make_the_whole() -> None:
     assert figures["of the store's memory for each of 1,000"] == "1,800 bytes"
     assert [figure for words, figure in figures.items() if "journal" in words] == ["391 MB"]
     assert figures["p50 against that of 1,000 (4.0 ms)"] == "1.05×"
+    assert figures["p99 against that of 1,000 (9.0 ms), not judged"] == "1.06×"
 
 
 def test_the_medians_of_rounds_are_of_pairs(monkeypatch: Any) -> None:
@@ -44,6 +46,6 @@ def test_the_medians_of_rounds_are_of_pairs(monkeypatch: Any) -> None:
     request = wrk.request("POST", "http://localhost:8400/v1/x", {}, "{}")
     effort = Effort(rounds=3, seconds=2)
     compared = million._compare([request], [request], effort)
-    assert compared["p50_ratio"] == 1.1
+    assert (compared["p50_ratio"], compared["p99_ratio"]) == (1.1, 1.1)
     assert compared["p50"] == [2.0, 2.2]
     assert million._url([request]) == "http://localhost:8400"
