@@ -11,6 +11,9 @@ one connection that stays open. Failures are limited to 120 a minute by address 
 this machine for a proxy, as it would a load balancer (``BROKER_TRUSTED_PROXIES``), the requests name forty addresses in
 turn, and there are four ids of each kind, so that the counters of both have as much to count.
 
+Before each refusal one of those who exist proves itself, in turn. So the broker remembers all of them while it refuses,
+as it does while they are in use; whether that shows is what is asked.
+
 ``auc`` is the probability that a refusal of somebody who exists takes longer than one of nobody (Mann–Whitney U / n²):
 0.5 says that nothing can be told, 1 or 0 that a single request tells all. ``by_chance`` is the same of every other
 request of one kind and the rest of them: how far from 0.5 a machine gets with nothing to tell.
@@ -24,6 +27,7 @@ import statistics
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Final
@@ -63,38 +67,46 @@ def _measure(running: World, many: int) -> dict[str, Any]:
     with TemporaryDirectory() as folder:
         jwks = Path(folder) / "jwks.json"
         jwks.write_text(json.dumps(key.as_dict(private=False)))
-        with_secret = [running.register("bench")["client_id"] for _ in range(_IDS)]
+        registered = [running.register("bench") for _ in range(_IDS)]
+        with_secret = {one["client_id"]: one["client_secret"] for one in registered}
         with_key = [running.register("bench", "--jwks-file", str(jwks))["client_id"] for _ in range(_IDS)]
 
     def secret(client_id: str) -> dict[str, str]:
         return {"client_id": client_id, "client_secret": secrets.token_urlsafe(32)}
 
-    def assertion(client_id: str) -> dict[str, str]:
+    def own_secret(client_id: str) -> dict[str, str]:
+        return {"client_id": client_id, "client_secret": with_secret[client_id]}
+
+    def assertion(client_id: str, signed_by: ECKey = other) -> dict[str, str]:
         now = int(time.time())
         issuer = f"http://localhost:{running.environment['BROKER_PORT']}"
         claims = {"iss": client_id, "sub": client_id, "aud": issuer, "exp": now + 60, "jti": new_id("jti")}
-        signed = jwt.encode({"alg": "ES256", "kid": "one"}, claims, other)
+        signed = jwt.encode({"alg": "ES256", "kid": "one"}, claims, signed_by)
         return {"client_assertion_type": _ASSERTION_TYPE, "client_assertion": signed}
 
     return {
         # Addresses of its own for each question: together they would fail too often.
-        "secret": _ask(running, with_secret, secret, many, network="198.51.100"),
-        "assertion": _ask(running, with_key, assertion, many, network="203.0.113"),
+        "secret": _ask(running, [*with_secret], secret, own_secret, many, network="198.51.100"),
+        "assertion": _ask(running, with_key, assertion, partial(assertion, signed_by=key), many, network="203.0.113"),
     }
 
 
-def _ask(running: World, somebody: Sequence[str], form: Form, many: int, *, network: str) -> dict[str, Any]:
-    """So many of each kind, in one random order."""
+def _ask(
+    running: World, somebody: Sequence[str], form: Form, proof: Form, many: int, *, network: str
+) -> dict[str, Any]:
+    """So many of each kind, in one random order; ``proof`` is what somebody presents who is let in."""
     nobody = [new_id("cl") for _ in range(_IDS)]
     turns = [(kind, number) for kind in ("somebody", "nobody") for number in range(many)]
     random.shuffle(turns)
     took: dict[str, list[float]] = {"somebody": [], "nobody": []}
     wire = _Wire(running.broker_url)
     for turn in range(_WARM_UP):
-        wire.refusal(form([*somebody, *nobody][turn % (2 * _IDS)]), f"192.0.2.{turn % _ADDRESSES}")
+        wire.seconds(form([*somebody, *nobody][turn % (2 * _IDS)]), f"192.0.2.{turn % _ADDRESSES}", status=401)
     for turn, (kind, number) in enumerate(turns):
         ids = somebody if kind == "somebody" else nobody
-        took[kind].append(wire.refusal(form(ids[number % _IDS]), f"{network}.{turn % _ADDRESSES}"))
+        address = f"{network}.{turn % _ADDRESSES}"
+        wire.seconds(proof(somebody[turn % _IDS]), address, status=200)
+        took[kind].append(wire.seconds(form(ids[number % _IDS]), address, status=401))
     wire.close()
     return {
         "of_each": many,
@@ -115,8 +127,11 @@ class _Wire:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._stream = self._socket.makefile("rb")
 
-    def refusal(self, form: dict[str, str], address: str) -> float:
-        """Seconds until the whole refusal was there."""
+    def seconds(self, form: dict[str, str], address: str, *, status: int) -> float:
+        """How long it took until the whole answer was there.
+
+        :raises RuntimeError: it has another status.
+        """
         body = urlencode({"grant_type": "client_credentials", **form}).encode()
         head = (
             f"POST /oauth/token HTTP/1.1\r\nHost: {self._host}\r\nX-Forwarded-For: {address}\r\n"
@@ -124,14 +139,14 @@ class _Wire:
         )
         began = time.perf_counter()
         self._socket.sendall(head.encode() + body)
-        status, length = self._stream.readline(), 0
+        answered, length = self._stream.readline(), 0
         while (line := self._stream.readline().strip().lower()) != b"":
             if line.startswith(b"content-length:"):
                 length = int(line.partition(b":")[2])
         self._stream.read(length)
         took = time.perf_counter() - began
-        if not status.startswith(b"HTTP/1.1 401"):
-            raise RuntimeError(f"a refusal was expected, and the answer was {status.strip()!r}")
+        if answered.split()[1] != str(status).encode():
+            raise RuntimeError(f"{status} was expected, and the answer was {answered.strip()!r}")
         return took
 
     def close(self) -> None:
