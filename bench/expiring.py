@@ -37,7 +37,7 @@ _OTHERS: Final = 50
 _CALLERS: Final = 4
 _PAUSE: Final = 0.02
 """Seconds between two fetches of a caller."""
-_IDLE_SECONDS: Final = 10
+_IDLE_SECONDS: Final = 8
 _DUE_IN: Final = (15, 75)
 """Seconds from now; the writing takes most of the first ones."""
 _ANSWERS_AFTER_MS: Final = 100

@@ -39,7 +39,7 @@ _AT_ONCE: Final = 16
 _WEIGHED: Final = 500
 _LONG: Final = 1_000
 """Characters of a long token: providers that put claims into theirs come to about that."""
-_IDLE_SECONDS: Final = 10
+_IDLE_SECONDS: Final = 5
 _TENANT: Final = "default"
 
 

@@ -54,14 +54,15 @@ class Authenticator:
         self._by_assertion: InUse[tuple[str, str], _Proven] = InUse(clock)
         clients.tell(self._forget_client)
 
-    async def client(self, client_id: str, secret: str, address: str) -> Client:
+    async def client(self, client_id: str, secret: str, address: str, *, from_memory: bool = True) -> Client:
         """The client with this secret. An unknown client and a wrong secret are told apart by nothing.
 
+        :param from_memory: that it proved itself a moment ago is enough.
         :raises Unauthenticated: no such client, or not its secret.
         :raises RateLimited: too many failures from ``address``, or of this client, within a minute.
         """
         presented, now = digest(secret), self._clock()
-        if known := _still_good(self._by_secret.get((client_id, presented)), now):
+        if from_memory and (known := _still_good(self._by_secret.get((client_id, presented)), now)):
             return known
         client = await self._clients.read(client_id)
         registered = _secrets_of(client, self._clock()) if client else ()
@@ -88,17 +89,20 @@ class Authenticator:
         await self._limits.failure(address, client_id)
         raise Unauthenticated(_REFUSED, because="no public client")
 
-    async def asserted(self, assertion: str, client_id: str | None, address: str) -> Client:
+    async def asserted(
+        self, assertion: str, client_id: str | None, address: str, *, from_memory: bool = True
+    ) -> Client:
         """The client that a signed assertion proves. Whatever is wrong with it, the answer is the same.
 
         :param client_id: whom the request names beside the assertion, if anybody.
+        :param from_memory: that the same one proved it a moment ago is enough, where it may be shown again.
         :raises Unauthenticated: it proves nobody, or somebody else.
         :raises ProviderUnavailable: the keys that would prove it can't be had now.
         :raises RateLimited: too many failures from ``address``, or of the client that was named, within a minute; or
             too many whose keys can't be had.
         """
         shown, now = (client_id or "", digest(assertion)), self._clock()
-        if known := _still_good(self._by_assertion.get(shown), now):
+        if from_memory and (known := _still_good(self._by_assertion.get(shown), now)):
             return known
         try:
             proof = await self._assertions.proof(assertion, client_id)

@@ -61,6 +61,9 @@ CLIENT_AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "priv
 NO_AUTHENTICATION: Final = "none"
 """How those words call a public client's way, where it has one."""
 
+_MAKES_TOKENS: Final = "client_credentials"
+"""The grant by which a client gets a broker token (RFC 6749 §4.4)."""
+
 _SPEAKABLE: Final = str.maketrans({'"': "'", "\\": "/"})
 """RFC 6749 §5.2 keeps quotes and backslashes out of descriptions; a provider's words may hold them."""
 
@@ -131,7 +134,9 @@ class OAuthEndpoint:
             headers = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"authorization"]
             try:
                 parameters = parse_form(await read_body(request, operation.face.takes))
-                client = await self._authenticate(headers, parameters, address, public=public)
+                # Whoever gets a token for a quarter of an hour is looked up, and not remembered from a moment ago.
+                from_memory = parameters.get("grant_type") != _MAKES_TOKENS
+                client = await self._authenticate(headers, parameters, address, public=public, from_memory=from_memory)
                 known = {name: value for name, value in parameters.items() if name in declared}
                 return await handler(OAuthCall(operation, request_id, client, address, known, self._clock()))
             except BrokerError as error:
@@ -141,7 +146,7 @@ class OAuthEndpoint:
         return DeclaredRoute(operation, endpoint)
 
     async def _authenticate(
-        self, headers: Sequence[str], parameters: Mapping[str, str], address: str, *, public: bool
+        self, headers: Sequence[str], parameters: Mapping[str, str], address: str, *, public: bool, from_memory: bool
     ) -> Client:
         """The client, by one of :data:`CLIENT_AUTH_METHODS` and never two at once (RFC 6749 §2.3).
 
@@ -151,13 +156,14 @@ class OAuthEndpoint:
         if len(headers) + ("client_secret" in parameters) + by_assertion > 1:
             raise OAuthError("invalid_request", "the client authenticates in more than one way")
         if by_assertion:
-            return await self._authenticator.asserted(_assertion(parameters), parameters.get("client_id"), address)
+            assertion, named = _assertion(parameters), parameters.get("client_id")
+            return await self._authenticator.asserted(assertion, named, address, from_memory=from_memory)
         if public and not headers and "client_id" in parameters and "client_secret" not in parameters:
             return await self._authenticator.public(parameters["client_id"], address)
         client_id, secret = _basic(headers[0]) if headers else _post(parameters)
         if parameters.get("client_id", client_id) != client_id:
             raise OAuthError("invalid_request", "client_id is given twice, and differs")
-        return await self._authenticator.client(client_id, secret, address)
+        return await self._authenticator.client(client_id, secret, address, from_memory=from_memory)
 
 
 def refusal(error: BrokerError, request_id: str, *, challenge: bool = False) -> Response:

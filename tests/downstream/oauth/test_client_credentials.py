@@ -10,7 +10,9 @@ from broker.app.heart import Heart, build_heart
 from broker.models.access import CLIENT_SCOPES
 from broker.providers import Registry
 from broker.settings import Settings
+from broker.vault import names
 from tests.downstream.answers import oauth_error_of
+from tests.downstream.oauth.calls import introspect
 from tests.journey import MakeClient
 from tests.world import PUBLIC_URL, FakeClock, ServiceClient
 
@@ -108,3 +110,12 @@ async def test_a_token_ends(app: ServiceClient, clock: FakeClock) -> None:
     assert (await app.call("GET", "/v1/connections")).status_code == 200
     clock.advance(seconds=1)
     assert (await app.call("GET", "/v1/connections")).status_code == 401
+
+
+async def test_a_client_deleted_elsewhere_gets_no_token_from_memory(app: ServiceClient, heart: Heart) -> None:
+    """That it proved itself a moment ago is enough for a request, and not for a token that lasts longer."""  # S13
+    assert (await introspect(app, "unknown")).status_code == 200
+    await heart.store.execute("DEL", names.client(app.client_id))
+    assert (await introspect(app, "unknown")).status_code == 200  # within the next seconds
+    answer = await app.token(grant_type="client_credentials")
+    assert (answer.status_code, oauth_error_of(answer)) == (401, "invalid_client")
