@@ -42,7 +42,7 @@ _DUE_IN: Final = (15, 75)
 """Seconds from now; the writing takes most of the first ones."""
 _ANSWERS_AFTER_MS: Final = 100
 _AT_ONCE: Final = 32
-"""Token requests that the provider may be sent at a time: twice the default, so that the worker is what limits it."""
+"""Token requests that the provider may be sent at a time: twice the default, so that this is not what limits it."""
 _WRITTEN_AT_ONCE: Final = 200
 _PATIENCE: Final = 900
 """Seconds until it is given up."""
