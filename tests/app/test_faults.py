@@ -91,7 +91,7 @@ async def test_a_bug_is_500_and_says_nothing_of_itself(
 ) -> None:
     """The traceback is in the log under the request's id; neither its text nor its type is in the answer."""  # K1
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("planted-detail")
 
     monkeypatch.setattr(part, broken)

@@ -44,7 +44,9 @@ class TestServer:
         """Start the process, also again after :meth:`kill`; its data stays. ``waits``: until it is ready."""
         self.folder.mkdir(exist_ok=True)
         places = ("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder), "--save", "")
-        command = [find_program(), *places, "--appendonly", "yes", "--repl-diskless-sync-delay", "0", *self._options]
+        # As the broker's own: what was answered is on disk, however slow that is.
+        lasting = ["--appendonly", "yes", "--appendfsync", "always"]
+        command = [find_program(), *places, *lasting, "--repl-diskless-sync-delay", "0", *self._options]
         self.run([*command, *options], waits=waits)
 
     def run(self, command: list[str], *, waits: bool = True) -> None:

@@ -135,7 +135,7 @@ class OAuthEndpoint:
             try:
                 parameters = parse_form(await read_body(request, operation.face.takes))
                 # Whoever gets a token for a quarter of an hour is looked up, and not remembered from a moment ago.
-                from_memory = parameters.get("grant_type") != _MAKES_TOKENS
+                from_memory = "grant_type" not in declared or parameters.get("grant_type") != _MAKES_TOKENS
                 client = await self._authenticate(headers, parameters, address, public=public, from_memory=from_memory)
                 known = {name: value for name, value in parameters.items() if name in declared}
                 return await handler(OAuthCall(operation, request_id, client, address, known, self._clock()))
