@@ -4,6 +4,7 @@ from typing import Any
 
 from bench import million, wrk
 from bench.rounds import Effort
+from bench.targets import judge
 
 SIZE: dict[str, Any] = {
     "connections": 1_000_000,
@@ -49,3 +50,11 @@ def test_the_medians_of_rounds_are_of_pairs(monkeypatch: Any) -> None:
     assert (compared["p50_ratio"], compared["p99_ratio"]) == (1.1, 1.1)
     assert compared["p50"] == [2.0, 2.2]
     assert million._url([request]) == "http://localhost:8400"
+
+
+def test_a_million_is_judged_by_a_million_alone() -> None:
+    """A quick run fills ten thousand, and says nothing of the others."""
+    report = {"bytes_per_connection": 1_300.0, "latency_ratio": 1.0, "sizes": [{"connections": 10_000}]}
+    assert judge({"million": report}) == []
+    report["sizes"] = [{"connections": 10_000}, {"connections": 1_000_000}]
+    assert [verdict.met for verdict in judge({"million": report})] == [True, True]

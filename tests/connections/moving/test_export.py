@@ -95,8 +95,8 @@ async def test_restored_on_another_broker_it_serves_the_same(
             assert before is not None
             assert before[1] is not None
             for secret in before[1].secrets:
-                # A user's or a key's name may be so short that it stands in what is sealed by chance; base64 at each of its
-                # three offsets has this in common.
+                # A name may be so short that it stands in what is sealed by chance; base64 at each of its three offsets
+                # has this in common.
                 assert secret.encode() not in file or len(secret) < 8
                 assert base64.urlsafe_b64encode(secret.encode())[:-4] not in file or len(secret) < 8
             if name == "over":
