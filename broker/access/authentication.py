@@ -13,7 +13,7 @@ from typing import Final
 
 from broker.access.assertions import Assertions
 from broker.access.clients import SECRETS_AT_MOST, Clients
-from broker.access.in_use import LOOKED_AT_EVERY, InUse
+from broker.access.in_use import InUse
 from broker.access.jws import NotProvenError
 from broker.access.limits import Limits
 from broker.access.tokens import BrokerTokens
@@ -21,9 +21,6 @@ from broker.clock import Clock
 from broker.errors import InvalidToken, ProviderUnavailable, Unauthenticated
 from broker.models.access import Caller, Client
 from broker.models.ids import digest
-
-REVALIDATED_EVERY: Final = LOOKED_AT_EVERY
-"""Seconds between two looks at whether the broker tokens and secrets in use are still good."""
 
 _NOBODYS: Final = (digest("nobody's secret"),) * SECRETS_AT_MOST
 _REFUSED: Final = "client authentication failed"

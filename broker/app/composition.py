@@ -11,7 +11,8 @@ import structlog
 from starlette.applications import Starlette
 from starlette.routing import Route
 
-from broker.access.authentication import REVALIDATED_EVERY, Authenticator
+from broker.access.authentication import Authenticator
+from broker.access.in_use import LOOKED_AT_EVERY
 from broker.app.faults import Faults
 from broker.app.heart import Heart, build_heart
 from broker.app.openapi import document_route
@@ -187,7 +188,7 @@ def _people_routes(heart: Heart) -> list[Route]:
 
 async def _revalidate(authenticator: Authenticator) -> None:
     while True:
-        await asyncio.sleep(REVALIDATED_EVERY)
+        await asyncio.sleep(LOOKED_AT_EVERY)
         try:
             await authenticator.revalidate()
         except Exception:

@@ -78,7 +78,9 @@ class Front(Starlette):
         status = 500
         try:
             try:
-                response: Response = await (route.endpoint if route else self._unserved)(request)
+                if route is None:
+                    raise HTTPException(405 if routes else 404)
+                response: Response = await route.endpoint(request)
             except HTTPException as error:
                 response = self._last_resort.unserved(request, error.status_code, routes)
             except Exception as error:
@@ -92,10 +94,6 @@ class Front(Starlette):
             # What went well is in the audit record where it matters; what did not is worth a line by default.
             if (status >= 400 or _heard.isEnabledFor(logging.DEBUG)) and template not in _QUIET:
                 self._tell(request, template, status, elapsed)
-
-    async def _unserved(self, request: Request) -> Response:
-        others, _ = self._dispatch.find(request.scope["path"])
-        raise HTTPException(405 if others else 404)
 
     def _tell(self, request: Request, template: str, status: int, seconds: float) -> None:
         state: Mapping[str, Any] = request.scope["state"]

@@ -107,8 +107,6 @@ events_waiting: Final = Gauge(
 
 _requests_of: Final = cache(lambda route, status: requests.labels(route, str(status)))
 _seconds_of: Final = cache(request_seconds.labels)
-
-
 _releases_of: Final = cache(tokens_released.labels)
 
 

@@ -27,14 +27,19 @@ EXPORTS = f"{PREFIX}exports"
 """Sorted set: the exports that switch connections off, by when they were begun (ms)."""
 
 
+def _slot(bucket: int) -> str:
+    """What all keys of one bucket begin with; their hash tag stands in it."""
+    return f"{PREFIX}{{{bucket}}}:"
+
+
 def record(connection_id: str) -> str:
     """Hash: the connection."""
-    return f"{PREFIX}{{{bucket_of(connection_id)}}}:{connection_id}"
+    return f"{_slot(bucket_of(connection_id))}{connection_id}"
 
 
 def record_and_outbox(connection_id: str) -> tuple[str, str]:
     """Both at once, as every release needs them."""
-    slot = f"{PREFIX}{{{bucket_of(connection_id)}}}:"
+    slot = _slot(bucket_of(connection_id))
     return f"{slot}{connection_id}", f"{slot}outbox"
 
 
@@ -55,7 +60,7 @@ def revocation(connection_id: str) -> str:
 
 def reference(connection_id: str, digest: str) -> str:
     """Hash: one reference to the connection."""
-    return f"{PREFIX}{{{bucket_of(connection_id)}}}:ref:{digest}"
+    return f"{_slot(bucket_of(connection_id))}ref:{digest}"
 
 
 def outbox(connection_id: str) -> str:
@@ -65,7 +70,7 @@ def outbox(connection_id: str) -> str:
 
 def bucket_outbox(bucket: int) -> str:
     """Stream: the outbox of one bucket."""
-    return f"{PREFIX}{{{bucket}}}:outbox"
+    return f"{_slot(bucket)}outbox"
 
 
 def due(connection_id: str) -> str:
@@ -75,7 +80,7 @@ def due(connection_id: str) -> str:
 
 def bucket_due(bucket: int) -> str:
     """Sorted set: the due work of one bucket."""
-    return f"{PREFIX}{{{bucket}}}:due"
+    return f"{_slot(bucket)}due"
 
 
 def buckets() -> range:

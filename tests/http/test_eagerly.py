@@ -11,6 +11,13 @@ async def _nothing() -> str:
     return "here"
 
 
+async def _never(ended: list[str]) -> None:
+    try:
+        await asyncio.Event().wait()
+    finally:
+        ended.append("cleaned up")
+
+
 async def test_what_is_there_is_given_at_once() -> None:
     """Without a round of the loop, and although the deadline is over."""
     ran: list[str] = []
@@ -37,15 +44,8 @@ async def test_what_has_to_be_waited_for_is_waited_for() -> None:
 async def test_beyond_the_deadline_it_is_cancelled() -> None:
     """And cleans up before the deadline is told."""
     ended: list[str] = []
-
-    async def never() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.append("cleaned up")
-
     with pytest.raises(TimeoutError):
-        await within(Patience(0.01), never())
+        await within(Patience(0.01), _never(ended))
     assert ended == ["cleaned up"]
 
 
@@ -63,14 +63,7 @@ async def test_patience_begins_with_the_first_wait_and_is_one_for_all() -> None:
 async def test_who_is_cancelled_takes_it_along() -> None:
     """A cancellation is no timeout."""
     ended: list[str] = []
-
-    async def never() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            ended.append("cleaned up")
-
-    waiting = asyncio.create_task(within(Patience(10), never()))
+    waiting = asyncio.create_task(within(Patience(10), _never(ended)))
     await asyncio.sleep(0)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -16,6 +16,8 @@ class ClientCredentialsGrant:
     form = ClientCredentialsForm
     answer = BrokerTokenAnswer
     public = False
+    from_memory = False
+    """What it gives lasts for a quarter of an hour, and what is remembered may be over by now."""
 
     def __init__(self, tokens: BrokerTokens) -> None:
         self._tokens = tokens

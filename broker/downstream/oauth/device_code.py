@@ -20,6 +20,7 @@ class DeviceCodeGrant:
     form = DeviceCodeForm
     answer = DeviceTokenAnswer
     public = True
+    from_memory = True
 
     def __init__(self, polls: DevicePolls, devices: DeviceSessions, limits: Limits) -> None:
         self._polls = polls

@@ -61,9 +61,6 @@ CLIENT_AUTH_METHODS: Final = ("client_secret_basic", "client_secret_post", "priv
 NO_AUTHENTICATION: Final = "none"
 """How those words call a public client's way, where it has one."""
 
-_MAKES_TOKENS: Final = "client_credentials"
-"""The grant by which a client gets a broker token (RFC 6749 §4.4)."""
-
 _SPEAKABLE: Final = str.maketrans({'"': "'", "\\": "/"})
 """RFC 6749 §5.2 keeps quotes and backslashes out of descriptions; a provider's words may hold them."""
 
@@ -121,10 +118,19 @@ class OAuthEndpoint:
         self._authenticator = authenticator
         self._clock = clock
 
-    def route(self, operation: Operation, handler: OAuthHandler, *, public: bool = False) -> DeclaredRoute:
+    def route(
+        self,
+        operation: Operation,
+        handler: OAuthHandler,
+        *,
+        public: bool = False,
+        from_memory: Callable[[Mapping[str, str]], bool] = lambda _: True,
+    ) -> DeclaredRoute:
         """The route of ``operation``.
 
         :param public: public clients may call it, too; they only name themselves.
+        :param from_memory: whether it is enough, for a request with these parameters, that its client proved itself a
+            moment ago.
         """
         declared = {name for model in operation.bodies for name in model.model_fields}
 
@@ -134,9 +140,8 @@ class OAuthEndpoint:
             headers = [value.decode("latin-1") for name, value in request.scope["headers"] if name == b"authorization"]
             try:
                 parameters = parse_form(await read_body(request, operation.face.takes))
-                # Whoever gets a token for a quarter of an hour is looked up, and not remembered from a moment ago.
-                from_memory = "grant_type" not in declared or parameters.get("grant_type") != _MAKES_TOKENS
-                client = await self._authenticate(headers, parameters, address, public=public, from_memory=from_memory)
+                remembered = from_memory(parameters)
+                client = await self._authenticate(headers, parameters, address, public=public, from_memory=remembered)
                 known = {name: value for name, value in parameters.items() if name in declared}
                 return await handler(OAuthCall(operation, request_id, client, address, known, self._clock()))
             except BrokerError as error:

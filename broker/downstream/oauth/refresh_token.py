@@ -18,6 +18,7 @@ class RefreshTokenGrant:
     form = RefreshTokenForm
     answer = DeviceTokenAnswer
     public = True
+    from_memory = True
 
     def __init__(self, devices: DeviceSessions, limits: Limits) -> None:
         self._devices = devices

@@ -21,6 +21,10 @@ class Grant(Protocol):
         """Whether a public client may use it."""
 
     @property
+    def from_memory(self) -> bool:
+        """Whether it is enough that its client proved itself a moment ago."""
+
+    @property
     def form(self) -> type[BaseModel]:
         """The parameters it reads."""
 
@@ -53,7 +57,11 @@ class TokenEndpoint:
             answer=tuple(grant.answer for grant in grants),
             refuses=(ProviderError, ProviderUnavailable),
         )
-        return [self._endpoint.route(operation, self._token, public=True)]
+        return [self._endpoint.route(operation, self._token, public=True, from_memory=self._from_memory)]
+
+    def _from_memory(self, parameters: Mapping[str, str]) -> bool:
+        grant = self._grants.get(parameters.get("grant_type", ""))
+        return grant is None or grant.from_memory
 
     async def _token(self, call: OAuthCall) -> Response:
         grant = self._grants.get(call.required("grant_type"))

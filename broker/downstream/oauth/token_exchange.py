@@ -53,6 +53,7 @@ class TokenExchangeGrant:
     form = TokenExchangeForm
     answer = ExchangedAnswer
     public = True
+    from_memory = True
 
     def __init__(self, tokens: Tokens, authenticator: Authenticator) -> None:
         self._tokens = tokens
