@@ -147,7 +147,8 @@ async def test_a_cancelled_commit_disturbs_no_neighbour(group: Group) -> None:
     """Its script runs, its answer is dropped; others who wait for the same WAIT get their own."""  # R4
     async with FaultyProxy(f"127.0.0.1:{group.primary.port}") as proxy:
         pipeline = Pipeline(connector(f"redis://{proxy.address}", connect_timeout=2), wait_replicas=1, deadline=20)
-        await asyncio.gather(*(count(pipeline, "warm") for _ in range(8)))
+        warm = await asyncio.gather(*(count(pipeline, "warm") for _ in range(8)))
+        assert all([await commit.confirmed for commit in warm])  # so that none of them holds the next ones up
         proxy.stall_answers()
         tasks = [asyncio.create_task(count(pipeline, f"k{n}")) for n in range(12)]
         with group.primary.client() as client:
