@@ -17,7 +17,7 @@ from broker.vault import names
 from broker.vault.journal import Journal
 from broker.vault.records import Records
 
-_AT_ONCE: Final = 500
+_AT_ONCE: Final = 200
 _LISTED_AT_ONCE: Final = 64
 _LONG: Final = 5.0
 _LISTED_BY: Final = frozenset({"connection.created", "connection.renewed"})

@@ -26,6 +26,8 @@ _LOOKS_AT_ONCE: Final = 128
 """Outboxes: requests that wait for the store go in between."""
 _AT_FIRST: Final = 25
 """Events of each of them; where there are more, they follow in larger parts."""
+_MOVED_AT_ONCE: Final = 400
+"""Events, or a few more: each step with them keeps the process from its requests for no more than a moment."""
 _WRITTEN_AT_ONCE: Final = 1_000
 """Events in one call of a script, whose stack is bounded."""
 
@@ -94,7 +96,14 @@ class Journal:
             full = [(bucket, page[-1][0]) for bucket, page in found if len(page) == at_first]
             # What comes meanwhile waits for the next look: following a busy connection would never end.
             newest = await asyncio.gather(*(self._newest(bucket) for bucket, _ in full))
-            if parcels := [parcel for bucket, page in found for parcel in self._parcels(bucket, page)]:
+            parcels: list[Parcel] = []
+            for bucket, page in found:
+                parcels += self._parcels(bucket, page)
+                await asyncio.sleep(0)  # requests go in between
+                if len(parcels) >= _MOVED_AT_ONCE:
+                    yield parcels
+                    parcels = []
+            if parcels:
                 yield parcels
             for (bucket, after), last in zip(full, newest, strict=True):
                 async for parcels in self._rest(bucket, after, last, count):

@@ -1,5 +1,6 @@
 """The audit record: events move from outboxes to journals; a crash anywhere loses none and doubles none."""
 
+import asyncio
 import json
 from dataclasses import replace
 from typing import Any, cast
@@ -53,6 +54,32 @@ async def note(records: Records, connection: Connection, *events: Event) -> None
     """Write events into the outbox, each with an effect of its own."""
     for event in events:
         assert await records.annotate(connection, updated_at=event.at, event=event)
+
+
+async def test_requests_go_on_while_much_is_collected(
+    journal: Journal, pipeline: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of fifty outboxes the process reads no more than one before everything else has had its turn, and moves some 400
+    events in one step."""
+    filled = list(names.buckets())[:50]
+    event = Event("x.noted", "acme", NOW).encode()
+    await asyncio.gather(*(pipeline.execute("XADD", names.bucket_outbox(n), "*", "e", event) for n in filled * 20))
+    decode, turns = Event.decode, [0]
+
+    def counted(text: str | bytes) -> Event:
+        turns[-1] += 1
+        return decode(text)
+
+    async def everything_else() -> None:
+        while True:
+            await asyncio.sleep(0)
+            turns.append(0)
+
+    monkeypatch.setattr(Event, "decode", counted)
+    others = asyncio.create_task(everything_else())
+    moved = [len(parcels) async for parcels in journal.collect(filled, 100)]
+    others.cancel()
+    assert (moved, max(turns)) == ([400, 400, 200], 20)
 
 
 async def test_an_event_moves_as_it_is(journal: Journal, records: Records, connection: Connection) -> None:
