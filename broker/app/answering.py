@@ -86,7 +86,8 @@ class Answering(RequestResponseCycle):
         if left < 0 or (left and not more):
             return False
         head, self._held = self._held, b""
-        self.transport.writelines((head, body))
+        # Not every loop gets rid of a piece that is empty.
+        self.transport.writelines((head, body) if body else (head,))
         self.expected_content_length = left
         if not more:
             self.response_complete = True

@@ -134,7 +134,6 @@ def _services_routes(heart: Heart, repeats: Repeats) -> list[Route]:
     }
     issuer, devices = heart.settings.issuer, heart.devices
     return [
-        # First the hot path: routes are tried in order.
         *TokenRoutes(gate, heart.tokens).routes(),
         *TokenEndpoint(endpoint, grants).routes(),
         *AuthorizationRoutes(gate, heart.api_calls).routes(),

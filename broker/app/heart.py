@@ -202,11 +202,9 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         clock=clock,
         public_url=settings.public_url,
     )
-    withheld = [provider.name for provider in providers if provider.release == "proxy_only"]
-    tokenless = [provider.name for provider in providers if not provider.releases_tokens]
     changes = Changes(records, intake, providers, clock)
     bookkeeping = Bookkeeping(journal, records, Sink(settings.events_sink), clock)
-    tokens = Tokens(Releases(store, keyring), records, refresher, providers, withheld, tokenless, clock)
+    tokens = Tokens(Releases(store, keyring), records, refresher, providers, clock)
     return Heart(
         settings=settings,
         clock=clock,

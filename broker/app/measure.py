@@ -82,7 +82,7 @@ class Measure:
                 if name == b"transfer-encoding" and value.strip().lower() != b"chunked":
                     # The parser would hand the head over before it found fault (RFC 9112 §6.1).
                     self._refuse(501, "the only transfer coding is chunked")
-        # What came with the piece that it began in and with this one is less than a head may have.
+        # Two pieces are shorter than a head may be: only one that spans more of them is added up.
         if len(fields) > FIELDS_AT_MOST or (self._unfinished and self._size(fields) > HEAD_AT_MOST):
             self._refuse(431, "the head of the request is too large")
         if version not in {"1.0", "1.1"}:

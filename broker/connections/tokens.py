@@ -1,6 +1,5 @@
 """Fetching an access token: released in one step while it is fresh, refreshed first when it is not."""
 
-from collections.abc import Collection
 from dataclasses import replace
 from typing import Final
 
@@ -46,19 +45,15 @@ class Tokens:
         records: Records,
         refresher: Refresher,
         providers: Registry,
-        withheld: Collection[str],
-        tokenless: Collection[str],
         clock: Clock,
     ) -> None:
-        """:param withheld: providers whose credentials never leave (``release: proxy_only``).
-        :param tokenless: providers whose credentials are no tokens, so that none can be handed out."""
         self._releases = releases
         self._records = records
         self._providers = providers
         self._refresher = refresher
-        self._withheld = frozenset(withheld)
-        self._tokenless = frozenset(tokenless) - self._withheld
-        self._never_handed_out = self._withheld | self._tokenless
+        self._all = frozenset(providers.names)
+        self._leaving = frozenset(provider.name for provider in providers if provider.release != "proxy_only")
+        self._handed_out = frozenset(provider.name for provider in providers if provider.hands_out_tokens)
         self._clock = clock
 
     def permit_handing_out(self, connection: Connection) -> None:
@@ -67,9 +62,8 @@ class Tokens:
         :raises Forbidden: its credentials never leave the broker.
         :raises Conflict: they are no tokens.
         """
-        kept = Kept("withheld", provider=connection.provider)
-        if connection.provider in self._never_handed_out:
-            raise self._refusal(kept)
+        if connection.provider not in self._handed_out:
+            raise self._refusal(Kept("withheld", provider=connection.provider))
 
     async def fetch(
         self,
@@ -96,7 +90,7 @@ class Tokens:
         :raises StoreUnavailable: the store can't be asked.
         """
         reach.permit_handing_out()
-        claim = Claim(reach, self._never_handed_out, refused_generation, reference_digest)
+        claim = Claim(reach, self._handed_out, refused_generation, reference_digest)
         # A reference is for the connection it was issued for, a bound token for the one it is bound to.
         alone = reference_digest is not None or reach.connection_id is not None
         release = await self._release(connection_id, claim, event, min_ttl=min_ttl, alone=alone)
@@ -124,8 +118,8 @@ class Tokens:
         :raises Moved: the connection has another grant by now.
         :raises BrokerError: as :meth:`fetch`.
         """
-        withheld = self._withheld if leaves else frozenset()
-        claim = Claim(reach, withheld, refused_generation, whole=True, grant_id=grant_id)
+        released = self._leaving if leaves else self._all
+        claim = Claim(reach, released, refused_generation, whole=True, grant_id=grant_id)
         return await self._release(connection_id, claim, event, alone=alone or reach.connection_id is not None)
 
     async def _release(
@@ -214,7 +208,9 @@ class Tokens:
                 return ReferenceUnknown("the reference is unknown, expired, spent or made for another client")
             case "moved":
                 return Moved("the connection was authorized anew in this very moment; try again")
-            case "withheld" if kept.provider in self._tokenless:
+            case "withheld" if kept.provider not in self._all:
+                return NotFound("there is no such provider")
+            case "withheld" if kept.provider in self._leaving:
                 return Conflict("a credential of this kind is no token; ask for the authorization of a request instead")
             case "withheld":
                 return Forbidden("this provider's credentials never leave the broker; call its API through the proxy")

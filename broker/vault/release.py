@@ -49,7 +49,7 @@ class Kept:
     """Nothing was released, spent or written, and why.
 
     ``absent``: no such connection within reach. ``reference``: no such reference for this audience.
-    ``status``: the connection is not active. ``withheld``: its provider releases no tokens. ``stale``: refresh
+    ``status``: the connection is not active. ``withheld``: its provider's tokens are not released. ``stale``: refresh
     ``generation`` first. ``scopes``: the reference needs some that are ``missing``. ``moved``: it has another grant
     than the one that was named.
     """
@@ -68,8 +68,8 @@ class Claim:
 
     reach: Reach
     """Whose connections the caller can touch."""
-    withheld: frozenset[str] = frozenset()
-    """Providers that release no tokens."""
+    released: frozenset[str]
+    """Providers whose tokens may be released: of one that nobody knows, none is."""
     refused_generation: int | None = None
     """A generation that the provider refused and that must not be served again."""
     reference_digest: str | None = None
@@ -104,7 +104,7 @@ class Releases:
             outlive,
             reach.tenant,
             "*" if reach.providers is None else _listed(reach.providers),
-            _listed(claim.withheld),
+            _listed(claim.released),
             event.client_id or "",
             _NO_GENERATION if claim.refused_generation is None else claim.refused_generation,
             event.opened(),

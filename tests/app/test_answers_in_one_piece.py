@@ -26,6 +26,7 @@ class Pieces(asyncio.Transport):
         self.written.append(bytes(data))
 
     def writelines(self, list_of_data: Any) -> None:
+        assert all(list_of_data), "an empty piece stays in the buffer of some loops, which then never close"
         self.written.append(b"".join(list_of_data))
 
     def is_closing(self) -> bool:
@@ -99,6 +100,17 @@ async def test_a_head_does_not_wait_for_a_body_that_takes_its_time(ask: Ask) -> 
     for _ in range(10):
         await asyncio.sleep(0)
     assert b"".join(transport.written).endswith(b"\r\n\r\nokay")
+
+
+async def test_an_answer_without_a_body_is_its_head(ask: Ask) -> None:
+    """Nothing empty is written behind it."""
+
+    async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await _start(send, 0)
+        await send({"type": "http.response.body", "body": b""})
+
+    (piece,) = (await ask(app)).written
+    assert piece.endswith(b"content-length: 0\r\n\r\n")
 
 
 async def test_what_is_held_is_written_before_the_connection_closes(ask: Ask) -> None:

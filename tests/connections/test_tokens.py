@@ -77,6 +77,22 @@ async def test_a_provider_that_releases_nothing_is_only_used_through_the_proxy(
         await heart.tokens.fetch(sealed.id, reach=REACH, event=event_of(sealed, clock))
 
 
+async def test_a_provider_that_is_gone_from_the_file_releases_nothing(
+    heart: Heart, stored: Connection, clock: FakeClock
+) -> None:
+    """Replicas may know different files for a while: one that lacks the entry refuses, and records no release."""  # S7
+    orphan = replace(stored, id=new_id("con"), provider="practice-of-old")
+    await heart.records.create(orphan, CREDENTIAL, replace(event_of(orphan, clock), type="connection.created"))
+    with pytest.raises(NotFound, match="no such provider"):
+        await heart.tokens.fetch(orphan.id, reach=REACH, event=event_of(orphan, clock))
+    for leaves in (True, False):
+        with pytest.raises(NotFound, match="no such provider"):
+            await heart.tokens.use(orphan.id, reach=REACH, event=event_of(orphan, clock), leaves=leaves)
+    await heart.bookkeeping.settle_all()
+    recorded = [event.type for _, event in await heart.journal.of_connection("acme", orphan.id, None, 10)]
+    assert recorded == ["connection.created"]
+
+
 async def test_an_answered_token_is_recorded_with_its_request(
     heart: Heart, stored: Connection, clock: FakeClock
 ) -> None:

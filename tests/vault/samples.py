@@ -14,6 +14,8 @@ from broker.vault import names
 
 NOW = 1_700_000_000_000
 EVERYTHING = Reach("acme", None)
+PRACTICE = frozenset({"practice"})
+"""The provider of the connections below, as one whose tokens may be released."""
 CREDENTIAL = Credential("access-1", "refresh-1")
 
 

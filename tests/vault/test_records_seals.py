@@ -14,7 +14,7 @@ from broker.vault.keyring import Keyring
 from broker.vault.records import Records
 from broker.vault.redis.store import Store
 from broker.vault.release import Claim, Release, Releases
-from tests.vault.samples import EVERYTHING, NOW, a_connection, an_event
+from tests.vault.samples import EVERYTHING, NOW, PRACTICE, a_connection, an_event
 
 HERE = Credential("access-here", "refresh-here")
 THERE = Credential("access-there", "refresh-there")
@@ -37,7 +37,7 @@ def sealed(raw_store: redis.Redis, connection: Connection, field: str) -> bytes:
 
 async def both_ways(pipeline: Store, keyring: Keyring, connection: Connection) -> tuple[object, object]:
     """Read the credential and release the token; answers the two outcomes."""
-    release = Releases(pipeline, keyring).release(connection.id, Claim(EVERYTHING), an_event(connection), NOW)
+    release = Releases(pipeline, keyring).release(connection.id, Claim(EVERYTHING, PRACTICE), an_event(connection), NOW)
     read = Records(pipeline, keyring).read_with_credential(connection.id)
     return await asyncio.gather(read, release, return_exceptions=True)
 

@@ -20,7 +20,7 @@ from broker.vault.references import StoredReferences
 from broker.vault.release import Claim, Kept, Release, Releases
 from tests.journey import snapshot
 from tests.vault.faulty_proxy import FaultyProxy
-from tests.vault.samples import CREDENTIAL, EVERYTHING, NOW, a_connection, an_event, outbox
+from tests.vault.samples import CREDENTIAL, EVERYTHING, NOW, PRACTICE, a_connection, an_event, outbox
 
 
 class Gate:
@@ -48,7 +48,13 @@ class Gate:
 
     async def release(self, **changes: Any) -> Release | Kept:
         """Try to release the token."""
-        options = {"event": an_event(self.connection), "outlive": NOW, "reach": EVERYTHING, **changes}
+        options = {
+            "event": an_event(self.connection),
+            "outlive": NOW,
+            "reach": EVERYTHING,
+            "released": PRACTICE,
+            **changes,
+        }
         event, outlive = options.pop("event"), options.pop("outlive")
         return await self._releases.release(self.connection.id, Claim(**options), event, outlive)
 
@@ -93,7 +99,8 @@ async def test_a_token_leaves_with_its_event(gate: Gate) -> None:
         ({"reach": Reach("acme", frozenset())}, Kept("absent")),
         ({"reach": Reach("acme", frozenset({"practice-two"}))}, Kept("absent")),
         ({"reach": Reach("acme", frozenset({"pract"}))}, Kept("absent")),
-        ({"withheld": ("practice",)}, Kept("withheld", provider="practice")),
+        ({"released": frozenset()}, Kept("withheld", provider="practice")),
+        ({"released": frozenset({"pract", "practice-two"})}, Kept("withheld", provider="practice")),
         ({"outlive": NOW + 3_600_000}, Kept("stale", generation=1)),
         ({"refused_generation": 1}, Kept("stale", generation=1)),
         ({"reference_digest": "unknown"}, Kept("reference")),
@@ -101,7 +108,7 @@ async def test_a_token_leaves_with_its_event(gate: Gate) -> None:
         ({"reference_digest": "late"}, Kept("reference")),
         ({"reference_digest": "good", "outlive": NOW + 3_600_000}, Kept("stale", generation=1)),
         ({"reference_digest": "good", "reach": Reach("other", None)}, Kept("absent")),
-        ({"reference_digest": "good", "withheld": ("a", "practice")}, Kept("withheld", provider="practice")),
+        ({"reference_digest": "good", "released": frozenset({"a", "b"})}, Kept("withheld", provider="practice")),
     ],
     ids=lambda value: str(value).replace("frozenset", "") if isinstance(value, dict) else value.reason,
 )

@@ -8,7 +8,7 @@ from broker.vault.records import Records
 from broker.vault.redis.store import Store
 from broker.vault.release import Claim, Kept, Release, Releases
 from tests.journey import snapshot
-from tests.vault.samples import CREDENTIAL, EVERYTHING, NOW, a_connection, an_event, outbox
+from tests.vault.samples import CREDENTIAL, EVERYTHING, NOW, PRACTICE, a_connection, an_event, outbox
 
 
 async def test_only_the_grant_that_was_judged_is_released(
@@ -21,7 +21,7 @@ async def test_only_the_grant_that_was_judged_is_released(
 
     async def release(grant_id: str | None, *, outlive: int = NOW) -> Release | Kept:
         return await releases.release(
-            connection.id, Claim(EVERYTHING, whole=True, grant_id=grant_id), an_event(connection), outlive
+            connection.id, Claim(EVERYTHING, PRACTICE, whole=True, grant_id=grant_id), an_event(connection), outlive
         )
 
     for grant_id in (connection.grant_id, None):

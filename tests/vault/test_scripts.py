@@ -23,7 +23,7 @@ from broker.vault.release import Claim, Release, Releases
 from broker.vault.revocations import Job, Revocations
 from broker.vault.scripts import Script
 from broker.vault.sessions import Sessions
-from tests.vault.samples import CREDENTIAL, EVERYTHING, NOW, a_connection, an_event
+from tests.vault.samples import CREDENTIAL, EVERYTHING, NOW, PRACTICE, a_connection, an_event
 
 _TOUCHED = re.compile(r"redis\.call\('(\w+)',\s*([^,)]+)")
 
@@ -68,7 +68,7 @@ async def test_a_connections_whole_life_fits_one_slot(cluster: Store, keyring: K
         )
         assert issued == "ok"
     release = await Releases(cluster, keyring).release(
-        connection.id, Claim(EVERYTHING, reference_digest="d1"), an_event(connection), NOW
+        connection.id, Claim(EVERYTHING, PRACTICE, reference_digest="d1"), an_event(connection), NOW
     )
     assert isinstance(release, Release)
     assert await references.revoke(connection.id, "d2", an_event(connection))

@@ -14,7 +14,7 @@ from broker.vault.keyring import Keyring
 from broker.vault.records import Records
 from broker.vault.redis.store import Store
 from broker.vault.release import Claim, Release, Releases
-from tests.vault.samples import CREDENTIAL, EVERYTHING, NOW, a_connection, an_event, outbox
+from tests.vault.samples import CREDENTIAL, EVERYTHING, NOW, PRACTICE, a_connection, an_event, outbox
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ async def connection(pipeline: Store, keyring: Keyring) -> Any:
 async def release(pipeline: Store, keyring: Keyring, connection: Any) -> tuple[Served, Credential]:
     """The whole credential."""
     released = await Releases(pipeline, keyring).release(
-        connection.id, Claim(EVERYTHING, whole=True), an_event(connection), NOW
+        connection.id, Claim(EVERYTHING, PRACTICE, whole=True), an_event(connection), NOW
     )
     assert isinstance(released, Release)
     assert released.whole is not None

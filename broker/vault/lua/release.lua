@@ -1,8 +1,8 @@
 #!lua
 -- Release an access token: read the record, spend the reference, write the audit event. All or nothing.
 -- KEYS: record, outbox[, reference]
--- ARGV: now (ms), the moment the token must outlive (ms), tenant, providers ("*" or ",a,b,"), withheld providers
---       (",a,b,"), client id, generation the provider refused ("" = none), event (JSON without its closing brace), name
+-- ARGV: now (ms), the moment the token must outlive (ms), tenant, providers ("*" or ",a,b,"), providers whose tokens may
+--       be released (",a,b,"), client id, generation the provider refused ("" = none), event (JSON without its closing brace), name
 --       of this attempt, what else the event says (members of its data, each after a comma), grant the record must have
 --       ("" = any), then names of fields to answer beside the token
 -- Answers {"ok", generation, expiry, grant, scopes, sealed access token, provider, field, …} or {"absent"},
@@ -47,7 +47,7 @@ end
 if status ~= 'active' then
     return {'status', status}
 end
-if string.find(ARGV[5], ',' .. provider .. ',', 1, true) then
+if not string.find(ARGV[5], ',' .. provider .. ',', 1, true) then
     return {'withheld', provider}
 end
 -- The generation is put into the event, too. It was counted from 1 on, and never had so many digits that it loses some.

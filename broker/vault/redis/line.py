@@ -73,6 +73,9 @@ class Line(asyncio.Protocol):
         self._gone = asyncio.Event()
         self._watch: asyncio.TimerHandle | None = None
         self._transport.set_protocol(self)
+        if self._transport.is_closing():
+            # It told whoever had it before, and tells nobody else.
+            self._loop.call_soon(self.connection_lost, None)
 
     @property
     def usable(self) -> bool:

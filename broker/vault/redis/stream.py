@@ -144,7 +144,7 @@ class Stream:
             self._look()
 
     def _look(self) -> None:
-        """Let a batch leave if it is time: nothing is on its way, or one batch of no more than what waits.
+        """Let a batch leave if none is on its way, or just one and at least as many commands wait as it carries.
 
         A second one of a command or two would cost the store as much as one of a hundred: a round, and an ``fsync``.
         """
@@ -216,7 +216,7 @@ class Stream:
         return None
 
     def _fail_waiting(self, error: StoreUnavailable, due_by: float = inf) -> None:
-        """Fail those who were due by then: an attempt that failed says nothing to who came in its course."""
+        """Fail those that were due by then. What came while an attempt to connect was failing gets one of its own."""
         while self._waiting and self._waiting[0].due <= due_by:
             self._waiting.popleft().fail(error)
 

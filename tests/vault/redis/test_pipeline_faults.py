@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from broker.errors import StoreUnavailable
 from broker.vault.redis.connecting import connector
 from broker.vault.redis.embedded import EmbeddedStore
+from broker.vault.redis.line import Line
 from broker.vault.redis.pipeline import Pipeline
 from broker.vault.redis.sent import Sent
 from tests.vault.faulty_proxy import FaultyProxy, eventually
@@ -93,6 +94,19 @@ async def test_a_connection_closed_while_idle_costs_no_request(proxy: FaultyProx
     assert await pipeline.execute("INCR", "n") == 1
     assert proxy.asked.count(b"INCR\r\n$1\r\nn\r\n") == 1
     await pipeline.aclose()
+
+
+async def test_a_connection_that_ended_before_it_was_taken_over_is_told_so(proxy: FaultyProxy) -> None:
+    """Its end is told to whoever had it before, once: what takes it over must not wait for that."""
+    connection = await connector(f"redis://{proxy.address}", connect_timeout=5)()
+    assert connection._writer is not None
+    connection._writer.transport.abort()
+    await asyncio.sleep(0.01)  # so that it is told
+    ended: list[Line] = []
+    line = Line(connection, deadline=5, settled=lambda: None, ended=ended.append)
+    async with asyncio.timeout(30):
+        await line.aclose()
+    assert (ended, line.usable) == ([line], False)
 
 
 async def test_a_store_that_is_down_fails_at_once_and_is_found_again(proxy: FaultyProxy) -> None:
