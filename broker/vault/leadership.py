@@ -19,11 +19,10 @@ class Leadership:
 
     async def leads(self, chore: str) -> bool:
         """Whether this replica does the chore now; takes the lead if nobody has it."""
-        key = names.leader(chore)
-        if await self._store.execute("SET", key, self._replica, "NX", "PX", _TERM_MILLISECONDS):
+        if await self._store.run(scripts.LEAD, [names.leader(chore)], [self._replica, _TERM_MILLISECONDS]):
             self._led.add(chore)
             return True
-        return bool(await self._store.run(scripts.LEASE_RENEW, [key], [self._replica, _TERM_MILLISECONDS]))
+        return False
 
     async def keeps(self, chore: str) -> bool:
         """Prolong a lead that this replica has; ``False``: it ran out, and somebody else may have had it since."""

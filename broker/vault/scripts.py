@@ -31,6 +31,7 @@ LEASE = _load("lease")
 LEASE_INTEND = _load("lease_intend")
 LEASE_RENEW = _load("lease_renew")
 LEASE_DROP = _load("lease_drop")
+LEAD = _load("lead")
 PARK = _load("park")
 DISCONNECT = _load("disconnect")
 REFERENCE_ISSUE = _load("reference_issue")
@@ -78,6 +79,7 @@ ALL = (
     LEASE_INTEND,
     LEASE_RENEW,
     LEASE_DROP,
+    LEAD,
     PARK,
     DISCONNECT,
     REFERENCE_ISSUE,

@@ -29,3 +29,18 @@ async def test_a_replica_that_died_is_followed(pipeline: Store, raw_store: redis
     await first.resign()
     assert await second.leads("settle")
     assert not await first.leads("settle")
+
+
+async def test_a_full_store_has_a_leader(pipeline: Store, raw_store: redis.Redis) -> None:
+    """When memory is full, who leads goes on leading, and somebody follows when they resign: what is moved and erased
+    then makes room."""  # R5
+    first, second = Leadership(pipeline), Leadership(pipeline)
+    assert await first.leads("settle")
+    raw_store.config_set("maxmemory", 1)
+    try:
+        assert await first.leads("settle")
+        assert not await second.leads("settle")
+        await first.resign()
+        assert await second.leads("settle")
+    finally:
+        raw_store.config_set("maxmemory", 0)
