@@ -29,14 +29,14 @@ def _anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_link_leads_somewhere(page: Path) -> None:
+@pytest.mark.parametrize("document", PAGES, ids=lambda path: path.name)
+def test_every_link_leads_somewhere(document: Path) -> None:
     """Each file that is linked is there, and so is the heading."""
-    for target in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", page.read_text())):
+    for target in re.findall(r"\]\(([^)\s]+)\)", FENCED.sub("", document.read_text())):
         if re.match(r"\w+:", target):
             continue
         path, _, anchor = target.partition("#")
-        there = page.parent / path if path else page
+        there = document.parent / path if path else document
         assert there.exists(), target
         assert not anchor or anchor in _anchors(there), target
 

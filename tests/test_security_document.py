@@ -7,12 +7,13 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = (ROOT / "docs" / "security.md").read_text()
-LINE = re.compile(r"^\| ([BDSKEF]\d+) \| (.+) \|$", re.MULTILINE)
+LINE = re.compile(r"^\| ([BDSGKEF]\d+) \| (.+) \|$", re.MULTILINE)
 CITED = re.compile(r"`([\w/]+\.py)(?:::(\w+))?`")
 PROMISED = [
     *(f"B{n}" for n in range(1, 15)),
     *(f"D{n}" for n in range(1, 7)),
     *(f"S{n}" for n in range(1, 15)),
+    *(f"G{n}" for n in range(1, 5)),
     *(f"K{n}" for n in range(1, 7)),
     *(f"E{n}" for n in range(1, 6)),
     "F8",

@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     """``(kid, 32 bytes)``, the first one writes; ``None``: the embedded store's own, in ``data_dir``."""
     workers: int = Field(default=1, ge=1)
     background_enabled: bool = True
-    """Whether this process also refreshes ahead, checks health and delivers webhooks."""
+    """Whether this process also refreshes ahead, tests idle credentials, moves audit events and retries revocations."""
     egress_allow: Annotated[tuple[str | Network, ...], BeforeValidator(parse_hosts)] = ()
     """Private hosts and networks that user-supplied or discovered addresses may reach all the same."""
     trusted_proxies: Annotated[tuple[Network, ...], BeforeValidator(parse_networks)] = ()
