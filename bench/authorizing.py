@@ -12,7 +12,7 @@ from bench.stage import stage
 
 
 def measure(effort: Effort) -> dict[str, Any]:
-    """Answers one comparison, over 16 connections."""
+    """Answers one comparison, of 16 requests at once."""
     with stage(effort) as there:
         url = there.running.broker_url
         body = json.dumps({"method": "GET", "url": f"{there.running.provider_url}/api/messages"})
@@ -22,5 +22,5 @@ def measure(effort: Effort) -> dict[str, Any]:
         ]
         sides = [there.floor_side(), there.side("authorization", asked)]
         return {
-            "comparisons": [alternate("authorization", sides, there.store, effort.fewer(), connections=16, workers=1)],
+            "comparisons": [alternate("authorization", sides, there.store, effort.fewer(), at_once=16, workers=1)],
         }

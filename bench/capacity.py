@@ -34,7 +34,7 @@ class Costs:
     """What was measured. Microseconds of a core, and bytes."""
 
     fetch_worker: float
-    """With 64 connections of HTTP, where commands travel together."""
+    """With 64 requests at once, where commands travel together."""
     fetch_worker_alone: float
     """With one, where each command travels alone: what it comes to where commands are spread over many nodes."""
     fetch_store: float
@@ -54,7 +54,7 @@ class Costs:
 
         :raises KeyError: one was not measured.
         """
-        busy, alone = (broker_side(results, connections=number)["cpu_microseconds"] for number in (64, 1))
+        busy, alone = (broker_side(results, at_once=number)["cpu_microseconds"] for number in (64, 1))
         units = results["units"]
         return cls(
             fetch_worker=busy["workers"],
@@ -73,13 +73,13 @@ class Costs:
         )
 
 
-def broker_side(results: Results, *, connections: int, workers: int = 1) -> Mapping[str, Any]:
-    """What was measured of the broker, one caller, over so many connections."""
+def broker_side(results: Results, *, at_once: int, workers: int = 1) -> Mapping[str, Any]:
+    """What was measured of the broker, one client, so many requests at once."""
     for comparison in results["fetching"]["comparisons"]:
-        if (comparison["connections"], comparison["workers"]) == (connections, workers):
+        if (comparison["at_once"], comparison["workers"]) == (at_once, workers):
             side: Mapping[str, Any] = comparison["sides"][1]
             return side
-    raise KeyError(f"fetching with {connections} connections and {workers} workers")
+    raise KeyError(f"fetching with {at_once} at once and {workers} workers")
 
 
 def refreshed_every(lifetime: float, ahead: float = AHEAD) -> float:

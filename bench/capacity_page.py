@@ -147,7 +147,7 @@ def _checks(costs: Costs, results: Results) -> str:
     Of two workers it can only say whether a request costs the same: which cores were busy comes from that very run.
     """
     rows = []
-    two = broker_side(results, connections=64, workers=2)
+    two = broker_side(results, at_once=64, workers=2)
     load = two["cores"]["wrk"] / two["requests_per_second"] * 1e6
     cores = sum(two["cores"]["workers"]) + two["cores"]["store"] + two["cores"]["wrk"]
     said = cores / (costs.fetch_worker + costs.fetch_store + load) * 1e6

@@ -104,7 +104,8 @@ def _of_scenario(report: Mapping[str, Any]) -> str:
             for comparison in comparisons
             for side in comparison["sides"]
         ]
-        parts.append(_table((*labels, "", *_COLUMNS), rows))
+        names = (label.replace("_", " ") for label in labels)
+        parts.append(_table((*names, "", *_COLUMNS), rows))
         parts.append("Medians of the rounds; in brackets the lowest and the highest of them.")
     if figures := report.get("figures"):
         parts.append(_table(("what", "figure"), [(words, str(figure)) for words, figure in figures.items()]))

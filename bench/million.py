@@ -195,7 +195,7 @@ def _compare(few: Sequence[bytes], many: Sequence[bytes], effort: Effort, *, mor
         pair = []
         for requests in (few, many):
             for seconds in (1, effort.seconds):
-                load = wrk.drive(_url(requests), requests, connections=_AT_ONCE, seconds=seconds)
+                load = wrk.drive(_url(requests), requests, at_once=_AT_ONCE, seconds=seconds)
             pair.append(load)
         loads.append(pair)
     return {

@@ -21,12 +21,12 @@ _PAGE = 200
 
 
 def measure(effort: Effort) -> dict[str, Any]:
-    """Answers one comparison, over 16 connections, and which share of the fetches was refreshed."""
+    """Answers one comparison, of 16 requests at once, and which share of the fetches was refreshed."""
     with stage(effort) as there:
         fresh, some = fetches(there, [there.headers]), _SomeRefused(there)
         refreshing = replace(there.side(f"1 in {_ONE_IN} refreshed", []), requests=some.requests)
         sides = [there.floor_side(), there.side("all fresh", fresh), refreshing]
-        comparison = alternate("mixed", sides, there.store, effort.fewer(), connections=16, workers=1)
+        comparison = alternate("mixed", sides, there.store, effort.fewer(), at_once=16, workers=1)
         refreshes = some.refreshes()
     loads = [one[load] for one in comparison["sides"][-1]["rounds"] for load in ("before", "load")]
     share = (refreshes[-1] - refreshes[0]) / sum(load["requests"] for load in loads)

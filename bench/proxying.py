@@ -25,7 +25,7 @@ _SMALL: Final = "streams/bytes?size=100"
 
 
 def measure(effort: Effort) -> dict[str, Any]:
-    """Answers a comparison for each number of connections, and what the gigabyte took."""
+    """Answers a comparison for each number of requests at once, and what the gigabyte took."""
     with stage(effort, connections=_CONNECTIONS) as there:
         client = there.running.register("proxying", "--scope", "proxy")
         proof = (client["client_id"], client["client_secret"])
@@ -33,7 +33,7 @@ def measure(effort: Effort) -> dict[str, Any]:
         headers = {"Authorization": f"Bearer {granted.raise_for_status().json()['access_token']}"}
         sides = [_direct(there), _through(there, headers)]
         comparisons = [
-            alternate("proxy", sides, there.store, effort.brief(), connections=many, workers=1)
+            alternate("proxy", sides, there.store, effort.brief(), at_once=many, workers=1)
             for many in ((16,) if effort.quick else (1, 16, 64))
         ]
         base = httpx2.URL(f"{there.running.broker_url}/proxy/{there.connection_ids[0]}/streams/")

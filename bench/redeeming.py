@@ -19,7 +19,7 @@ _AT_ONCE = 8
 
 
 def measure(effort: Effort) -> dict[str, Any]:
-    """Answers one comparison for each number of connections."""
+    """Answers one comparison for each number of requests at once."""
     with stage(effort) as there:
         client, forms = redemptions(there)
         proof = base64.b64encode(":".join(client).encode()).decode()
@@ -29,7 +29,7 @@ def measure(effort: Effort) -> dict[str, Any]:
         sides = [there.floor_side(), there.side("redeem", asked)]
         return {
             "comparisons": [
-                alternate("redeem", sides, there.store, effort, connections=many, workers=1)
+                alternate("redeem", sides, there.store, effort, at_once=many, workers=1)
                 for many in ((16,) if effort.quick else (16, 64))
             ]
         }

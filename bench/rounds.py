@@ -88,11 +88,12 @@ class Round:
 
 
 def alternate(
-    name: str, sides: Sequence[Side], store: StoreMeter, effort: Effort, *, connections: int, **labels: int
+    name: str, sides: Sequence[Side], store: StoreMeter, effort: Effort, *, at_once: int, **labels: int
 ) -> dict[str, Any]:
     """Measure the sides in turn; the first is what the others are compared with.
 
     :param name: what it is, for who watches.
+    :param at_once: requests; each HTTP connection has one on its way.
     :param labels: what else tells this comparison from others of its kind, such as ``workers=2``.
     :raises RoundFailed: an answer was no success.
     """
@@ -102,11 +103,11 @@ def alternate(
     background = store.idle
     for _ in range(effort.rounds):
         for side in sides:
-            rounds[side.name].append(_load(side, store, connections, effort.seconds, processes, background))
+            rounds[side.name].append(_load(side, store, at_once, effort.seconds, processes, background))
     first = sides[0].name
     comparison = {
         **labels,
-        "connections": connections,
+        "at_once": at_once,
         "sides": [
             {"name": side.name, **summary(rounds[side.name], rounds[first]), "worker_megabytes": _megabytes(side)}
             for side in sides
@@ -117,21 +118,22 @@ def alternate(
 
 
 def said(comparison: Mapping[str, Any]) -> str:
-    """What tells a comparison from others of its kind, in words: ``1 worker, 16 connections``."""
+    """What tells a comparison from others of its kind, in words: ``1 worker, 16 at once``."""
     labels = {name: value for name, value in comparison.items() if name != "sides"}
-    return ", ".join(f"{value:,} {name.removesuffix('s') if value == 1 else name}" for name, value in labels.items())
+    words = [(value, name.replace("_", " ")) for name, value in labels.items()]
+    return ", ".join(f"{value:,} {name.removesuffix('s') if value == 1 else name}" for value, name in words)
 
 
 def _load(
-    side: Side, store: StoreMeter, connections: int, seconds: int, processes: Collection[int], background: Commands
+    side: Side, store: StoreMeter, at_once: int, seconds: int, processes: Collection[int], background: Commands
 ) -> Round:
     began = time.monotonic()
     calls, all_store, all_workers = store.calls(), total_cpu([store.pid]), total_cpu(side.workers)
-    before = drive(side.url, side.requests(), connections=connections, seconds=_LEAD_SECONDS)
+    before = drive(side.url, side.requests(), at_once=at_once, seconds=_LEAD_SECONDS)
     requests = side.requests()
     store_cpu, workers = total_cpu([store.pid]), [total_cpu([pid]) for pid in side.workers]
     beside = {name: total_cpu(pids) for name, pids in side.beside.items()}
-    load = drive(side.url, requests, connections=connections, seconds=seconds)
+    load = drive(side.url, requests, at_once=at_once, seconds=seconds)
     worker_cpu = tuple(total_cpu([pid]) - cpu for pid, cpu in zip(side.workers, workers, strict=True))
     store_cpu = total_cpu([store.pid]) - store_cpu
     beside_cpu = {name: total_cpu(pids) - beside[name] for name, pids in side.beside.items()}

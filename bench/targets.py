@@ -50,9 +50,9 @@ def judge(reports: Reports) -> list[Verdict]:
     return verdicts
 
 
-def _broker_sides(report: Mapping[str, Any], *connections: int) -> Iterable[Mapping[str, Any]]:
+def _broker_sides(report: Mapping[str, Any], *at_once: int) -> Iterable[Mapping[str, Any]]:
     for comparison in report["comparisons"]:
-        if comparison["workers"] == 1 and comparison["connections"] in connections:
+        if comparison["workers"] == 1 and comparison["at_once"] in at_once:
             yield from comparison["sides"][1:]
 
 
@@ -75,7 +75,7 @@ def _of_a_million(report: Mapping[str, Any], figure: str) -> Iterable[float]:
 
 TARGETS: Final = (
     Target(
-        "Fetch of a fresh token against the floor, one worker, 16 and 64 connections",
+        "Fetch of a fresh token against the floor, one worker, 16 and 64 at once",
         "fetching",
         1.3,
         True,
@@ -83,7 +83,7 @@ TARGETS: Final = (
         _ratios,
     ),
     Target("p99 of these fetches as a multiple of their p50", "fetching", 3, False, "×", _tails),
-    Target("Redeeming a reference against the floor, 16 and 64 connections", "redeeming", 0.7, True, "×", _ratios),
+    Target("Redeeming a reference against the floor, 16 and 64 at once", "redeeming", 0.7, True, "×", _ratios),
     Target(
         "Memory of the store for each of a million connections",
         *("million", 1536, False, " B"),

@@ -1,6 +1,6 @@
-"""wrk, which loads a server from one thread in C: as many connections as are wanted, each asking again once answered.
+"""wrk, which loads a server from one thread in C: as many HTTP connections as are wanted, each asking again at once.
 
-It is told what to send by ``requests.lua``: raw requests, made before, in turn. So the choice among two hundred callers
+It is told what to send by ``requests.lua``: raw requests, made before, in turn. So the choice among two hundred clients
 and a thousand connections costs it no more than a single request would, and a round is the same for floor and broker.
 
 Its latencies are those of a closed loop: a server that stalls is asked less meanwhile, so a stall counts once per
@@ -79,16 +79,16 @@ def request(method: str, url: str, headers: Mapping[str, str], body: str | bytes
     return f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode() + (content or b"")
 
 
-def drive(url: str, requests: Sequence[bytes], *, connections: int, seconds: int) -> Load:
-    """Send ``requests`` in turn over so many connections, for so long.
+def drive(url: str, requests: Sequence[bytes], *, at_once: int, seconds: int) -> Load:
+    """Send ``requests`` in turn over so many HTTP connections, for so long.
 
     :param url: where the server is; what is asked stands in the requests.
     :raises RoundFailed: an answer was 400 or above, a connection broke, or an answer took ten seconds.
     :raises WrkMissing: there is no wrk here.
     """
-    seen, cpu = _run(url, requests, connections=connections, seconds=seconds)
+    seen, cpu = _run(url, requests, at_once=at_once, seconds=seconds)
     if any(seen[fault] for fault in ("refused", "broken", "timed_out")) or not seen["requests"]:
-        raise RoundFailed(_fault(url, requests, connections, seen))
+        raise RoundFailed(_fault(url, requests, at_once, seen))
     latency = {name: value / 1000 for name, value in seen["latency"].items()}
     return Load(
         requests=seen["requests"],
@@ -118,7 +118,7 @@ def parse(output: str) -> dict[str, Any]:
 
 
 def _run(
-    url: str, requests: Sequence[bytes], *, connections: int, seconds: int, statuses: bool = False
+    url: str, requests: Sequence[bytes], *, at_once: int, seconds: int, statuses: bool = False
 ) -> tuple[dict[str, Any], float]:
     """What was seen, and the seconds of a core it took."""
     wrk = require_wrk()
@@ -126,7 +126,7 @@ def _run(
         file.writelines(b"%d\n%b" % (len(one), one) for one in requests)
         file.flush()
         before = _children()
-        options = ["-t1", f"-c{connections}", f"-d{seconds}s", f"--timeout={_PATIENCE}s", "-s", str(_SCRIPT), url]
+        options = ["-t1", f"-c{at_once}", f"-d{seconds}s", f"--timeout={_PATIENCE}s", "-s", str(_SCRIPT), url]
         ended = subprocess.run(
             [wrk, *options, "--", file.name, *(["statuses"] if statuses else [])],
             capture_output=True,
@@ -143,12 +143,12 @@ def _children() -> float:
     return used.ru_utime + used.ru_stime
 
 
-def _fault(url: str, requests: Sequence[bytes], connections: int, seen: Mapping[str, Any]) -> str:
+def _fault(url: str, requests: Sequence[bytes], at_once: int, seen: Mapping[str, Any]) -> str:
     """What went wrong in a round; the statuses out of a second one, for counting them would spoil the first."""
     said = (
         f"of {seen['requests']} requests {seen['refused']} were refused, {seen['timed_out']} took more than "
         f"{_PATIENCE} s; {seen['broken']} connections broke"
     )
-    again, _ = _run(url, requests, connections=connections, seconds=1, statuses=True)
+    again, _ = _run(url, requests, at_once=at_once, seconds=1, statuses=True)
     statuses = ", ".join(f"{count} times {status}" for status, count in sorted(again["statuses"].items()))
     return f"{said}. Asked again for a second: {statuses or 'no answer'}"

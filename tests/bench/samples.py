@@ -40,22 +40,22 @@ def round_of(requests: int, *, p50: float = 1.0) -> Round:
     )
 
 
-def comparison(floor: list[int], broker: list[int], *, connections: int = 16, p50: float = 1.0) -> dict[str, Any]:
+def comparison(floor: list[int], broker: list[int], *, at_once: int = 16, p50: float = 1.0) -> dict[str, Any]:
     """The floor and the broker, with so many requests in each of their rounds."""
     base, mine = ([round_of(requests, p50=p50) for requests in side] for side in (floor, broker))
     return {
         "workers": 1,
-        "connections": connections,
+        "at_once": at_once,
         "sides": [
             {"name": "floor", **summary(base, base), "worker_megabytes": 40},
-            {"name": "1 caller", **summary(mine, base), "worker_megabytes": 86},
+            {"name": "1 client", **summary(mine, base), "worker_megabytes": 86},
         ],
     }
 
 
 def results() -> Results:
     """Of two scenarios: one that compares, one that says figures."""
-    fetching = [comparison([20_000] * 3, [30_000] * 3, connections=many) for many in (16, 64)]
+    fetching = [comparison([20_000] * 3, [30_000] * 3, at_once=many) for many in (16, 64)]
     starting = {"figures": {"cold start": "1.4 s"}, "seconds_to_ready": 1.4, "worker_megabytes": 95}
     return {
         "fetching": {"taken": TAKEN, "comparisons": fetching},

@@ -45,8 +45,8 @@ def side(worker: float, store: float, per_second: int = 4000) -> dict[str, Any]:
 def results() -> dict[str, dict[str, Any]]:
     """Results of every scenario that the model needs."""
 
-    def compared(connections: int, workers: int, worker: float) -> dict[str, Any]:
-        return {"connections": connections, "workers": workers, "sides": [side(1, 1), side(worker, 50), side(2, 2)]}
+    def compared(at_once: int, workers: int, worker: float) -> dict[str, Any]:
+        return {"at_once": at_once, "workers": workers, "sides": [side(1, 1), side(worker, 50), side(2, 2)]}
 
     costs = {"refresh": (4000, 600), "event": (25, 10), "look_at_due": (9000, 900), "look_at_outboxes": (8000, 800)}
     return {

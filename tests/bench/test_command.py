@@ -82,7 +82,7 @@ def test_other_runs_renew_nothing(
         assert list(json.loads(file.read_text())) == names
         assert printed == ""
     else:
-        assert [name for name in names if f"## {name}\n\n| workers | connections |" not in printed] == []
+        assert [name for name in names if f"## {name}\n\n| workers | at once |" not in printed] == []
     assert quick == ("quick" in words)
 
 

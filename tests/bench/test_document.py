@@ -53,7 +53,7 @@ def test_tables_come_between_their_marks_and_words_stay() -> None:
     assert "an old table" not in page
     fetching = page.partition("<!-- bench fetching -->")[2].partition("<!-- /bench fetching -->")[0]
     assert "| 1 | 16 | floor | 10,000 (10,000–10,000) |  | 1.00 | 2.00 | 4.00 | 100 | 20 | 1.00 | 2.00 |" in fetching
-    assert "| 1 | 64 | 1 caller | 15,000 (15,000–15,000) | 1.50× (1.50–1.50) |" in fetching
+    assert "| 1 | 64 | 1 client | 15,000 (15,000–15,000) | 1.50× (1.50–1.50) |" in fetching
     assert "| cold start | 1.4 s |" in page
     assert "- other programs kept 0.02 cores busy meanwhile, at most" in page
     assert "- fetching, starting: 2 cores, Linux 6.18, Python 3.11.7; 2026-11-26, revision `0123abc`" in page
@@ -108,15 +108,15 @@ def test_renewing_writes_results_page_and_picture(committed: Path) -> None:
 def test_a_target_is_judged_by_the_worst_figure() -> None:
     """One case that falls short is enough."""
     reports = samples.results()
-    reports["fetching"]["comparisons"].append(samples.comparison([20_000] * 3, [25_000] * 3, connections=64))
+    reports["fetching"]["comparisons"].append(samples.comparison([20_000] * 3, [25_000] * 3, at_once=64))
     verdicts = {verdict.what: verdict for verdict in judge(reports)}
-    against_floor = verdicts["Fetch of a fresh token against the floor, one worker, 16 and 64 connections"]
+    against_floor = verdicts["Fetch of a fresh token against the floor, one worker, 16 and 64 at once"]
     assert (against_floor.wanted, against_floor.measured, against_floor.met) == ("≥ 1.3×", "1.25×", False)
     assert verdicts["p99 of these fetches as a multiple of their p50"].met
     assert verdicts["Cold start until ready"].met
     assert not verdicts["Memory of a worker, just started"].met
     assert verdicts["Memory of a worker, after the load of fetches"].met
-    assert "Redeeming a reference against the floor, 16 and 64 connections" not in verdicts
+    assert "Redeeming a reference against the floor, 16 and 64 at once" not in verdicts
 
 
 def test_the_picture_is_well_formed_and_has_a_bar_for_each_side() -> None:

@@ -39,7 +39,7 @@ def test_the_medians_of_rounds_are_of_pairs(monkeypatch: Any) -> None:
     """The ratio is each round's own: what slows both down in one of them is not seen in it."""
     slow = iter([1.0, 1.0, 1.1, 1.1, 4.0, 4.0, 4.4, 4.4, 2.0, 2.0, 2.2, 2.2])
 
-    def load(_url: str, requests: Any, *, connections: int, seconds: int) -> wrk.Load:
+    def load(_url: str, requests: Any, *, at_once: int, seconds: int) -> wrk.Load:
         p50 = next(slow)
         return wrk.Load(int(1000 / p50), 1.0, p50, p50, p50, p50, p50, cpu_seconds=0.0)
 

@@ -39,7 +39,7 @@ def test_every_round_is_kept() -> None:
 @pytest.mark.parametrize(
     ("labels", "words"),
     [
-        ({"workers": 1, "connections": 16}, "1 worker, 16 connections"),
+        ({"workers": 1, "at_once": 16}, "1 worker, 16 at once"),
         ({"stored": 100_000, "connections": 1}, "100,000 stored, 1 connection"),
     ],
 )

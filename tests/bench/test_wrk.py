@@ -77,7 +77,7 @@ def test_a_run_that_says_nothing_has_failed(output: str) -> None:
 async def test_the_requests_are_sent_in_turn(server: Server) -> None:
     """All of them as often as each other, bodies and all, and the load counts what was answered."""
     requests = [wrk.request("POST", f"{server.url}/{number}/200", {}, f"{number}\n\r\n\0") for number in range(7)]
-    load = await asyncio.to_thread(wrk.drive, server.url, requests, connections=3, seconds=1)
+    load = await asyncio.to_thread(wrk.drive, server.url, requests, at_once=3, seconds=1)
     assert set(server.asked) == {f"/{number}/200" for number in range(7)}
     assert set(server.bodies) == {f"{number}\n\r\n\0".encode() for number in range(7)}
     assert max(server.asked.values()) - min(server.asked.values()) <= 3
@@ -91,18 +91,18 @@ async def test_answers_that_were_no_success_fail_the_round_with_their_statuses(s
     """A fast refusal must not pass for a fast answer."""
     requests = [wrk.request("GET", f"{server.url}/{status}", {}) for status in (200, 403, 503)]
     with pytest.raises(wrk.RoundFailed, match=r"were refused.*times 200, \d+ times 403, \d+ times 503"):
-        await asyncio.to_thread(wrk.drive, server.url, requests, connections=2, seconds=1)
+        await asyncio.to_thread(wrk.drive, server.url, requests, at_once=2, seconds=1)
 
 
 @needs_wrk
 def test_a_server_that_is_not_there_fails_the_round() -> None:
     """Nothing is listening at the discard port of loopback."""
     with pytest.raises(wrk.RoundFailed):
-        wrk.drive("http://127.0.0.1:9", [b"GET / HTTP/1.1\r\n\r\n"], connections=1, seconds=1)
+        wrk.drive("http://127.0.0.1:9", [b"GET / HTTP/1.1\r\n\r\n"], at_once=1, seconds=1)
 
 
 def test_without_wrk_is_said_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """And where it comes from."""
     monkeypatch.setenv("PATH", "")
     with pytest.raises(wrk.WrkMissing, match="apt-get install wrk"):
-        wrk.drive("http://127.0.0.1:9", [], connections=1, seconds=1)
+        wrk.drive("http://127.0.0.1:9", [], at_once=1, seconds=1)
