@@ -13,15 +13,18 @@ from pydantic import BaseModel, Field
 from broker.app.heart import Heart
 from broker.cli.providers_check import CheckedProvider, ask_issuers, lacks
 from broker.cli.session import heart_for_command
-from broker.errors import BrokerError, ConfigurationError
+from broker.errors import BrokerError, ConfigurationError, StoreUnavailable
 from broker.providers import Registry, load_providers
 from broker.settings import Settings
 from broker.settings.store_address import parse_store_address
 from broker.upstream.endpoints import needs_discovery
 from broker.vault.opening import reasons_not_ready
 from broker.vault.redis.data_dir import holds_store, is_private, socket_path
+from broker.vault.redis.fitness import memory_of, parse_info
 
 _ANSWERS_WITHIN: Final = 3.0
+_FULL_SOON: Final = 0.8
+"""Of its limit."""
 _CLOCKS_APART_AT_MOST: Final = 2.0
 """Seconds; expiry and leases are judged by the clocks of several machines."""
 _LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -119,7 +122,7 @@ async def of_store(settings: Settings, providers: Registry) -> list[Check]:
         async with heart_for_command(settings, providers) as heart:
             reasons = await reasons_not_ready(heart.store, wait_replicas=settings.store_wait_replicas)
             if not reasons:
-                return [*_of_fit_store(heart), await _of_time(heart)]
+                return [*_of_fit_store(heart), await _of_memory(heart), await _of_time(heart)]
     except BrokerError as error:
         reasons = error.detail.splitlines()
     advice = _store_advice(settings)
@@ -208,6 +211,32 @@ def _of_fit_store(heart: Heart) -> Iterator[Check]:
     keys = len(heart.keyring.fingerprints())
     message = f"{keys} key{'s' * (keys > 1)}, fit for what the store holds; {heart.keyring.writer} writes"
     yield Check(name="encryption keys", status="ok", message=message)
+
+
+async def _of_memory(heart: Heart) -> Check:
+    """How full the store is; of several servers, the fullest."""
+    name = "store memory"
+    infos = [info for info in (await heart.store.infos()).values() if not isinstance(info, StoreUnavailable)]
+    memories = [memory_of(parse_info(info)) for info in infos]
+    unlimited = [memory.used for memory in memories if memory.limit is None]
+    if unlimited:
+        message = f"{_megabytes(max(unlimited))} used, and no limit set"
+        if heart.settings.redis_url is None:
+            return Check(name=name, status="ok", message=message)
+        advice = "set maxmemory (docs/operations.md): a system that runs out of memory ends the store"
+        return Check(name=name, status="warn", message=message, advice=advice)
+    share, used, limit = max((used / limit, used, limit) for used, limit in memories if limit is not None)
+    message = f"{_megabytes(used)} of {_megabytes(limit)} used"
+    if share < _FULL_SOON:
+        return Check(name=name, status="ok", message=message)
+    advice = "raise maxmemory, or keep events for less time (BROKER_EVENTS_RETENTION): docs/operations.md"
+    if share < 1:
+        return Check(name=name, status="warn", message=message, advice=advice)
+    return Check(name=name, status="fail", message=f"{message}: no token can be released", advice=advice)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1_000_000:,.0f} MB"
 
 
 async def _of_time(heart: Heart) -> Check:

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -11,6 +11,7 @@ from threading import Thread
 
 import httpx2
 import pytest
+import redis
 
 from tests.cli.conftest import Cli, Result
 from tests.processes import broker_process
@@ -43,6 +44,7 @@ def test_a_sound_set_up_passes(cli: Cli) -> None:
         "data directory": "ok",
         "store": "ok",
         "encryption keys": "ok",
+        "store memory": "warn",
         "time": "ok",
         "running broker": "ok",
     }
@@ -232,6 +234,29 @@ def test_a_store_that_is_there_is_looked_at(cli: Cli, data_dir: Path) -> None:
     result = found(cli("doctor", "--json"))
     assert (result["data directory"], result["store"]) == ("warn", "warn")
     assert data_dir.stat().st_mode & 0o777 == 0o755
+
+
+@pytest.mark.parametrize(
+    ("limit", "status", "said"),
+    [
+        (lambda _: 0, "warn", "no limit set"),
+        (lambda used: 10 * used, "ok", "used"),
+        (lambda used: used * 10 // 9, "warn", "used"),
+        (lambda used: used // 2, "fail", "no token can be released"),
+    ],
+    ids=["unlimited", "roomy", "nearly full", "full"],
+)
+def test_a_store_that_fills_up_is_told_before_it_is_full(
+    cli: Cli, raw_store: redis.Redis, limit: Callable[[int], int], status: str, said: str
+) -> None:
+    """A full one releases nothing, and one without a limit may be ended by its machine."""
+    assert cli("doctor").exit_code == 0  # from here on its keyring is known
+    raw_store.config_set("maxmemory", limit(int(raw_store.info("memory")["used_memory"])))
+    try:
+        result = cli("doctor", "--json")
+    finally:
+        raw_store.config_set("maxmemory", 0)
+    assert (found(result)["store memory"], said in message(result, "store memory")) == (status, True)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,24 @@
 """May this store be trusted with tokens? Learnt from INFO, which managed stores answer, too; CONFIG they refuse."""
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 from broker.vault.redis.store import Reply
+
+
+class Memory(NamedTuple):
+    """What a store's data takes, in bytes."""
+
+    used: int
+    """Without what the store itself doesn't count against its limit."""
+    limit: int | None
+    """Beyond it writes are refused. ``None``: there is none but the machine's."""
+
+
+def memory_of(info: Mapping[str, str]) -> Memory:
+    """How full a store with this INFO is."""
+    used = int(info.get("used_memory", "0")) - int(info.get("mem_not_counted_for_evict", "0"))
+    return Memory(max(0, used), int(info.get("maxmemory", "0")) or None)
 
 
 def parse_info(reply: Reply) -> Mapping[str, str]:
