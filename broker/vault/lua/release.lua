@@ -20,8 +20,8 @@ if not (tenant and provider and status and generation and expiry and grant and s
     or tenant == '' or tenant ~= ARGV[3] then
     return {'absent'}
 end
--- It is put into the event as it stands here, and what is no JSON would be no event.
-if provider == '' or string.find(provider, '[^%w_-]') then
+-- What is no name of a provider was written by nobody; and it is put into the event as it stands here.
+if #provider > 64 or not string.find(provider, '^%l[%l%d_-]*$') then
     return {'damaged'}
 end
 if ARGV[4] ~= '*' and not string.find(ARGV[4], ',' .. provider .. ',', 1, true) then
