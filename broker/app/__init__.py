@@ -6,9 +6,9 @@
 * ``operations`` – ``/livez``, ``/readyz``, ``/metrics``; ``faults`` – the last resort for errors.
 * ``supervisor`` – the parent process of ``serve``: listens, owns the embedded store, keeps ``worker`` processes alive;
   ``process``, ``events`` – how it does so; ``asking`` – how a broker is asked whether it is there, and ready.
-* ``worker`` – one process that serves; ``loop`` – its event loop; ``protocol`` – HTTP on one of its connections, within
-  limits; ``measure`` – how much of a request has come; ``target`` – what it asks for; ``answering`` – how the answer
-  leaves.
+* ``worker`` – one process that serves, and what it doesn't load for that; ``serving`` – its server; ``loop`` – its
+  event loop; ``protocol`` – HTTP on one of its connections, within limits; ``measure`` – how much of a request has
+  come; ``target`` – what it asks for; ``answering`` – how the answer leaves.
 * ``static`` – files whose address changes with their content.
 
 Imports every room; only ``cli`` imports it.

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 
-from dotenv import dotenv_values
-from dotenv.parser import parse_stream
 from pydantic import ValidationError
 
 from broker.errors import ConfigurationError
@@ -74,6 +72,10 @@ def _read_env_file(path: Path) -> dict[str, str]:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
         raise ConfigurationError([f"{path}: can't be read as UTF-8 text"]) from None
+    # Where there is such a file, and on servers there is none, its reader is worth what it takes to load.
+    from dotenv import dotenv_values  # noqa: PLC0415
+    from dotenv.parser import parse_stream  # noqa: PLC0415
+
     faults = []
     for binding in parse_stream(StringIO(text)):
         if binding.error:

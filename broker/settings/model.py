@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import platformdirs
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 from broker.settings.values import (
     Network,
@@ -27,14 +26,14 @@ def _default_log_format() -> Literal["console", "json"]:
     return "console" if sys.stderr.isatty() else "json"
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """What the operator decided. Each attribute is the variable ``BROKER_<NAME>``."""
 
-    model_config = SettingsConfigDict(
-        env_prefix=PREFIX,
+    model_config = ConfigDict(
         frozen=True,
         extra="forbid",
         hide_input_in_errors=True,
+        validate_default=True,
         use_attribute_docstrings=True,
     )
 
@@ -75,18 +74,6 @@ class Settings(BaseSettings):
     """The broker that remote commands talk to, and below as which client."""
     client_id: str | None = None
     client_secret: SecretStr | None = None
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Only what is passed in: ``load_settings`` reads the environment, to report all faults."""
-        return (init_settings,)
 
     @property
     def issuer(self) -> str:

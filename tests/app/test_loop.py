@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from broker.app import worker
+from broker.app import serving
 from broker.app.loop import WorkerLoop
 from broker.errors import NotSent
 from broker.upstream.egress import Egress, OutboundRequest
@@ -65,7 +65,7 @@ def test_a_provider_whose_name_hangs_holds_up_no_other(resolver: Resolver) -> No
             assert len(resolver.asked) == 17
         await egress.aclose()
 
-    factory = worker.serving(lambda *_: None).get_loop_factory()  # type: ignore[arg-type]
+    factory = serving.configuration(lambda *_: None).get_loop_factory()  # type: ignore[arg-type]
     with asyncio.Runner(loop_factory=factory) as runner:
         assert isinstance(runner.get_loop(), WorkerLoop)
         runner.run(asyncio.wait_for(story(), 20))

@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 from pydantic import SecretStr
 
-from broker.app import worker
+from broker.app import serving
 from broker.app.composition import app_of
 from broker.app.heart import Heart, build_heart
 from broker.providers import Registry
@@ -98,7 +98,7 @@ async def listening(heart: Heart) -> AsyncIterator[int]:
     listener = socket.create_server(("127.0.0.1", 0))
     # As the worker's own loop does it for each connection; here the kernel would wait 40 ms for more to send.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    server = uvicorn.Server(worker.serving(app_of(heart)))
+    server = uvicorn.Server(serving.configuration(app_of(heart)))
     running = asyncio.create_task(server.serve([listener]))
     await eventually(lambda: server.started or running.done())
     try:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from broker.app import protocol
-from broker.app.worker import room_for_connections
+from broker.app.serving import room_for_connections
 from tests.app.wire import CHUNKED, HOST, LARGE, POST, Served, eventually, serving_wire
 
 GET = b"GET /echo HTTP/1.1\r\n" + HOST + b"\r\n"

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from broker.app import worker
+from broker.app import serving
 from broker.app.protocol import LimitedProtocol
 
 HOST = b"Host: broker.example\r\n"
@@ -150,7 +150,7 @@ async def serving_wire(connections: int | None = None) -> AsyncIterator[Served]:
             Route("/medium", medium, methods=methods),
         ]
     )
-    config = worker.serving(app)
+    config = serving.configuration(app)
     if connections is not None:
         config.limit_concurrency = connections
     served = Served(listener.getsockname()[1], uvicorn.Server(config))

@@ -10,7 +10,7 @@ import httpx2
 import pytest
 import uvicorn
 
-from broker.app import worker
+from broker.app import serving
 from broker.app.composition import app_of
 from broker.app.heart import Heart
 from broker.providers import Registry, load_providers
@@ -103,7 +103,7 @@ async def connection(app: ServiceClient) -> dict[str, Any]:
 async def caller(heart: Heart, app: ServiceClient) -> AsyncIterator[ProxyCaller]:
     """The app, on a real connection to the broker."""
     listener = socket.create_server(("127.0.0.1", 0))
-    config = worker.serving(app_of(heart))
+    config = serving.configuration(app_of(heart))
     # The heart has a fixture of its own.
     config.lifespan = "off"
     server = uvicorn.Server(config)
