@@ -15,4 +15,5 @@ Instant = Annotated[str, WithJsonSchema({"type": "string", "format": "date-time"
 class Described(BaseModel):
     """Base of what answers say."""
 
-    model_config = ConfigDict(use_attribute_docstrings=True)
+    # Made ready when first used: all of them at once are a tenth of a worker's start, and few workers need them all.
+    model_config = ConfigDict(use_attribute_docstrings=True, defer_build=True)

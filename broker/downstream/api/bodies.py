@@ -71,6 +71,7 @@ class Body(BaseModel):
         # RFC 8259 knows no NaN and no Infinity; nor could they be answered.
         allow_inf_nan=False,
         use_attribute_docstrings=True,
+        defer_build=True,  # see Described
     )
 
     @model_validator(mode="before")
