@@ -31,15 +31,14 @@ class WorkerProcess:
         self.ready = False
         self._started = time.monotonic()
         self._status, theirs = os.pipe()
-        ends = {"--listen-fd": listener.fileno(), "--status-fd": theirs, "--lifeline-fd": lifeline}
+        ends = (listener.fileno(), theirs, lifeline)
         try:
             self._process = subprocess.Popen(  # noqa: S603 - no shell, and nothing a caller could choose
                 # -P: a file named like one of our imports in the working directory must not take its place.
-                [sys.executable, "-P", "-m", "broker.app.worker", "--app", app]
-                + [word for name, end in ends.items() for word in (name, str(end))],
+                [sys.executable, "-P", "-m", "broker.app.worker", app, *map(str, ends)],
                 stdin=subprocess.DEVNULL,
                 env=dict(environ),
-                pass_fds=tuple(ends.values()),
+                pass_fds=ends,
                 process_group=0,
             )
         finally:

@@ -4,7 +4,6 @@ Most of a worker's start is loading libraries, and most of its memory is what th
 before the first of them: what isn't loaded at all, and that nobody looks for garbage meanwhile.
 """
 
-import argparse
 import gc
 import sys
 from collections.abc import Sequence
@@ -16,22 +15,20 @@ might be secrets; greenlet for a module of its own that is out of use. The first
 second may be for somebody else; together they would be 5 MB of a worker."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until told to leave; the process's exit code as of :func:`broker.app.serving.serve`."""
-    parser = argparse.ArgumentParser(prog="python -m broker.app.worker", description=__doc__)
-    parser.add_argument("--listen-fd", type=int, required=True, help="the listening socket")
-    parser.add_argument("--status-fd", type=int, required=True, help="a pipe that is told when requests are served")
-    parser.add_argument("--lifeline-fd", type=int, required=True, help="a pipe that ends with the parent process")
-    parser.add_argument("--app", required=True, help="module:function that makes the app from the settings")
-    options = parser.parse_args(arguments)
+def main(arguments: Sequence[str]) -> int:
+    """Serve until told to leave; the process's exit code. Arguments and exit codes: :func:`broker.app.serving.serve`.
+
+    :param arguments: the app, then the numbers of the three open files.
+    """
+    app, listener, status, lifeline = arguments
     # Until requests are served nothing is garbage; looking for some would be a tenth of the start.
     gc.disable()
     for name in _LEFT_OUT:
         sys.modules[name] = None  # type: ignore[assignment]  # whoever imports it is told that there is none
     from broker.app.serving import serve  # noqa: PLC0415 - not before the lines above
 
-    return serve(options.app, listener=options.listen_fd, status=options.status_fd, lifeline=options.lifeline_fd)
+    return serve(app, listener=int(listener), status=int(status), lifeline=int(lifeline))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

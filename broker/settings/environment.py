@@ -1,6 +1,5 @@
 """The process's variables, ``.env`` and secret files → ``Settings``, or every fault at once."""
 
-import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -119,9 +118,11 @@ def _unknown_variables(variables: Mapping[str, str]) -> Iterator[str]:
     for name in sorted(variables):
         if not name.startswith(PREFIX) or name in known or _SERVICE_LINK.fullmatch(name):
             continue
+        from difflib import get_close_matches  # noqa: PLC0415 - only for variables that nobody knows
+
         # Compared without the prefix, which would make everything look alike.
         endings = {candidate.removeprefix(PREFIX): candidate for candidate in known}
-        close = difflib.get_close_matches(name.removeprefix(PREFIX), endings, n=1)
+        close = get_close_matches(name.removeprefix(PREFIX), endings, n=1)
         if close:
             yield f"{name}: unknown setting (did you mean {endings[close[0]]}?)"
 
