@@ -34,31 +34,40 @@ not learn here which of them work.
 from contextlib import suppress
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from math import ceil
-from typing import Final
+from typing import Final, NamedTuple
 
-from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.aio.strategies import FixedWindowRateLimiter
-
-from broker.clock import Clock
 from broker.errors import RateLimited, StoreUnavailable
 from broker.models.ids import digest
 from broker.observe import metrics
 from broker.vault.counters import Counters
 
-_FAILURES: Final = RateLimitItemPerMinute(120, namespace="failures")
-_FAILURES_OF_A_CLIENT: Final = RateLimitItemPerMinute(600, namespace="failures_of_client")
-_UNPROVEN: Final = RateLimitItemPerMinute(120, namespace="unproven")
-_PAGES: Final = RateLimitItemPerMinute(600, namespace="pages")
-_BUTTONS: Final = RateLimitItemPerMinute(120, namespace="buttons")
-_DEVICE_REQUESTS: Final = RateLimitItemPerMinute(30, namespace="device_requests")
-_DEVICE_REQUESTS_OF_A_CLIENT: Final = RateLimitItemPerMinute(300, namespace="device_requests_of_client")
-_RETURNS: Final = RateLimitItemPerMinute(600, namespace="returns")
-_USER_CODES: Final = RateLimitItemPerMinute(5, namespace="user_codes")
-_USER_CODES_OF_A_SITE: Final = RateLimitItemPerMinute(30, 5, namespace="user_codes_of_site")
-_USER_CODES_OF_A_BROWSER: Final = RateLimitItemPerMinute(5, 10, namespace="user_codes_of_browser")
-_USER_CODES_OF_ALL: Final = RateLimitItemPerMinute(300, 5, namespace="user_codes_of_all")
-_CREDENTIALS: Final = RateLimitItemPerMinute(30, 5, namespace="credentials")
-_CREDENTIALS_OF_A_SESSION: Final = RateLimitItemPerMinute(10, 10, namespace="credentials_of_session")
+
+class Limit(NamedTuple):
+    """So many within so many minutes, counted for each of whoever is counted."""
+
+    name: str
+    most: int
+    minutes: int = 1
+
+    def counter(self, who: str) -> str:
+        """What those of ``who`` are counted under. A limit that has changed doesn't go on with what was counted."""
+        return f"{self.name}/{who}/{self.most}/{self.minutes}"
+
+
+_FAILURES: Final = Limit("failures", 120)
+_FAILURES_OF_A_CLIENT: Final = Limit("failures_of_client", 600)
+_UNPROVEN: Final = Limit("unproven", 120)
+_PAGES: Final = Limit("pages", 600)
+_BUTTONS: Final = Limit("buttons", 120)
+_DEVICE_REQUESTS: Final = Limit("device_requests", 30)
+_DEVICE_REQUESTS_OF_A_CLIENT: Final = Limit("device_requests_of_client", 300)
+_RETURNS: Final = Limit("returns", 600)
+_USER_CODES: Final = Limit("user_codes", 5)
+_USER_CODES_OF_A_SITE: Final = Limit("user_codes_of_site", 30, 5)
+_USER_CODES_OF_A_BROWSER: Final = Limit("user_codes_of_browser", 5, 10)
+_USER_CODES_OF_ALL: Final = Limit("user_codes_of_all", 300, 5)
+_CREDENTIALS: Final = Limit("credentials", 30, 5)
+_CREDENTIALS_OF_A_SESSION: Final = Limit("credentials_of_session", 10, 10)
 _NO_ADDRESS: Final = "unknown"
 _DIGITS: Final = 32
 
@@ -74,10 +83,8 @@ class TooManyCredentials(RateLimited):
 class Limits:
     """Counts, and refuses what comes too often. Every method raises :class:`RateLimited` with the seconds to wait."""
 
-    def __init__(self, counters: Counters, clock: Clock) -> None:
+    def __init__(self, counters: Counters) -> None:
         self._counters = counters
-        self._limiter = FixedWindowRateLimiter(counters)
-        self._clock = clock
 
     async def failure(self, address: str, client_id: str | None = None) -> None:
         """A credential from ``address`` was wrong; ``client_id`` is the client that it named, if it named one."""
@@ -120,9 +127,7 @@ class Limits:
         """
         for limit, who in _code_counters(address, browser):
             # One that is refused stays counted, and reaches no further counter: one caller can't use up the total.
-            if not await self._limiter.hit(limit, who):
-                metrics.rate_limits.labels(limit.namespace, "refused").inc()
-                wait = await self._time_left(limit, who)
+            if (wait := await self._wait(limit, who)) is not None:
                 raise TooManyCodes("too many user codes were tried", retry_after=wait)
 
     async def right_user_code(self, address: str, browser: str | None) -> None:
@@ -130,7 +135,7 @@ class Limits:
         # What can't be given back now ends with its window.
         with suppress(StoreUnavailable):
             for limit, who in _code_counters(address, browser):
-                await self._counters.give_back(limit.key_for(who))
+                await self._counters.give_back(limit.counter(who))
 
     async def credential(self, address: str, session_id: str) -> None:
         """A provider is about to be asked about a credential that somebody typed: counted as refused until
@@ -140,37 +145,37 @@ class Limits:
         :raises StoreUnavailable: it can't be counted, and must not be asked either.
         """
         for limit, who in _credential_counters(address, session_id):
-            if not await self._limiter.hit(limit, who):
-                metrics.rate_limits.labels(limit.namespace, "refused").inc()
-                wait = await self._time_left(limit, who)
+            if (wait := await self._wait(limit, who)) is not None:
                 raise TooManyCredentials("too many credentials were refused", retry_after=wait)
 
     async def not_refused(self, address: str, session_id: str) -> None:
         """The credential that was counted by :meth:`credential` was right, or the provider was not asked."""
         with suppress(StoreUnavailable):
             for limit, who in _credential_counters(address, session_id):
-                await self._counters.give_back(limit.key_for(who))
+                await self._counters.give_back(limit.counter(who))
 
-    async def _hit(self, limit: RateLimitItem, who: str, refusal: str) -> None:
+    async def _hit(self, limit: Limit, who: str, refusal: str) -> None:
         try:
-            allowed = await self._limiter.hit(limit, who)
+            wait = await self._wait(limit, who)
         except StoreUnavailable:
-            metrics.rate_limits.labels(limit.namespace, "uncounted").inc()
+            metrics.rate_limits.labels(limit.name, "uncounted").inc()
             return
-        if not allowed:
-            metrics.rate_limits.labels(limit.namespace, "refused").inc()
-            raise RateLimited(refusal, retry_after=await self._time_left(limit, who))
+        if wait is not None:
+            raise RateLimited(refusal, retry_after=wait)
 
-    async def _time_left(self, limit: RateLimitItem, who: str) -> int:
-        """Seconds until the window ends; all of it where the store does not say."""
-        try:
-            ends = (await self._limiter.get_window_stats(limit, who)).reset_time
-        except StoreUnavailable:
-            return limit.get_expiry()
-        return max(1, ceil(ends - self._clock() / 1000))
+    async def _wait(self, limit: Limit, who: str) -> int | None:
+        """Count one of ``who``; the seconds to wait if it is over the limit.
+
+        :raises StoreUnavailable: it can't be counted.
+        """
+        number, left = await self._counters.count(limit.counter(who), limit.minutes * 60_000)
+        if number <= limit.most:
+            return None
+        metrics.rate_limits.labels(limit.name, "refused").inc()
+        return max(1, ceil(left / 1000))
 
 
-def _code_counters(address: str, browser: str | None) -> list[tuple[RateLimitItem, str]]:
+def _code_counters(address: str, browser: str | None) -> list[tuple[Limit, str]]:
     counters = [(_USER_CODES, network_of(address))]
     if (site := site_of(address)) is not None:
         # Else whoever has one could use up the total for everybody, five tries from each of sixty networks.
@@ -180,7 +185,7 @@ def _code_counters(address: str, browser: str | None) -> list[tuple[RateLimitIte
     return [*counters, (_USER_CODES_OF_ALL, "")]
 
 
-def _credential_counters(address: str, session_id: str) -> list[tuple[RateLimitItem, str]]:
+def _credential_counters(address: str, session_id: str) -> list[tuple[Limit, str]]:
     return [(_CREDENTIALS_OF_A_SESSION, session_id), (_CREDENTIALS, network_of(address))]
 
 

@@ -156,7 +156,7 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
     siblings, revocations = Siblings(store), Revocations(store, keyring)
     retention = settings.events_retention
     journal = Journal(store, keep_milliseconds=retention.milliseconds, keep_events=retention.events)
-    limits = Limits(Counters(store, clock), clock)
+    limits = Limits(Counters(store))
     clients, broker_tokens = Clients(documents, clock), BrokerTokens(documents, StoredDeviceSessions(store), clock)
     assertions = Assertions(clients, key_sets, SpentIds(store), clock, settings.issuer)
     leases, parked = Leases(store), Parked(store, keyring)

@@ -7,7 +7,7 @@ import redis
 
 from broker.access.limits import Limits, network_of, site_of
 from broker.app.heart import Heart
-from broker.errors import RateLimited, StoreUnavailable
+from broker.errors import RateLimited
 from broker.models.ids import new_id
 from broker.vault.counters import Counters
 
@@ -75,7 +75,7 @@ async def test_one_address_cant_make_up_clients_without_end(limits: Limits, raw_
 
 async def test_replicas_share_the_limits(limits: Limits, heart: Heart) -> None:
     """What one has counted, the other knows."""
-    beside = Limits(Counters(heart.store, heart.clock), heart.clock)
+    beside = Limits(Counters(heart.store))
     assert await let_pass(lambda: limits.button(ADDRESS)) == 120
     with pytest.raises(RateLimited):
         await beside.button(ADDRESS)
@@ -96,17 +96,14 @@ async def test_what_cant_be_counted_is_not_refused(limits: Limits, heart: Heart)
         await call(ADDRESS)
 
 
-async def test_a_refusal_needs_no_answer_about_its_window(limits: Limits, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the store fails between the two questions, the whole window is to be waited for."""
-
-    async def gone(*_: object) -> int:
-        raise StoreUnavailable("the store is gone")
-
+async def test_a_refusal_tells_what_is_left_of_its_window(limits: Limits, raw_store: redis.Redis) -> None:
+    """In whole seconds, rounded up: who comes back then is let pass."""  # F8
     await let_pass(lambda: limits.button(ADDRESS))
-    monkeypatch.setattr(Counters, "get", gone)
+    [key] = raw_store.keys("broker:count:buttons/*")
+    raw_store.pexpire(key, 30_000)
     with pytest.raises(RateLimited) as refused:
         await limits.button(ADDRESS)
-    assert refused.value.retry_after == 60
+    assert refused.value.retry_after == 30
 
 
 @pytest.mark.parametrize(

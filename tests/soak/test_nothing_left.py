@@ -139,7 +139,7 @@ class Soak:
             ends_at=now + 60_000,
             event=Event("reference.issued", "default", now, self.connections[number % len(self.connections)], "cl_1"),
         )
-        await Counters(store, self.clock).incr(f"soak/{number}", 60)
+        await Counters(store).count(f"soak/{number}", 60_000)
         await SpentIds(store).spend("cl_1", str(number), lifetime=60_000)
         minted = Minted("https://busy.example", "app-1")
         await Siblings(store).expect(minted, session.id, now=now, until=now + 120_000)

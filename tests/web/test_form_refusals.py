@@ -5,11 +5,11 @@ import re
 import httpx2
 import pytest
 import redis
-from limits.aio.strategies import FixedWindowRateLimiter
 
 from broker.app.heart import Heart
 from broker.errors import StoreUnavailable
 from broker.vault import names
+from broker.vault.counters import Counted, Counters
 from tests.journey import session_of
 from tests.kinds.cases import ALICE_KEY, BOB_KEY, CASES, Case
 from tests.web.forms import connect, inputs, send
@@ -193,12 +193,12 @@ async def test_what_can_not_be_counted_is_not_tried(
 ) -> None:
     """Else a store that can't count would let anybody try as many as they like."""  # R2
 
-    async def down(*_: object) -> bool:
+    async def down(*_: object) -> Counted:
         raise StoreUnavailable("down")
 
     opened = await app.open_session(provider="practice-key")
     with monkeypatch.context() as patch:
-        patch.setattr(FixedWindowRateLimiter, "hit", down)
+        patch.setattr(Counters, "count", down)
         assert (await send(person, opened["connect_url"], {"api_key": ALICE_KEY})).status_code == 503
     assert whoami_calls(sandbox) == 0
     assert (await send(person, opened["connect_url"], {"api_key": ALICE_KEY})).status_code == 303

@@ -141,7 +141,7 @@ async def test_made_up_names_are_in_no_key(everywhere: list[httpx2.AsyncClient],
     for method, address in made_up().values():
         await everywhere[0].request(method, address)
     counted = set(map(str, raw_store.keys("*"))) - before
-    assert counted == {f"b'broker:count:{kind}/198.51.100.0/{limit}/1/minute'" for kind, limit in COUNTED.items()}
+    assert counted == {f"b'broker:count:{kind}/198.51.100.0/{limit}/1'" for kind, limit in COUNTED.items()}
 
 
 async def test_without_a_store_a_page_is_503_and_not_429(heart: Heart, http: httpx2.AsyncClient) -> None:
