@@ -88,16 +88,16 @@ def serving(
     data_dir: Path,
     *,
     workers: int = 1,
-    app: str = "create_app",
+    app: str = "sample:create_app",
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Served]:
-    """`serve` with the sample app, in a session of its own as a terminal would give it; killed in the end."""
+    """`serve` with a sample app, in a session of its own as a terminal would give it; killed in the end."""
     environ = {name: text for name, text in os.environ.items() if not name.startswith("BROKER_")}
     environ |= {"BROKER_DATA_DIR": str(data_dir), "BROKER_PORT": "0", "BROKER_WORKERS": str(workers)}
     python_path = [Path(module.__file__).parent.parent for module in (broker, tests) if module.__file__]
     environ |= {"PYTHONPATH": os.pathsep.join(map(str, python_path)), **variables}
     with subprocess.Popen(
-        [sys.executable, "-c", _SERVE, f"tests.app.sample:{app}"],
+        [sys.executable, "-c", _SERVE, f"tests.app.{app}"],
         env=environ,
         cwd=data_dir.parent,  # where no developer's .env is
         stdout=subprocess.PIPE,
@@ -266,7 +266,7 @@ def test_a_killed_store_is_started_again(data_dir: Path) -> None:
 
 @pytest.mark.parametrize(
     ("app", "exit_code", "said"),
-    [("misconfigured", 2, "SAMPLE: a fault with 1 worker\n"), ("broken", 1, "raise ZeroDivisionError\n")],
+    [("sample:misconfigured", 2, "SAMPLE: a fault with 1 worker\n"), ("sample:broken", 1, "raise ZeroDivisionError\n")],
 )
 def test_what_never_starts_is_not_tried_again(data_dir: Path, app: str, exit_code: int, said: str) -> None:
     """A worker that can't start ends `serve`: 2 for its configuration, 1 for the rest. It is not repeated."""
@@ -282,7 +282,7 @@ def test_with_an_external_store_nothing_is_kept_here(data_dir: Path, tmp_path: P
     (tmp_path / "uvicorn.py").write_text("raise SystemExit('a file in the working directory was imported')")
     keys = "k:" + base64.b64encode(os.urandom(32)).decode()
     variables = {"BROKER_REDIS_URL": "redis://127.0.0.1:1", "BROKER_ENCRYPTION_KEYS": keys}
-    with serving(data_dir, app="external", variables=variables) as served:
+    with serving(data_dir, app="sample:external", variables=variables) as served:
         assert served.url, served.errors()
         assert served.get().json() is True
         assert served.end() == 0

@@ -130,12 +130,3 @@ def test_exit_codes_stand_in_the_help(capsys: pytest.CaptureFixture[str]) -> Non
         main(["--help"])
     text = " ".join(capsys.readouterr().out.partition("Exit codes:")[2].split())
     assert re.findall(r"(?:^|; )(\d+) ", text) == ["1", "2", "3", "4", "5", "130"]
-
-
-def test_workers_need_nothing_of_the_command_line() -> None:
-    """A worker loads neither typer nor ``broker.cli``, and would run where rich isn't installed."""
-    # A library of the worker's uses rich where it finds it; the worker itself must not ask for it.
-    hide = "import sys\nsys.modules['rich'] = None\n"
-    modules = loaded_after(f"{hide}import broker.app.worker, broker.app.composition")
-    assert "broker.app.composition" in modules
-    assert modules & {"typer", "broker.cli", "rich.console"} == set()
