@@ -1,44 +1,106 @@
-"""Where audit events are also written, a JSON line each, for whoever collects them."""
+"""Where audit events are also written, a JSON line each, for whoever collects them.
+
+A collector can stall, and so can a disk. Writing happens in a thread of its own, one write at a time, and is waited for
+only so long: a stalled sink holds up the moving of events, which stay in their outboxes, and nothing else, not even the
+end of the process.
+"""
 
 import asyncio
+import fcntl
 import os
-import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from pathlib import Path
+from threading import Thread
 from typing import Final
 
 _FILE: Final = "file:"
+_STDOUT: Final = 1
+"""The descriptor: ``sys.stdout`` has a lock, which a stalled write would hold when the interpreter wants to end."""
+_PATIENCE: Final = 5.0
 
 
 class Sink:
     """``none``, ``stdout`` or ``file:PATH``.
 
-    An event may arrive twice, after a crash or from two replicas that settle at once; its id tells.
+    An event may arrive twice: after a crash, after a write that failed or took too long, or from two replicas that
+    settle at once; its id tells. A line that was cut off (by a full disk, or a crash) stays as it is, and the next one
+    begins a new line. It isn't taken back: others follow the file, and would take it for a new one if it got shorter.
     """
 
-    def __init__(self, target: str) -> None:
-        """:raises ValueError: another target."""
+    def __init__(self, target: str, *, patience: float = _PATIENCE) -> None:
+        """
+        :param patience: seconds that a write may take.
+        :raises ValueError: another target.
+        """
         if target not in {"none", "stdout"} and not target.startswith(_FILE):
             raise ValueError("an events sink is none, stdout or file:PATH")
         self._target = target
+        self._patience = patience
+        self._turn = asyncio.Lock()
+        self._latest: Future[None] | None = None
+        self._cut_off = False
+        """Whether the last line on standard output may lack its end."""
 
     async def write(self, lines: Iterable[str]) -> None:
         """Write the lines before returning. Where there is nobody to tell, none of them is asked for.
 
-        :raises OSError: the file can't be written; the events stay where they are.
+        :raises OSError: they can't be written, or not in time (:class:`TimeoutError`), or an earlier write has still
+            not ended. Some of them may have been written; the events stay where they are.
         """
-        text = "" if self._target == "none" else "".join(f"{line}\n" for line in lines)
+        text = b"" if self._target == "none" else "".join(f"{line}\n" for line in lines).encode()
         if not text:
             return
-        if self._target == "stdout":
-            sys.stdout.write(text)
-            sys.stdout.flush()
+        append = self._print if self._target == "stdout" else self._append
+        async with self._turn:
+            if self._latest is not None and not self._latest.done():
+                raise TimeoutError("an earlier write has not ended")
+            self._latest = _in_a_thread(append, text)
+            await asyncio.wait_for(asyncio.wrap_future(self._latest), self._patience)
+
+    def _print(self, text: bytes) -> None:
+        begun, self._cut_off = self._cut_off, True
+        _write_whole(_STDOUT, b"\n" + text if begun else text)
+        self._cut_off = False
+
+    def _append(self, text: bytes) -> None:
+        path = Path(self._target.removeprefix(_FILE))
+        # Audit events name subjects: others on the machine have no business with them.
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        try:
+            # Other workers append to the file, too: what is at its end now must be there when the lines follow it.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            size = os.fstat(descriptor).st_size
+            _write_whole(descriptor, b"\n" + text if size and not _ends_a_line(path) else text)
+        finally:
+            os.close(descriptor)
+
+
+def _in_a_thread(work: Callable[[bytes], None], text: bytes) -> "Future[None]":
+    """Begin ``work``. It can't be cancelled; the process doesn't wait for it when it ends, as it would for a thread of
+    an executor."""
+    future: Future[None] = Future()
+    future.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            work(text)
+        except BaseException as error:
+            future.set_exception(error)
         else:
-            await asyncio.to_thread(_append, Path(self._target.removeprefix(_FILE)), text)
+            future.set_result(None)
+
+    Thread(target=run, name="events sink", daemon=True).start()
+    return future
 
 
-def _append(path: Path, text: str) -> None:
-    # Audit events name subjects: others on the machine have no business with them.
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    with open(descriptor, "a", encoding="utf-8") as file:  # noqa: PTH123 - a descriptor, not a path
-        file.write(text)
+def _write_whole(descriptor: int, text: bytes) -> None:
+    left = memoryview(text)
+    while left:
+        left = left[os.write(descriptor, left) :]
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"

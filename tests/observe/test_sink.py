@@ -1,11 +1,19 @@
-"""The events sink: a JSON line each, in a file that is nobody else's business."""
+"""The events sink: a JSON line each, in a file that is nobody else's business, and no stall that spreads."""
 
+import json
+import os
+import resource
 import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from broker.observe.sink import Sink
+from tests.observe.stalled_sink import LINES
 
 
 async def test_a_file_is_made_for_its_owner_alone_and_appended_to(tmp_path: Path) -> None:
@@ -26,16 +34,104 @@ async def test_nothing_to_write_makes_no_file(tmp_path: Path) -> None:
         path.read_text()
 
 
-async def test_standard_output_gets_the_lines(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_standard_output_gets_the_lines(capfd: pytest.CaptureFixture[str]) -> None:
     """``stdout`` is for collectors of container logs."""
     await Sink("stdout").write(["{}", "{}"])
-    assert capsys.readouterr().out == "{}\n{}\n"
+    assert capfd.readouterr().out == "{}\n{}\n"
 
 
-async def test_none_writes_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_none_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     """``none`` is the default."""
     await Sink("none").write(["{}"])
-    assert capsys.readouterr().out == ""
+    assert capfd.readouterr().out == ""
+
+
+@contextmanager
+def a_full_disk(at: int) -> Iterator[None]:
+    """No file of this process gets longer than ``at`` bytes."""
+    before, at_most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (at, at_most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (before, at_most))
+
+
+async def test_what_follows_half_a_line_begins_a_new_one(tmp_path: Path) -> None:
+    """A disk that is full in the middle of a line: what is written again afterwards is whole, each line of it."""
+    path = tmp_path / "events.jsonl"
+    sink = Sink(f"file:{path}")
+    lines = [json.dumps({"id": f"evt_{number}"}) for number in range(3)]
+    await sink.write(lines[:1])
+    with a_full_disk(at=len(lines[0]) + 5), pytest.raises(OSError, match="too large"):
+        await sink.write(lines[1:])
+    await sink.write(lines[1:])
+    assert path.read_text().splitlines() == [lines[0], lines[1][:4], *lines[1:]]
+
+
+async def test_half_a_line_that_somebody_else_left_is_left_alone(tmp_path: Path) -> None:
+    """By a process that crashed, or another worker: nothing of it is taken back, and nothing is added to it."""
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"id":"evt_1"}\n{"id":"ev')
+    await Sink(f"file:{path}").write(["{}"])
+    assert path.read_text() == '{"id":"evt_1"}\n{"id":"ev\n{}\n'
+
+
+async def test_half_a_line_on_standard_output_is_ended_first(tmp_path: Path) -> None:
+    """There nobody can look at what was written; the sink remembers that it may not have been all."""
+    path, sink = tmp_path / "collected", Sink("stdout")
+    with redirected(path):
+        with a_full_disk(at=4), pytest.raises(OSError, match="too large"):
+            await sink.write(['{"id":1}'])
+        await sink.write(['{"id":1}'])
+        await sink.write(['{"id":2}'])
+    assert path.read_text() == '{"id\n{"id":1}\n{"id":2}\n'
+
+
+@contextmanager
+def redirected(path: Path) -> Iterator[None]:
+    """The process's standard output is this file."""
+    before = os.dup(1)
+    with path.open("wb") as file:
+        os.dup2(file.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(before, 1)
+        os.close(before)
+
+
+def stalled(patience: float) -> "subprocess.Popen[str]":
+    """A process that writes events to a pipe that nobody reads."""
+    command = [sys.executable, "-m", "tests.observe.stalled_sink", str(patience)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_stalled_collector_holds_up_nobody_else() -> None:
+    """The process goes on with everything else; once the collector reads, it gets all lines in their order."""
+    with stalled(patience=600) as process:
+        assert process.stderr is not None
+        try:
+            assert process.stderr.readline() == "others go on\n"
+            printed, answers = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert printed.splitlines() == [f"{number:01000}" for number in range(2 * LINES)]
+    assert answers.splitlines() == ["None", "None"]
+
+
+def test_a_stalled_collector_is_waited_for_only_so_long() -> None:
+    """The events count as not written, a second write is not even begun, and the process can end."""
+    with stalled(patience=0.2) as process:
+        try:
+            assert process.wait(timeout=60) == 0
+            _, answers = process.communicate()
+        finally:
+            process.kill()
+    said = answers.splitlines()
+    assert said[0] == "others go on"
+    assert said[1] == "TimeoutError()"
+    assert said[2:] == ["TimeoutError('an earlier write has not ended')"]
 
 
 async def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
