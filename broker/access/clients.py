@@ -138,9 +138,9 @@ class Clients:
             known_providers,
         )
         client = replace(client, scopes=tuple(scope for scope in CLIENT_SCOPES if scope in scopes))
-        await self._documents.put_client(client.client_id, asdict(client))
+        event = self._event("client.created", client, by)
+        await self._documents.put_client(client.client_id, asdict(client), event)
         self._changed(client.client_id)
-        await self._record("client.created", client, by)
         return client, secret
 
     async def read(self, client_id: str) -> Client | None:
@@ -189,8 +189,7 @@ class Clients:
             ending = {old: ends.get(old, ends_at) for old in left}
             return replace(client, secret_digests=(digest(secret), *left), secret_ends=ending)
 
-        changed = await self._change(client_id, renewed)
-        await self._record("client.rotated", changed, by, overlap=overlap)
+        await self._change(client_id, renewed, "client.rotated", by, overlap=overlap)
         return Rotation(client_id, secret, ends_at)
 
     async def replace_keys(
@@ -213,9 +212,7 @@ class Clients:
             moved = _with_keys(client, keys)
             return _without_tokens(moved, now) if end_tokens else moved
 
-        changed = await self._change(client_id, renewed)
-        await self._record("client.rotated", changed, by)
-        return changed
+        return await self._change(client_id, renewed, "client.rotated", by)
 
     async def end_tokens(self, client_id: str, *, by: Actor = _OPERATOR) -> None:
         """End all broker tokens that the client has got: what proved it may have leaked.
@@ -223,8 +220,7 @@ class Clients:
         :raises NotFound: there is no such client.
         """
         now = self._clock()
-        changed = await self._change(client_id, lambda client: _without_tokens(client, now))
-        await self._record("client.tokens_ended", changed, by)
+        await self._change(client_id, lambda client: _without_tokens(client, now), "client.tokens_ended", by)
 
     async def delete(self, client_id: str, *, by: Actor = _OPERATOR) -> None:
         """Remove a client; its broker tokens stop working within seconds, its connections stay.
@@ -232,13 +228,15 @@ class Clients:
         :raises NotFound: there is none.
         """
         client = await self.read(client_id)
-        if not await self._documents.delete_client(client_id):
+        # One whose document is damaged is of no tenant that could be told.
+        event = None if client is None else self._event("client.deleted", client, by)
+        if not await self._documents.delete_client(client_id, event):
             raise NotFound("no such client")
         self._changed(client_id)
-        if client is not None:
-            await self._record("client.deleted", client, by)
 
-    async def _change(self, client_id: str, change: Callable[[Client], Client]) -> Client:
+    async def _change(
+        self, client_id: str, change: Callable[[Client], Client], event_type: str, by: Actor, **data: object
+    ) -> Client:
         """The client as it stands after ``change``, which is repeated if somebody else's came in between."""
         for _ in range(_TRIES):
             text = await self._documents.client(client_id) if is_id("cl", client_id) else None
@@ -247,7 +245,8 @@ class Clients:
                 raise NotFound("no such client")
             changed = change(client)
             # What another version wrote beside the fields of this one stays.
-            if await self._documents.replace_client(client_id, text, {**document, **asdict(changed)}):
+            event = self._event(event_type, changed, by, **data)
+            if await self._documents.replace_client(client_id, text, {**document, **asdict(changed)}, event):
                 self._changed(client_id)
                 return changed
         raise Conflict("the client is being changed by others; try again")
@@ -268,8 +267,8 @@ class Clients:
         for listener in self._listeners:
             listener(client_id)
 
-    async def _record(self, event_type: str, client: Client, by: Actor, **data: object) -> None:
-        event = Event(
+    def _event(self, event_type: str, client: Client, by: Actor, **data: object) -> Event:
+        return Event(
             type=event_type,
             tenant=client.tenant,
             at=self._clock(),
@@ -277,7 +276,6 @@ class Clients:
             request_id=by.request_id,
             data={"client": client.client_id, "name": client.name, **data},
         )
-        await self._documents.record(client.client_id, event)
 
 
 def _with_keys(client: Client, keys: Mapping[str, Any] | None) -> Client:

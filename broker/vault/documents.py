@@ -22,23 +22,21 @@ class Documents:
         text: bytes | None = await self._store.execute("GET", names.client(client_id))
         return text
 
-    async def put_client(self, client_id: str, document: Document) -> None:
-        """Store a client's document and list it."""
-        await self._store.execute("SET", names.client(client_id), json.dumps(document))
+    async def put_client(self, client_id: str, document: Document, event: Event) -> None:
+        """Store a client's document, list it, and write ``event`` down."""
+        # First: one that is listed and not there is passed over, one that is there must be seen.
         await self._store.execute("SADD", names.CLIENTS, client_id)
+        await self._write(client_id, b"", document, event)
 
-    async def replace_client(self, client_id: str, before: bytes, document: Document) -> bool:
-        """Store another document in place of ``before``; ``False`` if that does not stand there any more."""
-        arguments: list[Argument] = [before, json.dumps(document)]
-        return bool(await self._store.run(scripts.CLIENT_REPLACE, [names.client(client_id)], arguments))
+    async def replace_client(self, client_id: str, before: bytes, document: Document, event: Event) -> bool:
+        """Store another document in place of ``before`` and write ``event`` down; ``False`` if ``before`` does not
+        stand there any more, and nothing was done."""
+        return await self._write(client_id, before, document, event)
 
-    async def record(self, client_id: str, event: Event) -> None:
-        """Write an event about a client into an outbox, from where it reaches the journal as all others do."""
-        await self._store.execute("XADD", names.outbox(client_id), "*", "e", event.encode())
-
-    async def delete_client(self, client_id: str) -> bool:
-        """Remove a client; ``False`` if there was none."""
-        removed = await self._store.execute("DEL", names.client(client_id))
+    async def delete_client(self, client_id: str, event: Event | None) -> bool:
+        """Remove a client and write ``event`` down; ``False`` if there was none, and nothing to tell."""
+        arguments: list[Argument] = ["" if event is None else event.encode()]
+        removed = await self._store.run(scripts.CLIENT_DELETE, _with_outbox(client_id), arguments)
         await self._store.execute("SREM", names.CLIENTS, client_id)
         return bool(removed)
 
@@ -57,6 +55,14 @@ class Documents:
     async def delete_broker_token(self, digest: str) -> None:
         """Forget a broker token."""
         await self._store.execute("DEL", names.broker_token(digest))
+
+    async def _write(self, client_id: str, before: bytes, document: Document, event: Event) -> bool:
+        arguments: list[Argument] = [before, json.dumps(document), event.encode()]
+        return bool(await self._store.run(scripts.CLIENT_WRITE, _with_outbox(client_id), arguments))
+
+
+def _with_outbox(client_id: str) -> list[str]:
+    return [names.client(client_id), names.outbox(client_id)]
 
 
 def _decoded(reply: bytes | None) -> Document | None:

@@ -1,9 +1,9 @@
 """The audit record: events leave the buckets' outboxes and stand in one journal per tenant.
 
-An event about a connection is written into its bucket's outbox by the very script whose effect it records; what befalls
-a client lies in no bucket, so its event follows by a command of its own. Draining moves it, in the words in which it
-stands there, into the tenant's journal; every move can be repeated and changes nothing the second time, so a crash
-between any two steps loses no event and doubles none. An outbox that is empty is gone.
+An event about a connection or a client is written into its bucket's outbox by the very script whose effect it records.
+Draining moves it, in the words in which it stands there, into the tenant's journal; every move can be repeated and
+changes nothing the second time, so a crash between any two steps loses no event and doubles none. An outbox that is
+empty is gone.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """The names of keys in the store. The layout is a contract with data at rest: it can be added to, not changed.
 
 Everything of a connection shares the hash tag ``{bucket}``: one Cluster slot, so one script can read the record,
-spend a reference and write the audit event together. A connect session is a slot of its own, and so is the gate of a
-provider's endpoint. What belongs to no connection (clients, broker tokens, indexes, the journal) lives wherever its key
-hashes to.
+spend a reference and write the audit event together. A client lies in a bucket for the same reason. A connect session
+is a slot of its own, and so is the gate of a provider's endpoint. What belongs to neither (broker tokens, indexes, the
+journal) lives wherever its key hashes to.
 
 What lasts grows with use, not with time. For ever there are the keyring, clients and their list. With the first
 connection come, and with the last one go, the indexes and what is due; with the first event an outbox, which goes when
@@ -64,7 +64,7 @@ def reference(connection_id: str, digest: str) -> str:
 
 
 def outbox(connection_id: str) -> str:
-    """Stream: audit events of the connection's bucket that have not reached the journal."""
+    """Stream: audit events of the connection's (or client's) bucket that have not reached the journal."""
     return bucket_outbox(bucket_of(connection_id))
 
 
@@ -115,8 +115,8 @@ def device_sessions(connection_id: str) -> str:
 
 
 def client(client_id: str) -> str:
-    """String: a client, as JSON."""
-    return f"{PREFIX}{client_id}"
+    """String: a client, as JSON. It lies in a bucket, as connections do, for the sake of the outbox there."""
+    return f"{_slot(bucket_of(client_id))}{client_id}"
 
 
 def broker_token(digest: str) -> str:

@@ -49,7 +49,8 @@ KEYRING_RETIRE = _load("keyring_retire")
 REWRAP = _load("rewrap")
 COUNT = _load("count")
 COUNT_BACK = _load("count_back")
-CLIENT_REPLACE = _load("client_replace")
+CLIENT_WRITE = _load("client_write")
+CLIENT_DELETE = _load("client_delete")
 REPEAT_CLAIM = _load("repeat_claim")
 REPEAT_SETTLE = _load("repeat_settle")
 DEVICE_POLL = _load("device_poll")
@@ -97,7 +98,8 @@ ALL = (
     REWRAP,
     COUNT,
     COUNT_BACK,
-    CLIENT_REPLACE,
+    CLIENT_WRITE,
+    CLIENT_DELETE,
     REPEAT_CLAIM,
     REPEAT_SETTLE,
     DEVICE_POLL,

@@ -8,6 +8,7 @@ from broker.access.policy import permit_request
 from broker.app.heart import Heart
 from broker.errors import Forbidden, InvalidRequest
 from broker.models.access import Caller
+from broker.vault import names
 from tests.access.stored import rewrite
 
 
@@ -103,7 +104,7 @@ async def test_a_list_is_stored_and_read_again(heart: Heart, raw_store: redis.Re
     assert made.allow == ("GET /b", "GET /a")
     assert await heart.clients.read(made.client_id) == made
     assert made.reach.allow == made.allow
-    rewrite(raw_store, f"broker:{made.client_id}", allow=None)
+    rewrite(raw_store, names.client(made.client_id), allow=None)
     read = await heart.clients.read(made.client_id)
     assert read is not None
     assert read.allow is None

@@ -11,6 +11,7 @@ from broker.access.tokens import LIFETIME
 from broker.app.heart import Heart
 from broker.errors import RateLimited, StoreUnavailable, Unauthenticated
 from broker.models.ids import digest, new_id, new_secret
+from broker.vault import names
 from tests.access.stored import rewrite
 from tests.downstream.watching import watching
 from tests.journey import MakeClient
@@ -119,9 +120,9 @@ async def test_what_another_replica_did_to_a_client_counts_within_seconds(
     before = await heart.authenticator.client(app.client_id, app.secret, ADDRESS)
     ends = {"secret_ends": {digest(app.secret): 1}} if change == "its secret has ended" else {}
     if change == "it is gone":
-        raw_store.delete(f"broker:{app.client_id}")
+        raw_store.delete(names.client(app.client_id))
     else:
-        rewrite(raw_store, f"broker:{app.client_id}", **{**CHANGES[change], **ends})
+        rewrite(raw_store, names.client(app.client_id), **{**CHANGES[change], **ends})
     if looks == "revalidated":
         await heart.authenticator.revalidate()
     else:
@@ -159,7 +160,9 @@ async def test_a_secret_ends_when_it_was_said_to(
     app, successor = await make_client(), new_secret("bcs")
     ends_at = clock() + 86_400_000
     digests = [digest(successor), digest(app.secret)]
-    rewrite(raw_store, f"broker:{app.client_id}", secret_digests=digests, secret_ends={digests[1]: ends_at, "gone": 1})
+    rewrite(
+        raw_store, names.client(app.client_id), secret_digests=digests, secret_ends={digests[1]: ends_at, "gone": 1}
+    )
     clock.now = ends_at - 1
     for secret in (app.secret, successor):
         assert (await heart.authenticator.client(app.client_id, secret, ADDRESS)).client_id == app.client_id
@@ -189,7 +192,7 @@ async def test_as_many_secrets_are_compared_whoever_is_asked_for(
     app = await make_client()
     digests = [digest(new_secret("bcs")) for _ in range(registered)]
     ends = dict.fromkeys(digests[:ended], 1)
-    rewrite(raw_store, f"broker:{app.client_id}", secret_digests=digests, secret_ends=ends)
+    rewrite(raw_store, names.client(app.client_id), secret_digests=digests, secret_ends=ends)
     monkeypatch.setattr("broker.access.authentication.hmac", SimpleNamespace(compare_digest=count))
     for client_id in (app.client_id, new_id("cl")):
         for secret in (new_secret("bcs"), "nobody's secret", ""):
@@ -263,7 +266,7 @@ async def test_a_token_has_no_scope_that_its_client_lost(
     """What the client may do now counts, not what it could do when the token was issued."""
     app = await make_client(scopes=("connect", "admin"))
     token = await app.broker_token()
-    rewrite(raw_store, f"broker:{app.client_id}", scopes=["connect", "proxy"])
+    rewrite(raw_store, names.client(app.client_id), scopes=["connect", "proxy"])
     assert (await heart.authenticator.bearer(token, ADDRESS)).scopes == {"connect"}
 
 

@@ -9,6 +9,7 @@ from broker.access.return_urls import matches_return_url
 from broker.app.heart import Heart
 from broker.errors import InvalidRequest, NotFound
 from broker.models.ids import digest, new_id
+from broker.vault import names
 from tests.access.stored import rewrite
 from tests.world import RETURN_URL
 
@@ -30,7 +31,7 @@ async def test_a_client_is_registered_read_listed_and_deleted(heart: Heart) -> N
 async def test_only_the_digest_of_a_secret_is_stored(heart: Heart, raw_store: redis.Redis) -> None:
     """Who reads the store can't authenticate."""  # K1
     client, secret = await heart.clients.create("app", scopes=["connect"])
-    stored = raw_store.get(f"broker:{client.client_id}")
+    stored = raw_store.get(names.client(client.client_id))
     assert isinstance(stored, bytes)
     assert secret.encode() not in stored
     assert json.loads(stored)["secret_digests"] == [digest(secret)]
@@ -39,7 +40,7 @@ async def test_only_the_digest_of_a_secret_is_stored(heart: Heart, raw_store: re
 async def test_the_default_tenant_is_written_down(heart: Heart, raw_store: redis.Redis) -> None:
     """It is a tenant like any other, named in the record."""  # S6
     client, _ = await heart.clients.create("app", scopes=["connect"])
-    stored = raw_store.get(f"broker:{client.client_id}")
+    stored = raw_store.get(names.client(client.client_id))
     assert isinstance(stored, bytes)
     assert json.loads(stored)["tenant"] == "default"
 
@@ -50,7 +51,7 @@ async def test_a_stored_client_without_a_tenant_is_nobody(
 ) -> None:
     """It is never taken for one of a default tenant."""  # S6
     client, _ = await heart.clients.create("app", scopes=["connect"])
-    rewrite(raw_store, f"broker:{client.client_id}", tenant=tenant)
+    rewrite(raw_store, names.client(client.client_id), tenant=tenant)
     assert await heart.clients.read(client.client_id) is None
     assert await heart.clients.list() == []
 
@@ -77,7 +78,8 @@ async def test_every_fault_is_named_at_once(heart: Heart, raw_store: redis.Redis
         )
     fields = [fault.field for fault in refused.value.faults]
     assert fields == ["name", "tenant", "scope", "return_url", "provider", "completion"]
-    assert raw_store.keys("broker:cl*") == []
+    assert raw_store.keys("broker:*cl_*") == []
+    assert raw_store.keys(names.CLIENTS) == []
 
 
 async def test_a_client_needs_a_scope(heart: Heart) -> None:
@@ -164,5 +166,5 @@ async def test_an_unknown_client_is_none(heart: Heart) -> None:
 async def test_a_client_that_a_newer_replica_registered_is_read(heart: Heart, raw_store: redis.Redis) -> None:
     """What this version does not know of it is passed over."""
     client, _ = await heart.clients.create("app", scopes=["connect"])
-    rewrite(raw_store, f"broker:{client.client_id}", added_in_a_later_version={"a": 1})
+    rewrite(raw_store, names.client(client.client_id), added_in_a_later_version={"a": 1})
     assert await heart.clients.read(client.client_id) == client

@@ -12,6 +12,7 @@ from broker.errors import Conflict, InvalidRequest, InvalidToken, NotFound, Unau
 from broker.models.ids import digest, new_id
 from broker.providers import Registry
 from broker.settings import Settings
+from broker.vault import names
 from tests.access.keys import SIGNING, public_set
 from tests.access.stored import rewrite
 from tests.world import FakeClock
@@ -149,14 +150,14 @@ async def test_a_client_that_was_deleted_does_not_come_back(heart: Heart, raw_st
     )
     with pytest.raises(NotFound):
         await heart.clients.rotate(client.client_id)
-    assert raw_store.get(f"broker:{client.client_id}") is None
+    assert raw_store.get(names.client(client.client_id)) is None
 
 
 async def test_secrets_do_not_pile_up(heart: Heart, clock: FakeClock, raw_store: redis.Redis) -> None:
     """Five work at most, stored as digests; a sixth waits until one of them has ended."""  # K1
     client, first = await heart.clients.create("app", scopes=["connect"])
     made = [await heart.clients.rotate(client.client_id, overlap=60) for _ in range(4)]
-    stored = raw_store.get(f"broker:{client.client_id}")
+    stored = raw_store.get(names.client(client.client_id))
     assert isinstance(stored, bytes)
     assert json.loads(stored)["secret_digests"] == [*(digest(one.secret) for one in reversed(made)), digest(first)]
     assert all(rotation.secret.encode() not in stored for rotation in made)
@@ -165,7 +166,7 @@ async def test_secrets_do_not_pile_up(heart: Heart, clock: FakeClock, raw_store:
     assert await _works(heart, client.client_id, first)
     clock.advance(seconds=60)
     renewed = await heart.clients.rotate(client.client_id, overlap=60)
-    stored = raw_store.get(f"broker:{client.client_id}")
+    stored = raw_store.get(names.client(client.client_id))
     assert isinstance(stored, bytes)
     assert json.loads(stored)["secret_digests"] == [digest(renewed.secret), digest(made[-1].secret)]
 
@@ -173,9 +174,9 @@ async def test_secrets_do_not_pile_up(heart: Heart, clock: FakeClock, raw_store:
 async def test_what_another_version_wrote_is_kept(heart: Heart, raw_store: redis.Redis) -> None:
     """A replica that knows less does not strip a client of what it does not know."""
     client, _ = await heart.clients.create("app", scopes=["connect"])
-    rewrite(raw_store, f"broker:{client.client_id}", novelty="kept")
+    rewrite(raw_store, names.client(client.client_id), novelty="kept")
     await heart.clients.rotate(client.client_id)
-    stored = raw_store.get(f"broker:{client.client_id}")
+    stored = raw_store.get(names.client(client.client_id))
     assert isinstance(stored, bytes)
     assert json.loads(stored)["novelty"] == "kept"
 

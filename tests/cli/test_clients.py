@@ -10,6 +10,7 @@ import redis
 
 from broker.app.heart import Heart
 from broker.models.ids import digest, new_id
+from broker.vault import names
 from tests.cli.conftest import Cli
 from tests.journey import everything_in
 
@@ -188,10 +189,10 @@ def test_a_person_reads_the_new_secret_and_until_when_the_old_one_works(cli: Cli
 def test_an_overlap_that_is_none_changes_nothing(cli: Cli, raw_store: redis.Redis, overlap: str) -> None:
     """Exit code 2; the secret stays as it was."""
     client_id = cli(*CREATE, "--json").json["client_id"]
-    before = raw_store.get(f"broker:{client_id}")
+    before = raw_store.get(names.client(client_id))
     refused = cli("clients", "rotate", client_id, "--overlap", overlap)
     assert (refused.exit_code, refused.stdout, "overlap" in refused.stderr) == (2, "", True)
-    assert raw_store.get(f"broker:{client_id}") == before
+    assert raw_store.get(names.client(client_id)) == before
 
 
 def test_nobody_unknown_is_rotated(cli: Cli) -> None:

@@ -8,6 +8,7 @@ import pytest
 import redis
 from joserfc.jwk import ECKey
 
+from broker.vault import names
 from tests.access.keys import SIGNING, public_set
 from tests.cli.conftest import Cli
 from tests.journey import everything_in
@@ -200,7 +201,7 @@ def test_broker_tokens_end_with_keys_that_leaked(cli: Cli, keys: Path, raw_store
     ended = []
     for flags in ((), ("--overlap", "0")):
         assert cli("clients", "rotate", client_id, "--jwks-file", str(keys), *flags).exit_code == 0
-        stored = raw_store.get(f"broker:{client_id}")
+        stored = raw_store.get(names.client(client_id))
         assert isinstance(stored, bytes)
         ended.append(json.loads(stored)["tokens_from"] > 0)
     assert ended == [False, True]

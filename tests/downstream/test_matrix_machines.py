@@ -12,6 +12,7 @@ import redis
 
 from broker.app.heart import Heart
 from broker.models.access import CLIENT_SCOPES, CONNECTION_SCOPES
+from broker.vault import names
 from tests.downstream.answers import code_of, nameless, oauth_error_of
 from tests.downstream.rows import CLIENT, ROWS, UNKNOWN, Scene
 from tests.journey import written
@@ -118,8 +119,8 @@ async def test_a_client_that_loses_its_provider_takes_the_machine_along(
 ) -> None:
     """What a client was given counts now, not at the login."""  # S13
     assert (await machine.fetch()).status_code == 200
-    document = raw_store.get(f"broker:{machine.client_id}")
+    document = raw_store.get(names.client(machine.client_id))
     assert isinstance(document, bytes)
-    raw_store.set(f"broker:{machine.client_id}", document.replace(b'"providers": null', b'"providers": ["gmail"]'))
+    raw_store.set(names.client(machine.client_id), document.replace(b'"providers": null', b'"providers": ["gmail"]'))
     await heart.authenticator.revalidate()
     assert code_of(await machine.fetch()) == "not_found"

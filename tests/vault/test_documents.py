@@ -1,10 +1,25 @@
 """Documents: clients and broker tokens, whole or not at all, gone when their time is over."""
 
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
 import redis
 
+from broker.errors import StoreUnavailable
+from broker.models.event import Event
 from broker.vault import names
 from broker.vault.documents import Documents
+from broker.vault.redis.connecting import connector
+from broker.vault.redis.pipeline import Pipeline
 from broker.vault.redis.store import Store
+from tests.vault.faulty_proxy import FaultyProxy
+from tests.vault.samples import NOW, outbox
+
+MADE, CHANGED, DELETED = (
+    Event(type=f"client.{what}", tenant="acme", at=NOW, data={"client": "cl_1"})
+    for what in ("created", "rotated", "deleted")
+)
 
 
 async def test_clients_are_kept_listed_and_deleted(pipeline: Store) -> None:
@@ -12,28 +27,56 @@ async def test_clients_are_kept_listed_and_deleted(pipeline: Store) -> None:
     documents = Documents(pipeline)
     assert await documents.client("cl_1") is None
     for client_id in ("cl_2", "cl_1"):
-        await documents.put_client(client_id, {"name": client_id, "tenant": "acme"})
+        await documents.put_client(client_id, {"name": client_id, "tenant": "acme"}, MADE)
     assert await documents.clients() == ["cl_1", "cl_2"]
     assert await documents.client("cl_1") == b'{"name": "cl_1", "tenant": "acme"}'
-    assert await documents.delete_client("cl_1")
-    assert not await documents.delete_client("cl_1")
+    assert await documents.delete_client("cl_1", DELETED)
+    assert not await documents.delete_client("cl_1", DELETED)
     assert await documents.client("cl_1") is None
     assert await documents.clients() == ["cl_2"]
 
 
-async def test_a_client_is_replaced_as_it_was_read_or_not_at_all(pipeline: Store) -> None:
+async def test_a_client_is_replaced_as_it_was_read_or_not_at_all(pipeline: Store, raw_store: redis.Redis) -> None:
     """Neither does it undo another change, nor bring back who was deleted."""  # S13
     documents = Documents(pipeline)
-    await documents.put_client("cl_1", {"name": "first"})
+    await documents.put_client("cl_1", {"name": "first"}, MADE)
     before = await documents.client("cl_1")
     assert before is not None
-    assert await documents.replace_client("cl_1", before, {"name": "second"})
-    assert not await documents.replace_client("cl_1", before, {"name": "third"})
+    assert await documents.replace_client("cl_1", before, {"name": "second"}, CHANGED)
+    assert not await documents.replace_client("cl_1", before, {"name": "third"}, CHANGED)
     now = await documents.client("cl_1")
     assert now == b'{"name": "second"}'
-    await documents.delete_client("cl_1")
-    assert not await documents.replace_client("cl_1", now, {"name": "third"})
+    await documents.delete_client("cl_1", DELETED)
+    assert not await documents.replace_client("cl_1", now, {"name": "third"}, CHANGED)
     assert await documents.client("cl_1") is None
+    assert outbox(raw_store, "cl_1") == [MADE, CHANGED, DELETED]
+
+
+Step = Callable[[Documents], Awaitable[object]]
+STEPS: dict[str, tuple[Step, Event]] = {
+    "changed": (lambda documents: documents.replace_client("cl_1", b'{"name": "first"}', {}, CHANGED), CHANGED),
+    "deleted": (lambda documents: documents.delete_client("cl_1", DELETED), DELETED),
+}
+
+
+@pytest.mark.parametrize("step", STEPS)
+async def test_a_change_whose_answer_got_lost_is_on_record(
+    proxy: FaultyProxy, raw_store: redis.Redis, step: str
+) -> None:
+    """The event is written by the step that it tells of: a repeat, which finds the work done, need not make up for it,
+    and tells nothing twice."""  # R3
+    change, event = STEPS[step]
+    async with AsyncExitStack() as stack:
+        pipeline = Pipeline(connector(f"redis://{proxy.address}", connect_timeout=2), deadline=5)
+        stack.push_async_callback(pipeline.aclose)
+        documents = Documents(pipeline)
+        await documents.put_client("cl_1", {"name": "first"}, MADE)
+        proxy.drop_next_answer()
+        with pytest.raises(StoreUnavailable):
+            await change(documents)
+        assert outbox(raw_store, "cl_1") == [MADE, event]
+        assert not await change(documents)
+        assert outbox(raw_store, "cl_1") == [MADE, event]
 
 
 async def test_a_broker_token_ends_by_itself(pipeline: Store, raw_store: redis.Redis) -> None:

@@ -16,6 +16,7 @@ from broker.app.heart import Heart, build_heart
 from broker.models.ids import new_id
 from broker.providers import Registry
 from broker.settings import Settings
+from broker.vault import names
 from tests.access.stored import rewrite
 from tests.downstream.answers import nameless, oauth_error_of
 from tests.downstream.oauth.conftest import FORM, MakeKeyClient, Show, refused
@@ -260,7 +261,7 @@ async def test_a_key_that_was_taken_out_is_worth_nothing_at_once(
     """What is registered now counts; nothing of the client is remembered."""  # S13
     newer = signer.renewed("two")
     assert (await show(proof(signer.assertion(client_id)))).status_code == 200
-    rewrite(raw_store, f"broker:{client_id}", jwks=newer.jwks)
+    rewrite(raw_store, names.client(client_id), jwks=newer.jwks)
     await refused(show, proof(signer.assertion(client_id)))
     assert (await show(proof(newer.assertion(client_id)))).status_code == 200
 

@@ -10,6 +10,7 @@ import redis
 from broker.app.heart import Heart
 from broker.models.ids import new_id
 from broker.settings import Settings
+from broker.vault import names
 from tests.access.stored import rewrite
 from tests.downstream.answers import nameless, oauth_error_of
 from tests.downstream.oauth.conftest import MakeKeyClient, Show, refused
@@ -134,11 +135,11 @@ async def test_what_another_replica_did_to_a_program_counts_within_seconds(
     token = platform.token(iss=ISSUER)
     assert (await show(proof(token, registered))).status_code == 200
     if change == "deleted":
-        raw_store.delete(f"broker:{registered}")
+        raw_store.delete(names.client(registered))
     else:
         other = {"subject": "x"} if change == "taken out" else {"jwks": platform.signer.renewed("other").jwks}
         workload = {"issuer": ISSUER, "jwks": platform.signer.jwks, **other}
-        rewrite(raw_store, f"broker:{registered}", workloads=[platform.workload(**workload)])
+        rewrite(raw_store, names.client(registered), workloads=[platform.workload(**workload)])
     await heart.authenticator.revalidate()
     await refused(show, proof(token, registered))
 
@@ -311,7 +312,7 @@ async def test_a_program_that_was_taken_out_is_nobody_at_once(
 ) -> None:
     """Though its platform still signs for it, and its keys are known here."""  # S13
     assert (await show(proof(platform.token(), client_id))).status_code == 200
-    rewrite(raw_store, f"broker:{client_id}", workloads=[platform.workload(subject="other")])
+    rewrite(raw_store, names.client(client_id), workloads=[platform.workload(subject="other")])
     await refused(show, proof(platform.token(), client_id))
 
 

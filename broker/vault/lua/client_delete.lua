@@ -1,0 +1,11 @@
+#!lua flags=allow-oom
+-- Remove a client, and say so. A repeat finds none, and says nothing a second time.
+-- KEYS: client, outbox   ARGV: event ("" = none)   Answers 1, or 0 if there was none.
+-- allow-oom: a client that must not come in any more must not stay because memory is full.
+if redis.call('DEL', KEYS[1]) == 0 then
+    return 0
+end
+if ARGV[1] ~= '' then
+    redis.call('XADD', KEYS[2], '*', 'e', ARGV[1])
+end
+return 1
