@@ -32,11 +32,12 @@ not learn here which of them work.
 """
 
 from contextlib import suppress
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv6Address
 from math import ceil
 from typing import Final, NamedTuple
 
 from broker.errors import RateLimited, StoreUnavailable
+from broker.models.address import address_of
 from broker.models.ids import digest
 from broker.observe import metrics
 from broker.vault.counters import Counters
@@ -191,7 +192,7 @@ def _credential_counters(address: str, session_id: str) -> list[tuple[Limit, str
 
 def network_of(address: str) -> str:
     """Who is counted together: an IPv4 address, or the /64 that one IPv6 host can take its addresses from."""
-    ip = _ip_of(address)
+    ip = address_of(address)
     if ip is None:
         return _NO_ADDRESS
     return _prefix(ip, 64) if isinstance(ip, IPv6Address) else str(ip)
@@ -199,16 +200,8 @@ def network_of(address: str) -> str:
 
 def site_of(address: str) -> str | None:
     """The /48 that one IPv6 customer may be given, to make /64s of (RFC 6177 §2); ``None`` for all other addresses."""
-    ip = _ip_of(address)
+    ip = address_of(address)
     return _prefix(ip, 48) if isinstance(ip, IPv6Address) else None
-
-
-def _ip_of(address: str) -> IPv4Address | IPv6Address | None:
-    try:
-        ip = ip_address(address)
-    except ValueError:
-        return None
-    return ip.ipv4_mapped or ip if isinstance(ip, IPv6Address) else ip
 
 
 def _prefix(ip: IPv6Address, bits: int) -> str:

@@ -7,5 +7,5 @@
 * ``answers`` – answers whose headers are known beforehand.
 * ``eagerly`` – awaiting what is mostly there already, under a deadline.
 
-Knows nothing of connections or clients; imports ``observe``, ``models.ids`` and ``errors`` only.
+Knows nothing of connections or clients; imports ``observe``, ``models`` and ``errors`` only.
 """

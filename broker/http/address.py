@@ -1,10 +1,16 @@
 """Who asks: the caller's address, behind whatever proxies stand before the broker."""
 
-import ipaddress
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Network, IPv6Network
+from typing import Final
 
 from starlette.requests import Request
+
+from broker.models.address import address_of
+
+_WITH_PORT: Final = re.compile(r"(?P<IPv4>[\d.]+):\d+|\[(?P<IPv6>[^\]]+)\](?::\d+)?")
+_UNKNOWN: Final = "unknown"
 
 
 def client_address(request: Request, trusted_proxies: Sequence[IPv4Network | IPv6Network]) -> str:
@@ -13,27 +19,18 @@ def client_address(request: Request, trusted_proxies: Sequence[IPv4Network | IPv
     Without trusted proxies the header is ignored: anybody can write it.
     """
     peer = request.scope.get("client")
-    address = str(peer[0]) if peer else "unknown"
+    said = str(peer[0]) if peer else _UNKNOWN
     if not trusted_proxies:
-        return address
+        return said
     forwarded = [part.strip() for line in request.headers.getlist("x-forwarded-for") for part in line.split(",")]
-    while forwarded and _within(address, trusted_proxies):
-        address = forwarded.pop()
+    address = address_of(said)
+    while forwarded and address is not None and any(address in network for network in trusted_proxies):
+        address = address_of(_without_port(forwarded.pop()))
     # A proxy that passes on what it was sent passes on anything; people read this, and limits count by it.
-    return address if _is_address(address) else "unknown"
+    return _UNKNOWN if address is None else str(address)
 
 
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _within(address: str, networks: Sequence[IPv4Network | IPv6Network]) -> bool:
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return any(parsed in network for network in networks)
+def _without_port(said: str) -> str:
+    """Some proxies add the port: ``203.0.113.7:51234``, ``[2001:db8::7]:443``."""
+    with_port = _WITH_PORT.fullmatch(said)
+    return (with_port["IPv4"] or with_port["IPv6"]) if with_port else said
