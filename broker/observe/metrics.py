@@ -1,7 +1,10 @@
-"""Prometheus metrics. Labels take values from the code or the configuration only, so their number is bounded."""
+"""Prometheus metrics. Labels take values from the code, the configuration, or the registered statuses of HTTP only, so
+their number is bounded, whatever callers and providers say.
+"""
 
 import os
 from functools import cache
+from http import HTTPStatus
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -10,11 +13,12 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 CONTENT_TYPE: Final = CONTENT_TYPE_LATEST
 
+_REGISTERED: Final = frozenset(HTTPStatus)
 _registry: Final = CollectorRegistry()
 
 requests: Final = Counter(
     "broker_requests_total",
-    "Requests answered, by route and status.",
+    "Requests answered, by route and status; one that a provider made up, by its class.",
     ["route", "status"],
     registry=_registry,
 )
@@ -105,7 +109,7 @@ events_waiting: Final = Gauge(
 )
 
 
-_requests_of: Final = cache(lambda route, status: requests.labels(route, str(status)))
+_requests_of: Final = cache(lambda route, status: requests.labels(route, _said(status)))
 _seconds_of: Final = cache(request_seconds.labels)
 _releases_of: Final = cache(tokens_released.labels)
 
@@ -119,6 +123,10 @@ def answered(route: str, status: int, seconds: float) -> None:
     """Count a request. Routes and statuses are few, so their counters are looked up once."""
     _requests_of(route, status).inc()
     _seconds_of(route).observe(seconds)
+
+
+def _said(status: int) -> str:
+    return str(status) if status in _REGISTERED else f"{status // 100}xx"
 
 
 def exposition() -> bytes:

@@ -35,3 +35,15 @@ def test_labels_hold_only_what_code_and_configuration_name() -> None:
     metrics.refreshes.labels("practice", "ok").inc()
     labels = set[str]().union(*families().values())
     assert labels <= {"route", "status", "provider", "outcome", "because", "limit", "le"}
+
+
+def test_a_status_that_a_provider_made_up_is_counted_by_its_class() -> None:
+    """Behind the proxy a provider says what it likes: 429 and 503 are worth a row each, hundreds of others are not."""
+    for status in range(200, 600):
+        metrics.answered("/made-up", status, 0.001)
+    lines = metrics.exposition().decode().splitlines()
+    counted = [line for line in lines if line.startswith('broker_requests_total{route="/made-up"')]
+    assert len(counted) < 70
+    assert {'broker_requests_total{route="/made-up",status="429"} 1.0'} < set(counted)
+    [other] = [line for line in counted if 'status="5xx"' in line]
+    assert float(other.split()[1]) > 80
