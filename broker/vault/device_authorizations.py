@@ -5,12 +5,11 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from broker.errors import StoreUnavailable
 from broker.models.device import DeviceAuthorization, DeviceMode, DeviceStatus
 from broker.models.ids import new_id
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring, Place
-from broker.vault.redis.store import Argument, Store
+from broker.vault.redis.store import Argument, Store, run_or_repeat
 from broker.vault.stepping import step
 from broker.vault.stored import made_from
 
@@ -121,11 +120,8 @@ class StoredDeviceAuthorizations:
         """Judge one question of a machine, in one step; see ``device_poll.lua``."""
         arguments: list[Argument] = [now, client_id, device_code_digest, _EARLY_BY, new_id("poll")]
         key = names.device_authorization(authorization_id)
-        try:
-            reply = await self._store.run(scripts.DEVICE_POLL, [key], arguments)
-        except StoreUnavailable:
-            # The code may be spent by this, and the answer lost: asked again by its name, it is the same poll.
-            reply = await self._store.run(scripts.DEVICE_POLL, [key], arguments)
+        # The code may be spent by this, and the answer lost: asked again by its name, it is the same poll.
+        reply = await run_or_repeat(self._store, scripts.DEVICE_POLL, [key], arguments)
         return Poll(reply[0].decode(), int(reply[1]) if len(reply) > 1 else 0)
 
     async def step(

@@ -10,11 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-from broker.errors import StoreUnavailable
 from broker.models.device import DeviceSession
 from broker.models.event import Event
 from broker.vault import names, scripts
-from broker.vault.redis.store import Argument, Store
+from broker.vault.redis.store import Argument, Store, run_or_repeat
 from broker.vault.stored import made_from
 
 _OWNS: Final = "owns"
@@ -63,11 +62,8 @@ class StoredDeviceSessions:
             event.encode(),
             session.connection_id,
         ]
-        try:
-            reply = await self._store.run(scripts.DEVICE_LOGIN, keys, arguments)
-        except StoreUnavailable:
-            # The device code is spent for it; the same session again changes nothing.
-            reply = await self._store.run(scripts.DEVICE_LOGIN, keys, arguments)
+        # The device code is spent for it; the same session again changes nothing.
+        reply = await run_or_repeat(self._store, scripts.DEVICE_LOGIN, keys, arguments)
         return str(reply.decode())
 
     async def rotate(
@@ -107,11 +103,8 @@ class StoredDeviceSessions:
             ended.encode(),
             connection_id,
         ]
-        try:
-            reply = await self._store.run(scripts.DEVICE_REFRESH, keys, arguments)
-        except StoreUnavailable:
-            # Should it be used already, this is what two programs at once look like: the successor is the same one.
-            reply = await self._store.run(scripts.DEVICE_REFRESH, keys, arguments)
+        # Should it be used already, a repeat is what two programs at once look like: the successor is the same one.
+        reply = await run_or_repeat(self._store, scripts.DEVICE_REFRESH, keys, arguments)
         outcome: Any = reply[0].decode()
         if outcome == "unknown":
             return Rotated(outcome)

@@ -8,11 +8,10 @@ import json
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from broker.errors import StoreUnavailable
 from broker.models.ids import new_id
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring, Place
-from broker.vault.redis.store import Argument, Reply, Store
+from broker.vault.redis.store import Argument, Store, run_or_repeat
 
 KEPT_FOR: Final = 86_400_000
 """Milliseconds that an answer is kept."""
@@ -67,11 +66,8 @@ class StoredRepeats:
             claim.tenant,
             KEPT_FOR,
         ]
-        try:
-            reply = await self._claim(claim, arguments)
-        except StoreUnavailable:
-            # It may be ours, and its answer lost; asked again by the same name it is ours still.
-            reply = await self._claim(claim, arguments)
+        # It may be ours, and the answer lost; asked again by the same name it is ours still.
+        reply = await run_or_repeat(self._store, scripts.REPEAT_CLAIM, [_key(claim)], arguments)
         state = reply[0].decode()
         if state == "claimed":
             return Found("claimed", attempt, claim.drawn)
@@ -96,9 +92,6 @@ class StoredRepeats:
             whoever asks again goes on with what was drawn.
         """
         await self._store.run(scripts.REPEAT_SETTLE, [_key(claim)], [attempt, outcome, "", KEPT_FOR])
-
-    async def _claim(self, claim: Claim, arguments: list[Argument]) -> Reply:
-        return await self._store.run(scripts.REPEAT_CLAIM, [_key(claim)], arguments)
 
 
 def _key(claim: Claim) -> str:

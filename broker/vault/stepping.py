@@ -2,10 +2,9 @@
 
 from collections.abc import Collection, Mapping
 
-from broker.errors import StoreUnavailable
 from broker.models.ids import new_id
 from broker.vault import scripts
-from broker.vault.redis.store import Argument, Store
+from broker.vault.redis.store import Argument, Store, run_or_repeat
 
 
 async def step(
@@ -36,9 +35,5 @@ async def step(
         *(part for pair in where.items() for part in pair),
         *(part for pair in change.items() for part in pair),
     ]
-    try:
-        reply = await store.run(scripts.SESSION_STEP, [key], arguments)
-    except StoreUnavailable:
-        # The step may be taken and its answer lost, and with it the browser: asked again by its name, it is taken once.
-        reply = await store.run(scripts.SESSION_STEP, [key], arguments)
-    return bool(reply)
+    # The step may be taken and its answer lost, and with it the browser: asked again by its name, it is taken once.
+    return bool(await run_or_repeat(store, scripts.SESSION_STEP, [key], arguments))

@@ -5,8 +5,10 @@ import redis
 
 from broker.errors import SealBroken
 from broker.vault.keyring import Keyring
+from broker.vault.opening import open_store
 from broker.vault.redis.store import Store
 from broker.vault.repeats import TAKEN_OVER_AFTER, Claim, StoredRepeats
+from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.rotating import KEY_1, Open, both, naming, new_ring, rotation_of, silent
 from tests.vault.samples import NOW
 
@@ -15,9 +17,9 @@ LATER = NOW + TAKEN_OVER_AFTER
 
 
 @pytest.fixture
-def repeats(pipeline: Store) -> StoredRepeats:
+def repeats(pipeline: Store, keyring: Keyring) -> StoredRepeats:
     """The repeats under test."""
-    return StoredRepeats(pipeline, Keyring([("k1", KEY_1)]))
+    return StoredRepeats(pipeline, keyring)
 
 
 async def test_a_claim_is_somebodys_until_its_time_is_over(repeats: StoredRepeats) -> None:
@@ -47,6 +49,19 @@ async def test_what_is_not_known_goes_on_with_what_was_drawn(repeats: StoredRepe
     await repeats.settle(CLAIM, found.attempt, "undone")
     found = await repeats.claim(other, NOW)
     assert (found.state, found.drawn) == ("claimed", "drawn anew")
+
+
+async def test_a_claim_whose_answer_was_lost_is_ours_all_the_same(
+    proxy: FaultyProxy, keyring: Keyring, repeats: StoredRepeats
+) -> None:
+    """Else nobody would carry the request out until its time is over."""  # R3
+    pipeline = open_store(f"redis://{proxy.address}", keyring, wait_replicas=0)
+    assert await pipeline.execute("PING")
+    proxy.drop_next_answer()
+    found = await StoredRepeats(pipeline, keyring).claim(CLAIM, NOW)
+    assert (found.state, found.drawn) == ("claimed", "drawn")
+    assert (await repeats.claim(CLAIM, NOW)).state == "running"
+    await pipeline.aclose()
 
 
 async def test_an_answer_opens_for_its_request_only(repeats: StoredRepeats, raw_store: redis.Redis) -> None:

@@ -8,7 +8,8 @@
 * ``connecting`` – from the URL of one server to a connection that has our scripts loaded.
 * ``fitness`` – what an external store must promise before it is trusted with tokens; ``refusals`` – what its errors
   mean.
-* ``embedded`` – our own Valkey for those who configured none.
+* ``embedded`` – our own Valkey for those who configured none: ``server`` is its process, ``data_dir`` its folder,
+  ``wire`` how it is asked whether it is well.
 
 Nothing here knows what is stored.
 """

@@ -52,8 +52,8 @@ class Store(Protocol):
     """One server, or many that look like one.
 
     Every method raises :class:`StoreUnavailable` where the store can't be reached, doesn't answer by the deadline, or
-    answers an error. Nothing that may have run is ever sent again: after a failure nobody knows whether it had its
-    effect.
+    answers an error. Nothing that may have run is sent again by itself: after a failure nobody knows whether it had its
+    effect. Whoever knows that a repeat is harmless asks for one (:func:`run_or_repeat`).
     """
 
     async def execute(self, *parts: Argument) -> Reply:
@@ -75,6 +75,20 @@ class Store(Protocol):
 
     async def aclose(self) -> None:
         """Refuse new commands, fail those that wait, and let go of every connection."""
+
+
+async def run_or_repeat(store: Store, script: Script, keys: Sequence[str], arguments: Sequence[Argument] = ()) -> Reply:
+    """Run a script, and once more if no answer came: it may have run, and whoever asked would lose what it gave.
+
+    Only for scripts that know a repeat, by a name among their arguments or by what it would change, and answer it to
+    the same effect.
+
+    :raises StoreUnavailable: no answer came to the second, either.
+    """
+    try:
+        return await store.run(script, keys, arguments)
+    except StoreUnavailable:
+        return await store.run(script, keys, arguments)
 
 
 async def evaluate(
