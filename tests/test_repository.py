@@ -168,6 +168,27 @@ def test_no_provider_is_named_in_code() -> None:
     assert found == []
 
 
+def rooms_of(package: Path) -> set[str]:
+    """The modules and packages that lie in it."""
+    modules = {file.stem for file in package.glob("*.py")} - {"__init__"}
+    return modules | {file.parent.name for file in package.glob("*/__init__.py")}
+
+
+def rooms_on_the_map(docstring: str) -> set[str]:
+    """What a package's docstring names in double backticks, or in a literal block."""
+    named = re.findall(r"``([^`]+)``", docstring) + re.findall(r"^ {4}.*", docstring, re.MULTILINE)
+    return set(re.findall(r"\w+", " ".join(named)))
+
+
+def test_a_packages_docstring_is_its_map() -> None:
+    """A reader finds each room by its name there."""
+    missing = []
+    for init in (ROOT / "broker").rglob("__init__.py"):
+        found = rooms_on_the_map(ast.get_docstring(ast.parse(init.read_text())) or "")
+        missing += [f"{init.parent.relative_to(ROOT)}: {room}" for room in sorted(rooms_of(init.parent) - found)]
+    assert missing == []
+
+
 def test_the_documentation_names_log_lines_that_exist() -> None:
     """Who is woken at night searches for them."""
     said = "".join(path.read_text() for path in (ROOT / "broker").rglob("*.py"))

@@ -2,8 +2,10 @@
 
 * ``policy`` – the one function that every route and grant asks.
 * ``allow`` – lists of the only requests that a client may make to providers' APIs.
-* ``clients`` – registered clients: making, reading, listing, deleting.
-* ``authentication`` – from a request's credentials to a :class:`~broker.models.access.Caller`.
+* ``clients`` – registered clients: making, reading, listing, deleting; ``registration`` – what one may be registered
+  with; ``return_urls`` – whether a return address is one of those.
+* ``authentication`` – from a request's credentials to a :class:`~broker.models.access.Caller`; ``in_use`` – what the
+  store said of them a moment ago.
 * ``limits`` – what is limited, and how much: failures, and the pages that anybody may call.
 * ``assertions`` – clients that prove themselves with a signature instead of a secret; ``jws`` – reading and verifying
   one; ``key_rules`` – which keys and algorithms count.

@@ -9,6 +9,7 @@
 * ``worker`` – one process that serves, and what it doesn't load for that; ``serving`` – its server; ``loop`` – its
   event loop; ``protocol`` – HTTP on one of its connections, within limits; ``measure`` – how much of a request has
   come; ``target`` – what it asks for; ``answering`` – how the answer leaves.
+* ``openapi`` – the document of the whole app.
 * ``static`` – files whose address changes with their content.
 
 Imports every room; only ``cli`` imports it.

@@ -9,8 +9,9 @@
   ``signals`` – ending it in good order.
 * ``changing`` – connections made of a credential, and changed; ``handing_in`` – how the credential gets in;
   ``one_connection`` – finding and showing one.
-* ``importing`` – many at once: ``import_file`` is what is read, ``import_report`` what is said; ``exporting`` – and out
-  again, into a ``private_file``.
+* ``importing`` – many at once: ``import_file`` is what is read, ``import_report`` what is said, ``import_ids`` which
+  row became which connection; ``exporting`` – and out again, into a ``private_file``; ``export_undo`` – on second
+  thoughts.
 * ``providers_check``, ``providers_add`` – judging entries, and copying those that are shipped.
 * ``greeting`` – what ``serve`` says once it listens: ready, or why not yet.
 * ``doctor`` – says what is wrong with a set-up; ``diagnosis`` – its checks.

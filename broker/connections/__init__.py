@@ -12,7 +12,8 @@
   of its own; ``device_life`` – machines that are logged in; ``managed_devices`` – as their person sees them.
 * ``announcing`` – what is being connected, for those who disconnect.
 * ``tokens`` – fetching an access token: release it, or refresh first.
-* ``api_calls`` – requests to providers' APIs, with a credential put on: for callers to send, or sent on for them.
+* ``api_calls`` – requests to providers' APIs, with a credential put on: for callers to send, or sent on for them;
+  ``api_places`` – where they may go, known before a credential is taken out.
 * ``refresh`` – the one refresh, whoever asks and however many replicas: who gets the lease; ``tenure`` – holding it;
   ``turns`` – so many at once at a provider, and none while it is down; ``attempt`` – what happens under the lease;
   ``obtaining`` – new tokens for a refresh token; ``commits`` – what a provider granted goes into the record, or beside

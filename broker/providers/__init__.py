@@ -10,7 +10,10 @@ A file becomes a ``Registry`` in this order::
     registry      the result: providers by name
 
     schema        Provider: what an entry may say; sections: what stands one level down; fields: its types
-    kinds         what each type of provider takes as a credential; credential_*: what an entry says of that
+    kinds         what each type of provider takes as a credential
+      credential_entry      what an entry says of that
+      credential_sections   ... one level down
+      credential_templates  ... and with its own templates
     private_keys  keys in PEM that can be signed with
     json_schema   the same for editors
     written       the file line by line: what is marked as unverified

@@ -20,6 +20,7 @@ A request's way: ``app`` (routes, host guard) → one endpoint → ``grants`` (w
 ``signatures``           signed requests, verified
 ``assertions``           JWTs that apps and service accounts sign, verified
 ``installations``        tokens for where an app is installed
+``pages``                what a person sees of it
 ``authorize``            ``/authorize``: the consent page and the redirect back
 ``devices``              device authorizations: start, decide, poll; no HTTP in it
 ``device``               ``/device_authorization``, and ``/device``: the page of the device grant

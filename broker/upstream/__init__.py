@@ -14,7 +14,6 @@ rooms::
     github_app.py               tokens for what was handed in: an app's installation
     service_account.py          ... a service account (RFC 7523)
       signed_assertion.py         ... and what they sign
-    schemes/                    what makes a request to a provider's API a connection's
     device_grant.py             ... and the way to it, for a machine without a browser (RFC 8628)
       token_endpoint.py         what the grants share: build, send
       client_auth.py              ... who we are (RFC 6749 §2.3)

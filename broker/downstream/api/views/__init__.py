@@ -1,5 +1,9 @@
 """What answers of the JSON face say, a file per resource.
 
+* ``clients``, ``connect_sessions``, ``connections``, ``device_sessions``, ``events``, ``providers``.
+* ``tokens`` – the two answers that are made for secrets.
+* ``absence`` – members that are left out where there is nothing to say.
+
 No view has a field that could hold a credential, except those made for it.
 """
 
