@@ -189,6 +189,47 @@ def test_a_packages_docstring_is_its_map() -> None:
     assert missing == []
 
 
+_OTHER_DIALECTS = re.compile(r"^\s*(Args|Arguments|Parameters|Raises|Returns|Yields):", re.MULTILINE)
+
+
+def told_otherwise(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    """Whether its docstring tells of parameters or errors in another way than ``:param x:`` and ``:raises X:``."""
+    docstring = ast.get_docstring(function) or ""
+    if _OTHER_DIALECTS.search(docstring):
+        return True
+    asked = function.args
+    names = [argument.arg for argument in (*asked.posonlyargs, *asked.args, *asked.kwonlyargs)]
+    # Each paragraph in one line: a sentence that begins with the parameter's name and a colon is about it.
+    paragraphs = re.sub(r"(?<!\n)\n(?!\n)\s*", " ", docstring)
+    return bool(names) and bool(re.search(rf"(?:^|[.;] )``({'|'.join(names)})``: ", paragraphs, re.MULTILINE))
+
+
+def test_docstrings_tell_of_parameters_and_errors_in_one_way() -> None:
+    """``:param x:`` and ``:raises X:``, each in a line of its own: whoever looks for them knows where."""
+    found = [
+        f"{path.relative_to(ROOT)}: {node.name}"
+        for path in (ROOT / "broker").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and told_otherwise(node)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    "docstring",
+    [
+        "Do it.\n\n    Raises:\n        OSError: not now.",
+        "Do it. ``when``: in ms.",
+        "Do it.\n\n    ``when``: in\n    ms.",
+    ],
+)
+def test_other_dialects_are_seen(docstring: str) -> None:
+    """What the search is for is found."""
+    [function] = ast.parse(f'def do(when):\n    """{docstring}"""').body
+    assert isinstance(function, ast.FunctionDef)
+    assert told_otherwise(function)
+
+
 def test_the_documentation_names_log_lines_that_exist() -> None:
     """Who is woken at night searches for them."""
     said = "".join(path.read_text() for path in (ROOT / "broker").rglob("*.py"))

@@ -68,8 +68,9 @@ class Assertions:
         self._issuer = issuer
 
     async def proof(self, assertion: str, client_id: str | None) -> Proof:
-        """What ``assertion`` proves. ``client_id``: whom the request names beside it, if anybody.
+        """What ``assertion`` proves.
 
+        :param client_id: whom the request names beside it, if anybody.
         :raises NotProvenError: it proves nobody; the text says why, for the log.
         :raises ProviderUnavailable: the keys that would prove it can't be had now.
         """

@@ -46,8 +46,9 @@ class SignedToken:
 
 
 def read_token(text: str, types: Collection[str | None]) -> SignedToken:
-    """Take a token apart. ``types``: the values of its ``typ`` that are accepted, in lower case; ``None``: no ``typ``.
+    """Take a token apart.
 
+    :param types: the values of its ``typ`` that are accepted, in lower case; ``None``: no ``typ``.
     :raises NotProvenError: it is none that can be accepted, whoever signed it.
     """
     if len(text) > LONGEST:

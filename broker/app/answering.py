@@ -33,7 +33,10 @@ class Answering(RequestResponseCycle):
     """A head that waits for what is written next."""
 
     def __init__(self, protocol: HttpToolsProtocol, *, keep_alive: bool) -> None:
-        """The request whose head ``protocol`` has read. ``keep_alive``: the connection may outlive it."""
+        """The request whose head ``protocol`` has read.
+
+        :param keep_alive: the connection may outlive it.
+        """
         super().__init__(
             scope=protocol.scope,
             transport=protocol.transport,

@@ -57,10 +57,12 @@ class Lane:
         self._closed_until = max(self._closed_until, _now() + seconds)
 
     def unanswered(self, wait: float | None) -> None:
-        """One went without an answer. ``wait``: seconds, where the provider has said for how long to leave it alone.
+        """One went without an answer. Several in a row, and nothing goes for some time.
 
-        Several in a row, and nothing goes for some time. A single one may be at fault itself, by the address that
-        is filled in for it: it must not keep all others from going.
+        A single one may be at fault itself, by the address that is filled in for it: it must not keep all others from
+        going.
+
+        :param wait: seconds, where the provider has said for how long to leave it alone.
         """
         if wait is not None:
             self.close(wait)

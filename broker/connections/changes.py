@@ -149,8 +149,9 @@ class Changes:
 
 
 def amended(before: Connection, change: Change, *, now: int) -> Connection:
-    """The connection with what ``change`` says, its credential aside. ``now``: milliseconds since the epoch.
+    """The connection with what ``change`` says, its credential aside.
 
+    :param now: milliseconds since the epoch.
     :raises InvalidRequest: the metadata would go beyond its bounds.
     :raises Conflict: it can't be switched on.
     """

@@ -77,10 +77,11 @@ class Importing:
 
 
 def read_tokens(wanted: Wanted, credentials: Mapping[str, Any], *, now: int) -> TokenSet:
-    """What was handed in, as if the provider had just answered it. Pure. ``now``: milliseconds since the epoch.
+    """What was handed in, as if the provider had just answered it. Pure.
 
     The access token is empty where there is none; a time to live of 0 or less: it is over.
 
+    :param now: milliseconds since the epoch.
     :raises InvalidCredentials: naming each field that is malformed.
     """
     scope = credentials.get("scope")

@@ -36,7 +36,10 @@ Found = Iterator[tuple[str, Level, str]]
 
 
 def lint(provider: Provider, written: Written) -> tuple[Finding, ...]:
-    """What is to be said of ``provider``, problems first. ``written``: the file that it stands in."""
+    """What is to be said of ``provider``, problems first.
+
+    :param written: the file that it stands in.
+    """
     entry = written.entries[provider.name]
     # A section whose variables are not set is missing from the provider, and yet it is said.
     said = frozenset(entry.value if isinstance(entry.value, dict) else ())

@@ -46,7 +46,11 @@ def read_text(path: Path) -> str:
 
 
 def load_text(text: str, path: Path, environ: Mapping[str, str]) -> Registry:
-    """As :func:`load_providers`, for a file whose text is known. ``path``: what faults call it."""
+    """As :func:`load_providers`, for a file whose text is known.
+
+    :param path: what faults call it.
+    :raises ConfigurationError: naming every fault.
+    """
     faults: list[Fault] = []
     document = parse(text, faults)
     entries = _entries(substitute(document, environ, faults), faults) if document else {}

@@ -23,7 +23,10 @@ _SKEW: Final = 5
 
 
 def app_of(provider: Provider, authorization: str, *, app: str = APP) -> str:
-    """The client id of the app whose JWT stands in ``authorization``; raises a 401 otherwise. ``app``: which it is."""
+    """The client id of the app whose JWT stands in ``authorization``; raises a 401 otherwise.
+
+    :param app: which it is.
+    """
     scheme, _, value = authorization.partition(" ")
     claims = _verified(value.strip(), provider.keys.app_keys) if scheme.lower() == "bearer" else None
     if claims is None or claims.get("iss") != app or provider.behaviour.revokes(app):
@@ -37,7 +40,8 @@ def granted_to_service_account(
 ) -> Grant:
     """What the JWT bearer grant gives (RFC 7523 §2.1): to the service account, or to the person it acts for.
 
-    ``audience``: the token endpoint's address. ``any_scope``: also those that are not known here.
+    :param audience: the token endpoint's address.
+    :param any_scope: also those that are not known here.
     """
     assertion = form.require("assertion")
     email, key_id = _unverified_issuer(assertion)

@@ -53,8 +53,8 @@ class Counters:
     def token_answered(self, grant_type: str | None, *, ok: bool, error: str = "") -> None:
         """One more token request; a missing or unknown grant type counts under ``other``.
 
-        ``ok``: tokens were issued, whatever the caller then gets to see of them. ``error``: the code of the refusal,
-        where there was one.
+        :param ok: tokens were issued, whatever the caller then gets to see of them.
+        :param error: the code of the refusal, where there was one.
         """
         name = grant_type if grant_type in self._token else _OTHER
         self._token[name or _OTHER]["ok" if ok else "error"] += 1

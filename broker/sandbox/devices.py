@@ -79,7 +79,7 @@ class Devices:
     def poll(self, device_code: str, *, client_id: str, slow_down: bool = False) -> Grant:
         """What the person allowed, once (RFC 8628 §3.4 and §3.5). Raises the error that says why not, or not yet.
 
-        ``slow_down``: who waits is told so though it was patient.
+        :param slow_down: whoever waits is told so though it was patient.
         """
         attempt, now = self._by_device_code.get(device_code), self._clock()
         if attempt is None or attempt.client_id != client_id:

@@ -44,8 +44,7 @@ def system_resolver() -> Resolver:
 def parse_address(address: str) -> httpx2.URL:
     """``address`` as a URL that may be called: https, or plain http on loopback; no user info, no fragment.
 
-    Raises:
-        AddressRefused: it is anything else, or different parsers could read different hosts out of it.
+    :raises AddressRefused: it is anything else, or different parsers could read different hosts out of it.
     """
     if not _ADDRESS.fullmatch(address):
         raise AddressRefused("the address holds characters that an address can't have")
@@ -92,8 +91,10 @@ class AddressGuard:
     """Resolves a host and answers with the only addresses that may be dialled for it."""
 
     def __init__(self, allow: Collection[str | IPNetwork] = (), resolve: Resolver | None = None) -> None:
-        """``allow``: host names and networks that may be reached although they are private. ``resolve``: by default
-        as the operating system does, in threads of its own."""
+        """
+        :param allow: host names and networks that may be reached although they are private.
+        :param resolve: by default as the operating system does, in threads of its own.
+        """
         self._hosts = frozenset(entry.lower() for entry in allow if isinstance(entry, str))
         self._networks = tuple(entry for entry in allow if not isinstance(entry, str))
         self._resolve = resolve or system_resolver()
@@ -102,9 +103,8 @@ class AddressGuard:
         """The addresses of ``host``, every one of them allowed. Dial these and resolve no second time:
         whoever controls the name could answer differently then (DNS rebinding).
 
-        Raises:
-            AddressRefused: one of the addresses is not public, or the name is a disguise of an address.
-            NotSent: the name does not resolve, or not in time.
+        :raises AddressRefused: one of the addresses is not public, or the name is a disguise of an address.
+        :raises NotSent: the name does not resolve, or not in time.
         """
         found = [literal] if (literal := _literal(host)) is not None else await self._look_up(host, port)
         if host not in self._hosts and not all(self._allowed(address) for address in found):

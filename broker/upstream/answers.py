@@ -78,12 +78,12 @@ def _read_form(text: str) -> dict[str, object] | None:
 
 
 def raise_if_unavailable(answer: InboundResponse, *, now: int) -> None:
-    """Raise where the status alone says that the body can't be believed. ``now``: ms since the epoch.
+    """Raise where the status alone says that the body can't be believed.
 
-    Raises:
-        ProviderBusy: 429, or 503 with Retry-After.
-        OutcomeUnknown: any other 5xx. Even with an error code inside, it is no verdict about a credential.
-        ProviderError: a redirect. It is never followed, for it would carry the secret to another address.
+    :param now: milliseconds since the epoch.
+    :raises ProviderBusy: 429, or 503 with Retry-After.
+    :raises OutcomeUnknown: any other 5xx. Even with an error code inside, it is no verdict about a credential.
+    :raises ProviderError: a redirect. It is never followed, for it would carry the secret to another address.
     """
     retry_after = _retry_after(answer, now)
     if answer.status == 429 or (answer.status == 503 and retry_after is not None):
@@ -117,7 +117,9 @@ def refusal_in(
 ) -> Refusal | None:
     """The refusal that ``document`` states, whatever the status: an ``error``, or ``ok: false``.
 
-    ``error`` and ``description`` are JSON pointers. ``secrets``: what the text must not repeat.
+    ``error`` and ``description`` are JSON pointers.
+
+    :param secrets: what the text must not repeat.
     """
     code = lookup(document, error) or document.get("error")
     if not code and document.get("ok") is not False:

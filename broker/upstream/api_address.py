@@ -33,8 +33,7 @@ _LAYERS: Final = 6
 def base_of(provider: Provider, values: Mapping[str, str]) -> Endpoint:
     """The provider's API for a connection with these checked parameters; its address ends without a slash.
 
-    Raises:
-        Conflict: the entry names none.
+    :raises Conflict: the entry names none.
     """
     if provider.api is None:
         raise Conflict("the provider's entry names no API: api.base_url is missing")
@@ -45,8 +44,7 @@ def base_of(provider: Provider, values: Mapping[str, str]) -> Endpoint:
 def below(base: str, raw_path: str, raw_query: str) -> str:
     """The address of ``raw_path`` below ``base``, with ``raw_query``; both as they came, the path with its first slash.
 
-    Raises:
-        InvalidRequest: it is malformed, or could be read as an address that is not below ``base``.
+    :raises InvalidRequest: it is malformed, or could be read as an address that is not below ``base``.
     """
     if not raw_path.startswith("/"):
         raise InvalidRequest("the path begins with a slash")
@@ -62,9 +60,8 @@ def below(base: str, raw_path: str, raw_query: str) -> str:
 def of_the_api(url: str, base: str) -> str:
     """``url``, if it is an address of the host that ``base`` is at.
 
-    Raises:
-        InvalidRequest: it is no address that could be called.
-        Forbidden: it is at another host, or by another scheme or port.
+    :raises InvalidRequest: it is no address that could be called.
+    :raises Forbidden: it is at another host, or by another scheme or port.
     """
     try:
         asked = parse_address(url)

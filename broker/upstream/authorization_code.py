@@ -42,9 +42,8 @@ def authorization_url(
 ) -> str:
     """Where to send the browser (RFC 6749 §4.1.1). Our own parameters win over the entry's.
 
-    Raises:
-        NotSent: the entry lacks the client id or secret.
-        ProviderError: there is no authorization endpoint, or its metadata says that it can't do S256.
+    :raises NotSent: the entry lacks the client id or secret.
+    :raises ProviderError: there is no authorization endpoint, or its metadata says that it can't do S256.
     """
     client_id, _ = credentials(provider)
     if endpoints.authorization is None:
@@ -76,9 +75,10 @@ async def exchange_code(
     redirect_uri: str,
     scopes: Sequence[str],
 ) -> TokenSet:
-    """Redeem ``code`` (RFC 6749 §4.1.3). ``scopes``: what was asked for in :func:`authorization_url`.
+    """Redeem ``code`` (RFC 6749 §4.1.3).
 
-    Raises: what :func:`request_token` raises.
+    :param scopes: what was asked for in :func:`authorization_url`.
+    :raises BrokerError: what :func:`request_token` raises.
     """
     fields = {"grant_type": "authorization_code", "code": code, "redirect_uri": redirect_uri}
     if provider.code_challenge_method == "S256":

@@ -6,11 +6,11 @@ from broker.errors import InvalidRequest
 def check_issuer(expected: str | None, received: str | None, *, required: bool) -> None:
     """Compare the ``iss`` of an authorization answer, good or bad, with the issuer the browser was sent to.
 
-    ``expected``: the issuer, where one is known. ``required``: the provider says that it always sends
-    ``iss``. The comparison is of characters, without any normalization (RFC 9207 §2.4).
+    The comparison is of characters, without any normalization (RFC 9207 §2.4).
 
-    Raises:
-        InvalidRequest: ``iss`` is another one, or missing where it is required. Send the code nowhere.
+    :param expected: the issuer, where one is known.
+    :param required: the provider says that it always sends ``iss``.
+    :raises InvalidRequest: ``iss`` is another one, or missing where it is required. Send the code nowhere.
     """
     if received is None:
         if required:

@@ -10,8 +10,7 @@ from broker.providers.schema import Provider
 def credentials(provider: Provider) -> tuple[str, str]:
     """The client id and secret of ``provider``; the secret is ``""`` for a public client.
 
-    Raises:
-        NotSent: the entry lacks one of them.
+    :raises NotSent: the entry lacks one of them.
     """
     if provider.client_id is None or not provider.ready:
         raise NotSent(f"provider {provider.name} is not ready: {', '.join(provider.missing)} missing")
@@ -32,8 +31,7 @@ def authenticate(provider: Provider, method: str, fields: dict[str, str]) -> tup
     """The headers to add, and ``fields`` with what ``method`` puts into the body. Exactly one method is ever
     used.
 
-    Raises:
-        NotSent: the entry lacks the client id or secret.
+    :raises NotSent: the entry lacks the client id or secret.
     """
     client_id, client_secret = credentials(provider)
     match method:

@@ -19,10 +19,10 @@ async def client_credentials(
     scopes: Sequence[str],
     secrets: Collection[str] = (),
 ) -> TokenSet:
-    """Obtain a token for the entry's own client. ``secrets``: what a connection holds already that no error may
-    repeat.
+    """Obtain a token for the entry's own client.
 
-    Raises: what :func:`request_token` raises.
+    :param secrets: what a connection holds already that no error may repeat.
+    :raises BrokerError: what :func:`request_token` raises.
     """
     fields = {"grant_type": "client_credentials"}
     if scopes:

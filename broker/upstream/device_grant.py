@@ -70,11 +70,10 @@ async def start(
     """Ask for codes (RFC 8628 §3.1): ``client_id`` always in the body, the client authenticated as at the token
     endpoint. Nothing is granted by it, so it may be repeated.
 
-    Raises:
-        NotSent, AddressRefused, InvalidRequest: the request never left.
-        OutcomeUnknown, ProviderBusy: no verdict.
-        ProviderRefused: the provider said no, with its code: ``invalid_scope``, ``unauthorized_client`` …
-        ProviderError: there is no such endpoint, or its answer can't be used.
+    :raises NotSent, AddressRefused, InvalidRequest: the request never left.
+    :raises OutcomeUnknown, ProviderBusy: no verdict.
+    :raises ProviderRefused: the provider said no, with its code: ``invalid_scope``, ``unauthorized_client`` …
+    :raises ProviderError: there is no such endpoint, or its answer can't be used.
     """
     endpoint = endpoints.device_authorization
     if endpoint is None:
@@ -97,10 +96,12 @@ async def poll(
     device_code: str,
     scopes: Sequence[str],
 ) -> TokenSet | Waiting:
-    """One poll (RFC 8628 §3.4). ``scopes``: what :func:`start` asked for. After tokens, ``DENIED`` or ``EXPIRED`` the
-    code is spent; after ``OutcomeUnknown`` it may be.
+    """One poll (RFC 8628 §3.4). After tokens, ``DENIED`` or ``EXPIRED`` the code is spent; after ``OutcomeUnknown`` it
+    may be.
 
-    Raises: what :func:`request_token` raises; ``ProviderRefused`` for every code that isn't one of :class:`Waiting`.
+    :param scopes: what :func:`start` asked for.
+    :raises BrokerError: what :func:`request_token` raises; ``ProviderRefused`` for every code that isn't one of
+        :class:`Waiting`.
     """
     fields = {"grant_type": GRANT_TYPE, "device_code": device_code}
     try:
@@ -115,10 +116,11 @@ async def poll(
 def parse_device_codes(
     provider: Provider, answer: InboundResponse, *, now: int, secrets: Collection[str] = ()
 ) -> DeviceCodes:
-    """Read the answer of a device authorization endpoint. ``now``: milliseconds since the epoch. ``secrets``: what no
-    error may repeat, beside the device code of this answer.
+    """Read the answer of a device authorization endpoint.
 
-    Raises: as :func:`start` does for what came back.
+    :param now: milliseconds since the epoch.
+    :param secrets: what no error may repeat, beside the device code of this answer.
+    :raises BrokerError: as :func:`start` does for what came back.
     """
     raise_if_unavailable(answer, now=now)
     document = read_object(answer)

@@ -36,14 +36,13 @@ class Discovery:
         self._running: dict[tuple[str, bool], asyncio.Task[Metadata]] = {}
 
     async def metadata(self, issuer: str, *, trusted: bool, deadline: float) -> Metadata:
-        """The metadata of ``issuer`` (RFC 8414, then OpenID), within ``deadline`` seconds. ``trusted``: the
-        operator wrote the issuer's host.
+        """The metadata of ``issuer`` (RFC 8414, then OpenID), within ``deadline`` seconds.
 
-        Raises:
-            NotSent: it could not be fetched, and never was. Never ``OutcomeUnknown``, because the caller's own request
-                hasn't left.
-            ProviderError: there is none, or what is there can't be used.
-            AddressRefused: the issuer's address may not be called.
+        :param trusted: the operator wrote the issuer's host.
+        :raises NotSent: it could not be fetched, and never was. Never ``OutcomeUnknown``, because the caller's own
+            request hasn't left.
+        :raises ProviderError: there is none, or what is there can't be used.
+        :raises AddressRefused: the issuer's address may not be called.
         """
         key = (issuer, trusted)
         if key not in self._known:
@@ -90,11 +89,9 @@ async def fetch_metadata(
 ) -> Metadata:
     """The metadata of ``issuer``, from wherever they are published, and from no copy.
 
-    ``of_keys``: what is looked for is ``jwks_uri``. Then OpenID's document comes first, which must name it and is all
-    that some platforms publish; RFC 8414's may leave it out.
-
-    Raises:
-        NotSent, ProviderError, AddressRefused: as :meth:`Discovery.metadata` does.
+    :param of_keys: what is looked for is ``jwks_uri``. Then OpenID's document comes first, which must name it and is
+        all that some platforms publish; RFC 8414's may leave it out.
+    :raises NotSent, ProviderError, AddressRefused: as :meth:`Discovery.metadata` does.
     """
     failing, found, address = False, list[str](), issuer
     try:

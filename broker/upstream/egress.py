@@ -94,9 +94,11 @@ class Egress:
         ssl_context: ssl.SSLContext | None = None,
         resolve: Resolver | None = None,
     ) -> None:
-        """``allow``: host names and networks that guarded calls may reach although private. ``proxy``: the
-        URL of an HTTP proxy for all calls; proxy variables of the environment are never read.
-        ``ssl_context``: whom to trust, by default the system's authorities."""
+        """
+        :param allow: host names and networks that guarded calls may reach although private.
+        :param proxy: the URL of an HTTP proxy for all calls; proxy variables of the environment are never read.
+        :param ssl_context: whom to trust, by default the system's authorities.
+        """
         self.guard = AddressGuard(allow, resolve)
         self.tls = ssl_context or httpx2.create_ssl_context(trust_env=False)
         self.proxy = proxy
@@ -127,16 +129,13 @@ class Egress:
     ) -> InboundResponse:
         """Send ``request`` and read the whole answer within ``deadline`` seconds. A redirect is an answer.
 
-        ``permit``: asked when the connection stands, at the last moment before the request leaves.
-
-        ``trusted``: the operator wrote this host. All others are resolved here, checked, and dialled at
-        exactly the addresses that were checked, while TLS and ``Host`` keep the name.
-
-        Raises:
-            AddressRefused: the address may not be called. Nothing was sent.
-            InvalidRequest: a header can't be sent as it is. Nothing was sent.
-            NotSent: DNS, connecting or TLS failed or took too long, or ``permit`` said no.
-            OutcomeUnknown: the request left, but no whole answer came back.
+        :param trusted: the operator wrote this host. All others are resolved here, checked, and dialled at exactly the
+            addresses that were checked, while TLS and ``Host`` keep the name.
+        :param permit: asked when the connection stands, at the last moment before the request leaves.
+        :raises AddressRefused: the address may not be called. Nothing was sent.
+        :raises InvalidRequest: a header can't be sent as it is. Nothing was sent.
+        :raises NotSent: DNS, connecting or TLS failed or took too long, or ``permit`` said no.
+        :raises OutcomeUnknown: the request left, but no whole answer came back.
         """
         url = parse_address(request.url)
         check_headers(request.headers.items())
@@ -157,7 +156,7 @@ class Egress:
     async def pinned(self, url: httpx2.URL) -> list[httpx2.URL]:
         """``url`` at each of its addresses, resolved and checked.
 
-        Raises: AddressRefused, NotSent.
+        :raises AddressRefused, NotSent: as :meth:`send` does.
         """
         port = url.port or (443 if url.scheme == "https" else 80)
         host = url.raw_host.decode("ascii")
@@ -207,8 +206,7 @@ class Egress:
 def check_headers(headers: Iterable[tuple[str, str]]) -> None:
     """Return if each header can be sent as it is.
 
-    Raises:
-        InvalidRequest: naming the one that can't.
+    :raises InvalidRequest: naming the one that can't.
     """
     for name, value in headers:
         if not _HEADER_VALUE.fullmatch(value):

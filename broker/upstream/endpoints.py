@@ -72,8 +72,7 @@ class Endpoints:
     def issuing(self) -> Endpoint:
         """The token endpoint.
 
-        Raises:
-            ProviderError: there is none.
+        :raises ProviderError: there is none.
         """
         if self.token is None:
             raise ProviderError("the provider has no token endpoint")
@@ -93,8 +92,7 @@ def resolve(provider: Provider, values: Mapping[str, str], metadata: Metadata | 
     """The endpoints of ``provider`` for the checked parameter ``values``. What the entry says wins over
     metadata.
 
-    Raises:
-        ProviderError: no token endpoint is known.
+    :raises ProviderError: no token endpoint is known.
     """
     found = metadata or Metadata(issuer="")
     token = None

@@ -40,13 +40,13 @@ async def issue(
     credential: Credential,
     scopes: Sequence[str],
 ) -> TokenSet:
-    """A token for the installation. ``values``: the connection's checked parameters. ``scopes``: permissions as
-    ``name:level`` to which the token is narrowed; none: all that the installation has.
+    """A token for the installation.
 
-    Raises:
-        ProviderRefused: ``invalid_grant``: the installation is gone, or the key that was handed in is not accepted.
-            ``invalid_client``: the entry's own key isn't. ``invalid_scope``: it has not all of these permissions.
-        ProviderError, ProviderUnavailable: otherwise.
+    :param values: the connection's checked parameters.
+    :param scopes: permissions as ``name:level`` to which the token is narrowed; none: all that the installation has.
+    :raises ProviderRefused: ``invalid_grant``: the installation is gone, or the key that was handed in is not accepted.
+        ``invalid_client``: the entry's own key isn't. ``invalid_scope``: it has not all of these permissions.
+    :raises ProviderError, ProviderUnavailable: otherwise.
     """
     fields, asked_at = credential.fields, clock()
     own_key = "private_key" in fields
@@ -59,8 +59,9 @@ async def issue(
 
 
 def build_jwt(provider: Provider, fields: Mapping[str, str], *, now: int) -> str:
-    """What proves to be the app. ``now``: milliseconds since the epoch.
+    """What proves to be the app.
 
+    :param now: milliseconds since the epoch.
     :raises NotSent: the key can't be used.
     """
     configured = provider.private_key.get_secret_value() if provider.private_key else ""
@@ -100,10 +101,11 @@ def build_request(
 def parse_answer(
     answer: InboundResponse, *, own_key: bool, asked_at: int, now: int, secrets: Collection[str]
 ) -> TokenSet:
-    """Read the answer. ``own_key``: the app's key was handed in. ``asked_at``, ``now``: milliseconds since the epoch.
-    ``secrets``: what no error may repeat.
+    """Read the answer. Times are in milliseconds since the epoch.
 
-    Raises: as :func:`issue`.
+    :param own_key: the app's key was handed in.
+    :param secrets: what no error may repeat.
+    :raises BrokerError: as :func:`issue`.
     """
     raise_if_unavailable(answer, now=now)
     document = read_object(answer) or {}

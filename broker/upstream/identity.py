@@ -34,14 +34,14 @@ async def identify(
     scopes: Sequence[str],
 ) -> Whoami | None:
     """Ask who ``credential`` belongs to, and what it may do; ``None`` where the provider has no whoami for such a one.
-    ``values``: the connection's checked parameters. ``credential_type``: the connection's. ``scopes``: what was
-    granted.
 
-    Raises:
-        ProviderRefused: the provider does not accept the credential (``invalid_token``: on a 401, or where the entry
-            says so of the error), or says another error.
-        ProviderError: it refused without a readable error, or its answer lacks the account's id.
-        ProviderUnavailable: it can't be asked now; nothing is known about the token.
+    :param values: the connection's checked parameters.
+    :param credential_type: the connection's.
+    :param scopes: what was granted.
+    :raises ProviderRefused: the provider does not accept the credential (``invalid_token``: on a 401, or where the
+        entry says so of the error), or says another error.
+    :raises ProviderError: it refused without a readable error, or its answer lacks the account's id.
+    :raises ProviderUnavailable: it can't be asked now; nothing is known about the token.
     """
     rule = endpoints.identity
     if rule is None or (rule.userinfo and not _is_openid(credential_type, scopes)):
@@ -96,9 +96,11 @@ def build_request(
 
 
 def parse_account(rule: IdentityEndpoint, answer: InboundResponse, *, secrets: Collection[str], now: int) -> Account:
-    """Read the answer. ``secrets``: what nothing of it may repeat. ``now``: milliseconds since the epoch.
+    """Read the answer.
 
-    Raises: as :func:`identify`.
+    :param secrets: what nothing of it may repeat.
+    :param now: milliseconds since the epoch.
+    :raises BrokerError: as :func:`identify`.
     """
     raise_if_unavailable(answer, now=now)
     document = read_object(answer)

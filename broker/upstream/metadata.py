@@ -37,9 +37,8 @@ def well_known_addresses(issuer: str) -> list[str]:
     """Where the metadata of ``issuer`` may stand, in the order to ask: RFC 8414 §3.1, then OpenID's document,
     put before the issuer's path and after it.
 
-    Raises:
-        AddressRefused: the issuer is not an address that may be called.
-        ProviderError: the issuer has a query (RFC 8414 §2).
+    :raises AddressRefused: the issuer is not an address that may be called.
+    :raises ProviderError: the issuer has a query (RFC 8414 §2).
     """
     url = parse_address(issuer)
     if url.query or "?" in issuer:
@@ -56,9 +55,8 @@ def well_known_addresses(issuer: str) -> list[str]:
 def parse_metadata(issuer: str, document: dict[str, object], *, found_at: str) -> Metadata:
     """Read ``document``, which was obtained for ``issuer`` at the address ``found_at``.
 
-    Raises:
-        ProviderError: it names another issuer (RFC 8414 §3.3), or an endpoint that is not https. Then
-            nothing of it may be used.
+    :raises ProviderError: it names another issuer (RFC 8414 §3.3), or an endpoint that is not https. Then nothing of it
+        may be used.
     """
     if document.get("issuer") != issuer:
         named = shown(document.get("issuer")) or "none that can be shown"

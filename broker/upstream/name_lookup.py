@@ -62,7 +62,10 @@ class NameLookup(Generic[Name, Found]):
         waiting: int = _WAITING,
         deadline: float | None = _DEADLINE,
     ) -> None:
-        """``ask``: finds what a name stands for; blocks. ``deadline``: in seconds; ``None``: who asks has their own."""
+        """
+        :param ask: finds what a name stands for; blocks.
+        :param deadline: in seconds; ``None``: whoever asks has their own.
+        """
         self._ask = ask
         self._threads = threads
         self._waiting_at_most = waiting

@@ -20,8 +20,7 @@ def check_parameters(provider: Provider, parameters: Mapping[str, str], *, all_o
 
     ``all_of_them=False``: of those that are given; the person will be asked for the rest.
 
-    Raises:
-        InvalidRequest: a parameter is unknown, missing or malformed; each is named.
+    :raises InvalidRequest: a parameter is unknown, missing or malformed; each is named.
     """
     faults = [FieldFault(f"parameters.{name}", "unknown") for name in parameters if name not in provider.parameters]
     values: dict[str, str] = {}
@@ -82,8 +81,7 @@ def choosing_hosts(provider: Provider, names: Iterable[str]) -> list[str]:
 def check_scopes(provider: Provider, scopes: Iterable[str]) -> None:
     """Return if each of ``scopes`` can stand in a request to ``provider`` (RFC 6749 §3.3).
 
-    Raises:
-        InvalidRequest: one holds what no scope holds, or two scopes in one.
+    :raises InvalidRequest: one holds what no scope holds, or two scopes in one.
     """
     # Printable ASCII without space, quote and backslash; nor may one scope hold two.
     forbidden = set(' "\\') | {provider.scope_separator}

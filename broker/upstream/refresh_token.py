@@ -21,11 +21,13 @@ async def refresh(
     secrets: Collection[str] = (),
     permit: Callable[[], bool] = lambda: True,
 ) -> TokenSet:
-    """Trade ``refresh_token`` for new tokens. ``scopes``: what the connection holds; a silent answer grants the same.
-    Where a provider wants them in the request, ``{scope}`` in ``refresh_params`` stands for them. ``secrets``: what
-    else the connection holds that no error may repeat. ``permit``: see :meth:`Egress.send`.
+    """Trade ``refresh_token`` for new tokens.
 
-    Raises: what :func:`request_token` raises.
+    :param scopes: what the connection holds; a silent answer grants the same. Where a provider wants them in the
+        request, ``{scope}`` in ``refresh_params`` stands for them.
+    :param secrets: what else the connection holds that no error may repeat.
+    :param permit: see :meth:`Egress.send`.
+    :raises BrokerError: what :func:`request_token` raises.
     """
     granted = provider.scope_separator.join(scopes)
     extra = {name: value.replace("{scope}", granted) for name, value in provider.refresh_params.items()}

@@ -67,10 +67,10 @@ def _chosen(
 def build_request(
     provider: Provider, endpoints: Endpoints, rule: RevocationEndpoint, token: str, hint: str
 ) -> OutboundRequest:
-    """The request that the entry's style asks for. ``hint``: the token's kind (RFC 7009 §2.1).
+    """The request that the entry's style asks for.
 
-    Raises:
-        NotSent: the entry lacks the client id or secret.
+    :param hint: the token's kind (RFC 7009 §2.1).
+    :raises NotSent: the entry lacks the client id or secret.
     """
     headers = {"accept": "application/json"}
     match rule.style:
@@ -96,8 +96,11 @@ def _with_json(method: str, url: str, headers: dict[str, str], fields: dict[str,
 
 
 def parse_outcome(answer: InboundResponse, *, now: int, secrets: Collection[str] = ()) -> RevocationOutcome:
-    """Read the answer (RFC 7009 §2.2): success is any 2xx that states no error. ``now``: milliseconds since
-    the epoch. ``secrets``: what the outcome must not repeat."""
+    """Read the answer (RFC 7009 §2.2): success is any 2xx that states no error.
+
+    :param now: milliseconds since the epoch.
+    :param secrets: what the outcome must not repeat.
+    """
     try:
         raise_if_unavailable(answer, now=now)
     except BrokerError as error:

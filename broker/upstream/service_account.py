@@ -31,7 +31,8 @@ async def issue(
 
     It is asked for at the entry's token endpoint, whatever a key file says of one.
 
-    Raises: what :func:`request_token` raises; ``invalid_grant``: the key or the account is no longer accepted.
+    :raises BrokerError: what :func:`request_token` raises; ``invalid_grant``: the key or the account is no longer
+        accepted.
     """
     asked_at = clock()
     assertion = build_assertion(credential.fields, endpoints.issuing.url, scopes, now=asked_at)
@@ -44,8 +45,9 @@ async def issue(
 
 
 def build_assertion(fields: Mapping[str, str], token_endpoint: str, scopes: Sequence[str], *, now: int) -> str:
-    """The assertion (RFC 7523 §3). ``now``: milliseconds since the epoch.
+    """The assertion (RFC 7523 §3).
 
+    :param now: milliseconds since the epoch.
     :raises NotSent: the key can't be used.
     """
     issued = now // 1000 - BACKDATED

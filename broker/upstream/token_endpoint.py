@@ -20,10 +20,8 @@ def build_request(
 ) -> OutboundRequest:
     """An authenticated POST of ``fields``, as a form or as JSON, with what the entry adds; ``fields`` win.
 
-    ``url``: where to, if not to the token endpoint.
-
-    Raises:
-        NotSent: the entry lacks the client id or secret.
+    :param url: where to, if not to the token endpoint.
+    :raises NotSent: the entry lacks the client id or secret.
     """
     auth_headers, body = authenticate(provider, endpoints.token_auth_method, {**provider.token_params, **fields})
     as_json = provider.token_body == "json"  # noqa: S105 - the name of an encoding
@@ -51,12 +49,13 @@ async def request_token(
     secrets: Collection[str] = (),
     permit: Callable[[], bool] = lambda: True,
 ) -> TokenSet:
-    """Send one token request and read the answer. ``secrets``: what else no error may repeat, for a provider
-    knows more of a connection than what this request holds. ``permit``: see :meth:`Egress.send`.
+    """Send one token request and read the answer.
 
-    Raises:
-        NotSent, AddressRefused, InvalidRequest: the request never left.
-        OutcomeUnknown, ProviderBusy, ProviderRefused, ProviderError: see :func:`parse_token_response`.
+    :param secrets: what else no error may repeat, for a provider knows more of a connection than what this request
+        holds.
+    :param permit: see :meth:`Egress.send`.
+    :raises NotSent, AddressRefused, InvalidRequest: the request never left.
+    :raises OutcomeUnknown, ProviderBusy, ProviderRefused, ProviderError: see :func:`parse_token_response`.
     """
     request, asked_at = build_request(provider, endpoints, fields), clock()
     answer = await egress.send(request, deadline=provider.timeout, trusted=endpoints.issuing.trusted, permit=permit)

@@ -76,15 +76,16 @@ def parse_token_response(
     secrets: Collection[str] = (),
     refreshed: bool = False,
 ) -> TokenSet:
-    """Read the answer of a token endpoint. ``now``: milliseconds since the epoch. ``secrets``: what no
-    error may repeat, beside the tokens of this answer. ``refreshed``: it answers a refresh.
+    """Read the answer of a token endpoint.
 
-    Raises:
-        ProviderBusy: the provider asks for patience and did nothing.
-        ProviderRefused: it refused, with its error code. Only ``invalid_grant`` speaks about the grant.
-        ProviderError: it said no without a readable reason.
-        UnusableToken: it issued a token that can't be served as Bearer.
-        OutcomeUnknown: a 5xx, or a success that holds no token: what was sent may be spent.
+    :param now: milliseconds since the epoch.
+    :param secrets: what no error may repeat, beside the tokens of this answer.
+    :param refreshed: it answers a refresh.
+    :raises ProviderBusy: the provider asks for patience and did nothing.
+    :raises ProviderRefused: it refused, with its error code. Only ``invalid_grant`` speaks about the grant.
+    :raises ProviderError: it said no without a readable reason.
+    :raises UnusableToken: it issued a token that can't be served as Bearer.
+    :raises OutcomeUnknown: a 5xx, or a success that holds no token: what was sent may be spent.
     """
     raise_if_unavailable(answer, now=now)
     where = provider.token_response.refreshed if refreshed else provider.token_response

@@ -35,10 +35,11 @@ def question_page(
 ) -> HTMLResponse:
     """The question: may this machine use the person's account? Says who asks, from where, when and for what.
 
-    ``action`` is where the form POSTs ``user_code`` with ``decision=approve`` or ``decision=decline``. ``code`` is
-    shown to be compared with the machine's screen. ``device_name`` is what the machine calls itself, which anybody can.
-    ``scopes`` are pairs of the provider's scope and the sentence that explains it, if there is one. ``by_form``: the
-    next page is our own, where a credential is handed in.
+    :param action: where the form POSTs ``user_code`` with ``decision=approve`` or ``decision=decline``.
+    :param code: shown to be compared with the machine's screen.
+    :param device_name: what the machine calls itself, which anybody can.
+    :param scopes: pairs of the provider's scope and the sentence that explains it, if there is one.
+    :param by_form: the next page is our own, where a credential is handed in.
     """
     return rendered(
         "device_question.html",

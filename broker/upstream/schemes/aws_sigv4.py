@@ -26,7 +26,11 @@ _Key = namedtuple("_Key", "access_key secret_key token")
 def sign(
     provider: Provider, values: Mapping[str, str], credential: Credential, request: Unsigned, *, now: int
 ) -> Signature:
-    """The headers that sign ``request``. ``values``: the connection's checked parameters. ``now``: ms."""
+    """The headers that sign ``request``.
+
+    :param values: the connection's checked parameters.
+    :param now: milliseconds since the epoch.
+    """
     # See above for why they are imported here; they come without types.
     from botocore.auth import S3SigV4Auth, SigV4Auth  # type: ignore[import-untyped] # noqa: PLC0415
     from botocore.awsrequest import AWSRequest  # type: ignore[import-untyped] # noqa: PLC0415

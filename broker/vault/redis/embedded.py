@@ -71,7 +71,7 @@ class EmbeddedStore:
     """The store of one data directory, for the process that owns it."""
 
     def __init__(self, data_dir: Path, *, lock_seconds: float = 5.0) -> None:
-        """``lock_seconds``: how long to wait for another owner, who may just be ending."""
+        """:param lock_seconds: how long to wait for another owner, who may just be ending."""
         self._data_dir = data_dir.absolute()
         self._lock_seconds = lock_seconds
         self._ownership: int | None = None
