@@ -148,6 +148,8 @@ class Authenticator:
 
         So a request never waits for this, and a revoked token, or a client that was deleted or changed, is refused or
         known anew within seconds.
+
+        :raises Exception: what a look raised, as :meth:`InUse.look_again` does.
         """
         looks = (
             self._bearers.look_again(lambda token_digest, _: self._bearer_of(token_digest)),

@@ -65,6 +65,9 @@ class InUse(Generic[K, V]):
         ``None``.
 
         A store that can't be asked changes nothing, and is not asked on: what is remembered runs out by itself.
+
+        :raises Exception: what ``look`` raised but :class:`StoreUnavailable`; of several the first. All the others were
+            looked at all the same.
         """
         in_use = {key: entry for key, entry in self._entries.items() if entry.used}
         self._entries = dict(in_use)

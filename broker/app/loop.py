@@ -39,7 +39,10 @@ class WorkerLoop(uvloop.Loop):
         proto: int = 0,
         flags: int = 0,
     ) -> _Addresses:
-        """As :func:`socket.getaddrinfo`."""
+        """As :func:`socket.getaddrinfo`.
+
+        :raises socket.gaierror: there is no such name; or it was not looked up, for too many hang already.
+        """
         try:
             return await self._names((host, port, family, type, proto, flags))
         except NotSent as error:

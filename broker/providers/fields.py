@@ -56,14 +56,20 @@ def _is_loopback(host: str) -> bool:
 
 
 def header_name(value: str) -> str:
-    """``value``, if it can name a header field."""
+    """``value``, if it can name a header field.
+
+    :raises ValueError: it can't.
+    """
     if not _HEADER_NAME.fullmatch(value):
         raise ValueError("is not a header name (RFC 9110 §5.1)")
     return value
 
 
 def header_value(value: str) -> str:
-    """``value``, if it can stand in a header field."""
+    """``value``, if it can stand in a header field.
+
+    :raises ValueError: it can't.
+    """
     if not value.isprintable():
         raise ValueError("a header value has no line breaks or control characters (RFC 9110 §5.5)")
     return value

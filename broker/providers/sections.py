@@ -19,7 +19,10 @@ class Entry(BaseModel):
 
 
 def compiled(field: str, pattern: str) -> None:
-    """Return if ``pattern`` is a regular expression; the error names ``field``."""
+    """Return if ``pattern`` is a regular expression.
+
+    :raises ValueError: it is none; names ``field``.
+    """
     try:
         re.compile(pattern)
     except re.error as error:

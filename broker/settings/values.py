@@ -54,7 +54,10 @@ def _is_address(host: str) -> bool:
 
 
 def web_address(value: str) -> str:
-    """An absolute web address, normalised: lower-case host, no default port, no trailing slash."""
+    """An absolute web address, normalised: lower-case host, no default port, no trailing slash.
+
+    :raises ValueError: it is none, or has parts that it must not have; without the value.
+    """
     parts = _split_url(value)
     host = parts.hostname or ""
     if parts.scheme not in {"http", "https"} or not (_HOST_NAME.fullmatch(host) or _is_address(host)):
@@ -71,13 +74,19 @@ def web_address(value: str) -> str:
 
 
 def store_address(value: SecretStr) -> SecretStr:
-    """The store's address, of any kind."""
+    """The store's address, of any kind.
+
+    :raises ValueError: what is wrong, without the value.
+    """
     parse_store_address(value.get_secret_value())
     return value
 
 
 def parse_keys(value: object) -> object:
-    """``kid:base64,…`` → ``((kid, key), …)``. A faulty key is named by its position only."""
+    """``kid:base64,…`` → ``((kid, key), …)``.
+
+    :raises ValueError: a key is faulty, or its id comes twice; named by its position only.
+    """
     if not isinstance(value, str):
         return value
     keys: dict[str, bytes] = {}
@@ -118,7 +127,10 @@ def _items(value: str) -> list[str]:
 
 
 def parse_retention(value: object) -> object:
-    """``90d,1000000`` → how long and how many."""
+    """``90d,1000000`` → how long and how many.
+
+    :raises ValueError: it does not say so.
+    """
     if not isinstance(value, str):
         return value
     match = _RETENTION.fullmatch(value.strip())

@@ -25,7 +25,10 @@ def new_verifier() -> str:
 
 
 def challenge(verifier: str) -> str:
-    """The S256 challenge of ``verifier`` (RFC 7636 §4.2); a verifier of another shape is a ``ValueError``."""
+    """The S256 challenge of ``verifier`` (RFC 7636 §4.2).
+
+    :raises ValueError: a verifier has another shape.
+    """
     if not _VERIFIER.fullmatch(verifier):
         raise ValueError("a code verifier has 43 to 128 unreserved characters")
     return str(create_s256_code_challenge(verifier))

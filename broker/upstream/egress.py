@@ -61,7 +61,10 @@ class Progress:
         self.sent = False
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Follow the client's steps: its ``trace`` extension calls this before and after each."""
+        """Follow the client's steps: its ``trace`` extension calls this before and after each.
+
+        :raises WithheldError: the request is about to leave, and may not any more.
+        """
         match event.rpartition("."):
             case (step, _, "started") if step.endswith("send_request_headers"):
                 # From here on the provider may have seen the request; a proxy's CONNECT doesn't count.

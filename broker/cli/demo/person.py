@@ -39,7 +39,10 @@ class Person:
 
     @property
     def page(self) -> httpx2.Response:
-        """What the browser got last."""
+        """What the browser got last.
+
+        :raises NoSuchButton: nothing yet.
+        """
         if self._page is None:
             raise NoSuchButton("no page was opened yet")
         return self._page

@@ -64,7 +64,10 @@ class Members:
         return None if found is None else moment_of(found)
 
     def refuse_others(self, known: Iterable[str]) -> None:
-        """Fault what is not ``known``, by its name where that is one: somebody may have put a secret in its place."""
+        """Return if every member is ``known``.
+
+        :raises Untakeable: one isn't; by its name where that is one: somebody may have put a secret in its place.
+        """
         known = list(known)
         there = f"there are: {', '.join(known)}"
         others = [name for name in self._members if name not in known]

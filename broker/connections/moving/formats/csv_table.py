@@ -24,7 +24,10 @@ class CsvTable:
     """Reads it."""
 
     def read(self, file: BinaryIO, options: ReadOptions) -> Iterator[Row | RowFault]:
-        """See :class:`~broker.connections.moving.formats.reading.Reader`."""
+        """See :class:`~broker.connections.moving.formats.reading.Reader`.
+
+        :raises InvalidRequest: a column is said to be a field that there is not.
+        """
         unknown = sorted({name for name in options.columns.values() if _place_of(name, options) is None})
         if unknown:
             faults = [FieldFault("--map", f"there is no field {name}") for name in unknown]

@@ -16,7 +16,10 @@ class SealedExport:
     """Reads it. Every row comes with the connection as it was; what it says besides repeats that for people."""
 
     def read(self, file: BinaryIO, options: ReadOptions) -> Iterator[Row | RowFault]:
-        """See :class:`~broker.connections.moving.formats.reading.Reader`."""
+        """See :class:`~broker.connections.moving.formats.reading.Reader`.
+
+        :raises InvalidRequest: there is no private key, or none that can be read; or columns are said.
+        """
         options.refuse_columns("export")
         if options.private_key is None:
             fault = FieldFault("--key", "required: the private key that the export was sealed to")
