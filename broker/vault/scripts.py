@@ -6,6 +6,7 @@ A script is one atomic step. Its keys all lie in one hash slot; its file says wh
 import hashlib
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,9 +18,13 @@ class Script:
     sha: str
 
 
+_loaded: Final[list[Script]] = []
+
+
 def _load(name: str) -> Script:
     source = (files("broker.vault") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
-    return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
+    _loaded.append(Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()))
+    return _loaded[-1]
 
 
 RELEASE = _load("release")
@@ -70,52 +75,5 @@ BATCH_PUBLISH = _load("batch_publish")
 BATCH_WITHDRAW = _load("batch_withdraw")
 BATCH_LET_GO = _load("batch_let_go")
 
-ALL = (
-    RELEASE,
-    RELEASE_UNDO,
-    CREATE,
-    WRITE,
-    AMEND,
-    LEASE,
-    LEASE_INTEND,
-    LEASE_RENEW,
-    LEASE_DROP,
-    LEAD,
-    PARK,
-    DISCONNECT,
-    REFERENCE_ISSUE,
-    REFERENCE_REVOKE,
-    OUTBOX_ACKNOWLEDGE,
-    JOURNAL_WRITE,
-    JOURNAL_TIMES,
-    SESSION_CREATE,
-    SESSION_STEP,
-    KEYRING_ADOPT,
-    KEYRING_BEAT,
-    KEYRING_STATE,
-    KEYRING_MOVE,
-    KEYRING_RETIRE,
-    REWRAP,
-    COUNT,
-    COUNT_BACK,
-    CLIENT_WRITE,
-    CLIENT_DELETE,
-    REPEAT_CLAIM,
-    REPEAT_SETTLE,
-    DEVICE_POLL,
-    DEVICE_LOGIN,
-    DEVICE_REFRESH,
-    DEVICE_END,
-    CLAIM,
-    CLAIM_SETTLE,
-    ADMIT,
-    ADMIT_SETTLE,
-    BATCH_STEP,
-    BATCH_CLAIM,
-    BATCH_ASIDE,
-    BATCH_FORGET,
-    BATCH_STAGE,
-    BATCH_PUBLISH,
-    BATCH_WITHDRAW,
-    BATCH_LET_GO,
-)
+ALL = tuple(_loaded)
+"""A connection to the store begins with loading these."""

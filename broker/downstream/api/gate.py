@@ -58,7 +58,7 @@ JSON: Final = Face(
     schemes=["broker_token"],
 )
 
-HEADER: Final = "Idempotency-Key"
+IDEMPOTENCY_KEY: Final = "Idempotency-Key"
 """Names a request that may come again (draft-ietf-httpapi-idempotency-key-header)."""
 
 
@@ -194,7 +194,7 @@ class Gate:
 
     def _repeatable(self, handler: Handler) -> Handler:
         async def once(call: Call) -> Response:
-            if HEADER not in call.request.headers:
+            if IDEMPOTENCY_KEY not in call.request.headers:
                 return await handler(call)
             if "connection_id" in call.request.path_params:
                 # What was answered about a connection is not for who does not see it any more.

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from broker.connections.detached import Detached
-from broker.downstream.api.gate import HEADER, Call, Handler
+from broker.downstream.api.gate import IDEMPOTENCY_KEY, Call, Handler
 from broker.errors import Conflict, FieldFault, InvalidRequest, RequestError, StoreUnavailable
 from broker.models.ids import new_id
 from broker.vault.repeats import Claim, Found, StoredRepeats
@@ -64,9 +64,9 @@ class Repeats:
         found = await self._stored.claim(claim, call.now)
         match found.state:
             case "other":
-                raise Conflict(f"this {HEADER} was used for a request that says something else")
+                raise Conflict(f"this {IDEMPOTENCY_KEY} was used for a request that says something else")
             case "running":
-                raise Conflict(f"the first request with this {HEADER} is still at work", retry_after=1)
+                raise Conflict(f"the first request with this {IDEMPOTENCY_KEY} is still at work", retry_after=1)
             case "answered":
                 return call.made(found.answer, headers={REPLAYED: "true"})
         return await self._carry_out(call, handler, claim, found)
@@ -92,15 +92,15 @@ class Repeats:
 
 
 def _key_of(request: Request) -> str | None:
-    values = request.headers.getlist(HEADER)
+    values = request.headers.getlist(IDEMPOTENCY_KEY)
     if not values:
         return None
     # As the draft has it the value is a quoted string (RFC 8941 §3.3.3); most clients send it bare.
     key = values[0].strip()
     key = key[1:-1] if len(key) > 1 and key.startswith('"') and key.endswith('"') else key
     if len(values) > 1 or not _KEY.fullmatch(key):
-        fault = FieldFault(HEADER, "one value of 1 to 255 printable ASCII characters")
-        raise InvalidRequest(f"the {HEADER} is none", [fault])
+        fault = FieldFault(IDEMPOTENCY_KEY, "one value of 1 to 255 printable ASCII characters")
+        raise InvalidRequest(f"the {IDEMPOTENCY_KEY} is none", [fault])
     return key
 
 

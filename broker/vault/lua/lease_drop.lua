@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
--- Drop a lease, only by who holds it.
--- KEYS: lease[, record]   ARGV: owner[, whether the intent that it noted is settled ("1" or "")]
--- Answers 1, or 0 if the lease is somebody else's or nobody's. An intent goes only if it is this owner's.
+-- Drop a lease on a connection, or the lead in a chore, for whoever holds it and nobody else.
+-- KEYS: lease or lead[, record]   ARGV: owner[, whether the intent that it noted is settled ("1" or "")]
+-- Answers 1, or 0 if it is somebody else's or nobody's. An intent goes only if it is this owner's.
 if ARGV[2] == '1' then
     local intent = redis.call('HGET', KEYS[2], 'i')
     if intent and cjson.decode(intent)['owner'] == ARGV[1] then
