@@ -1,9 +1,9 @@
 """From what a request carries to who calls: by a client's secret, by a signed assertion, by a broker token.
 
 What proved right is remembered while it is in use (:mod:`broker.access.in_use`): a broker token under its digest, a
-client under its id with the digest of what it showed: a secret, or its platform's token. So what is wrong never finds
-anything there, whoever is remembered: it goes the whole way to the store, as that of an unknown client does, in the
-same steps. What a client signs itself works once, and is judged each time.
+client under its id with the digest of what it showed: a secret, or its platform's token. A wrong secret never hits this
+memory: it takes the same path to the store as an unknown client's. What a client signs itself works once, and is judged
+each time.
 """
 
 import asyncio

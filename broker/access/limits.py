@@ -21,14 +21,14 @@ a refused credential    connect session   1       likewise: 10 in ten minutes
 ======================  ================  ======  =====================================================
 
 Not limited, because counting would cost more than the answer: what comes from memory (metadata, the API's document,
-static files, unknown addresses, ``/livez``). ``/readyz`` asks the store once for all who ask at that moment, and
-``/metrics`` is written so often and no more (``app/operations``). What an authenticated service does is not limited
-either: it is trusted not to hurt itself, and a fetch costs one command.
+static files, unknown addresses, ``/livez``). ``/readyz`` asks the store once for everybody that asks at that moment,
+and ``/metrics`` is written five times a second at most (``app/operations``). What an authenticated service does is not
+limited either: it is trusted not to hurt itself, and a fetch costs one command.
 
-A store that can't count refuses nobody, and lets nobody in: whoever was to be counted has failed already, or goes on to
-ask the same store and is told what it says (503, if it says nothing). But a user code that can't be counted is not
-looked up: a short code is only as good as the number of tries. Nor is a credential tried: who found some elsewhere must
-not learn here which of them work.
+A store that can't count refuses nobody, and that lets nobody in. Whoever was to be counted has failed already, or goes
+on to ask the same store: if that says nothing, the answer is 503. But a user code that can't be counted is not looked
+up: a short code is only as good as the number of tries that it takes. Nor is a credential tried that can't be counted:
+whoever found some elsewhere must not learn here which of them work.
 """
 
 from contextlib import suppress

@@ -123,7 +123,7 @@ class Commits:
         return True
 
     async def _lost(self, new: _Renewal) -> None:
-        """Stored once, and not there any more: used and replaced since, as it should; or a failover had lost it."""
+        """Our commit is gone: either it was refreshed again, which is fine, or a failover lost it."""
         current = await until_stored(lambda: self._records.read(new.before.id), what=f"record of {new.before.id}")
         if current is not None and current.generation == new.after.generation:
             # Somebody refreshed the credential before it, too. Whose of the two lives, the provider knows.

@@ -85,7 +85,7 @@ class Turns:
         :param patience: seconds to wait for a turn at most.
         :param suspect: the connection failed lately: after a pause others go first.
         :param trial: a credential is tried that nobody uses yet, as imports do by the thousand. Its failures begin
-            pauses of a second and make none longer, so that they don't keep those out who live from the provider.
+            pauses of a second and make none longer, so that connections in use don't have to wait for an import.
         :raises ProviderPaused: on entering: there is a pause, or no turn came. Nothing was sent.
         :raises StoreUnavailable: on entering: the store can't be asked. Nothing was sent.
         """

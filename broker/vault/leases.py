@@ -61,8 +61,9 @@ class Leases:
             [names.record(connection.id), names.lease(connection.id)],
             [lease.owner, self.milliseconds, connection.generation, json.dumps(intent)],
         )
-        # Replicas are waited for, where the operator asked for that, but a refresh is not given up for them: a failover
-        # that forgets the intent is one of several things that have to come together.
+        # Replicas are waited for, where the operator asked for that, but a refresh is not given up for them. A failover
+        # that forgets the intent does harm only if the answer gets lost as well, or this process dies before it has
+        # stored it: then the refresh token is sent again as if for the first time.
         await noted.confirmed
         return bool(noted.reply)
 
