@@ -1,8 +1,6 @@
 """A process whose events sink is its standard output, where nobody reads; run by ``test_sink``."""
 
 import asyncio
-import fcntl
-import os
 import sys
 
 from broker.observe.sink import Sink
@@ -13,7 +11,6 @@ LINES = 200
 
 async def main(patience: float) -> None:
     """Write lines that the pipe can't hold, say on standard error what else happens meanwhile, and wait."""
-    fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, os.sysconf("SC_PAGE_SIZE"))
     sink = Sink("stdout", patience=patience)
     first = asyncio.create_task(sink.write(f"{number:01000}" for number in range(LINES)))
     second = asyncio.create_task(sink.write(f"{number:01000}" for number in range(LINES, 2 * LINES)))
