@@ -41,7 +41,10 @@ class WorkerServer(uvicorn.Server):
     """uvicorn's server with a reported start and an end that no client notices."""
 
     def __init__(self, config: uvicorn.Config, *, status: int, lifeline: int) -> None:
-        """``status``: a pipe to report into when requests are served; ``lifeline``: ends with the parent."""
+        """
+        :param status: a pipe to report into when requests are served.
+        :param lifeline: a pipe that ends with the parent.
+        """
         super().__init__(config)
         self._status = status
         self._lifeline = lifeline

@@ -7,18 +7,12 @@ before the first of them: what isn't loaded at all, and that nobody looks for ga
 import gc
 import sys
 from collections.abc import Sequence
-from importlib.util import find_spec, module_from_spec
-from types import ModuleType
 from typing import Final
 
 _LEFT_OUT: Final = ("rich", "greenlet")
 """What structlog takes along where it finds it: rich for tracebacks in colours and with the values of variables, which
 might be secrets; greenlet for a module of its own that is out of use. The first is installed for the commands, the
 second may be for somebody else; together they would be 5 MB of a worker."""
-_IN_PART: Final = ("redis", "redis.asyncio")
-"""Packages whose own code imports all that is in them: every command, the Cluster, other ways of reading. We open and
-read connections and have the rest ourselves, so their modules are imported by full name, and bring what they need: 4 MB
-less."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -31,19 +25,9 @@ def main(arguments: Sequence[str]) -> int:
     gc.disable()
     for name in _LEFT_OUT:
         sys.modules[name] = None  # type: ignore[assignment]  # whoever imports it is told that there is none
-    for name in _IN_PART:
-        sys.modules[name] = _without_front(name)
     from broker.app.serving import serve  # noqa: PLC0415 - not before the lines above
 
     return serve(app, listener=int(listener), status=int(status), lifeline=int(lifeline))
-
-
-def _without_front(package: str) -> ModuleType:
-    """The package, with its modules to be imported, and its own code not run."""
-    spec = find_spec(package)
-    if spec is None:
-        raise ModuleNotFoundError(name=package)
-    return module_from_spec(spec)
 
 
 if __name__ == "__main__":

@@ -2,10 +2,10 @@
 
 import json
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Literal
 
-from broker.errors import SealBroken, StoreUnavailable
+from broker.errors import SealBroken
 from broker.models.access import Reach
 from broker.models.connection import Credential, Served, Status
 from broker.models.event import Event
@@ -13,7 +13,7 @@ from broker.models.ids import new_id
 from broker.vault import names, scripts
 from broker.vault.keyring import Keyring
 from broker.vault.record_form import place
-from broker.vault.redis.store import Argument, Reply, Store
+from broker.vault.redis.store import Argument, Reply, Store, run_or_repeat
 from broker.vault.served import FIELDS, served_of
 from broker.vault.stored import UNREADABLE
 
@@ -113,14 +113,9 @@ class Releases:
             claim.grant_id or "",
             *(FIELDS if whole else ()),
         ]
-        try:
-            reply = await self._store.run(scripts.RELEASE, keys, arguments)
-        except StoreUnavailable:
-            if reference_digest is None:
-                raise
-            # The use may be spent and its answer lost: asked again by the same name, nothing more is spent, and the
-            # event is the same one.
-            reply = await self._store.run(scripts.RELEASE, keys, arguments)
+        # A use may be spent and the answer lost. A repeat by the same name spends nothing more; its event is the same.
+        run = self._store.run if reference_digest is None else partial(run_or_repeat, self._store)
+        reply = await run(scripts.RELEASE, keys, arguments)
         if reply[0] != b"ok":
             return _kept(connection_id, reply)
         generation, expiry, grant, scopes, sealed, provider = reply[1:7]

@@ -24,14 +24,6 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[set[str]]:
         assert served.end() == 0
 
 
-def test_a_worker_loads_no_more_of_the_stores_library_than_connections(loaded: set[str]) -> None:
-    """Neither its commands nor its own clients, Cluster and sentinels: we have those ourselves."""
-    assert "redis.asyncio.connection" in loaded
-    assert {"broker.app.composition", "broker.vault.redis.cluster", "broker.vault.redis.sentinel"} <= loaded
-    unused = {"redis.commands", "redis.client", "redis.cluster", "redis.sentinel", "redis.asyncio.client"}
-    assert unused & loaded == set()
-
-
 @pytest.mark.parametrize("name", ["rich", "greenlet", "typer", "broker.cli", "dotenv", "botocore", "keyring"])
 def test_a_worker_does_without(loaded: set[str], name: str) -> None:
     """What is for commands, for seldom requests, or for nobody here."""
