@@ -25,7 +25,7 @@ from broker.providers import Provider, Registry, load_providers
 
 BEGINS: Final = 1_700_006_400_000
 """Milliseconds: a midnight, at which every simulation begins."""
-REST_WHEN_BUSY, REST_WHEN_IDLE = 0.1, 5.0
+REST_WHEN_BUSY, REST_WHEN_IDLE = 0.1, 1.0
 """Seconds between two steps, as ``background.chores`` has it."""
 _WHERE: Final = "https://simulated.example/token"
 _ENTRY: Final = """

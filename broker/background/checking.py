@@ -24,7 +24,7 @@ from broker.providers import Provider, Registry
 from broker.vault.due import DueWork, Entry, Kind
 from broker.vault.records import Records
 
-_AT_ONCE: Final = 64
+_AT_ONCE: Final = 512
 """Connections in work, or in line for their provider, in this process."""
 _NOT_USABLE_FOR: Final = 3_600_000
 _A_DAY: Final = 86_400_000

@@ -37,7 +37,7 @@ def chores(
     return [
         Chore("settle events", bookkeeping.settle_all, rest_when_busy=1.0, rest_when_idle=2.0),
         Chore("do what is due", due.step, rest_when_busy=1.0, rest_when_idle=10.0),
-        Chore("refresh ahead", ahead.step, rest_when_busy=0.1, rest_when_idle=5.0),
+        Chore("refresh ahead", ahead.step, rest_when_busy=0.1, rest_when_idle=1.0),
         Chore("test idle connections", checking.step, rest_when_busy=1.0, rest_when_idle=30.0),
         Chore("finish imports", moving.publishing.step, rest_when_busy=1.0, rest_when_idle=60.0),
         Chore("undo broken exports", moving.undoing.step, rest_when_busy=1.0, rest_when_idle=60.0),

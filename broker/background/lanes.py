@@ -6,6 +6,7 @@ services go first: they find a quarter of the provider's slots untouched.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -24,10 +25,12 @@ _IN_A_ROW: Final = 3
 _PAUSE: Final = 60.0
 _LONGEST_PAUSE: Final = 900.0
 """Seconds that a provider is left alone then, unless it names a time: twice as long each time."""
-_GUESS: Final = 0.5
+_GUESS: Final = 0.2
 """Seconds that a refresh takes, until some were seen."""
-_WEIGHT: Final = 0.1
-"""Of the latest refresh in the mean."""
+_LINE: Final = 3.0
+"""Seconds of work that may stand in line: longer than until somebody looks for more, far shorter than a claim lasts."""
+_REMEMBERED: Final = 10
+"""Refreshes that the mean is about; fewer, as long as there were fewer."""
 
 
 class Lane:
@@ -38,6 +41,7 @@ class Lane:
         self._places = asyncio.Semaphore(self._at_once)
         self._held = 0
         self._mean = _GUESS
+        self._seen = 0
         self._last_called = 0.0
         self._closed_until = 0.0
         self._unanswered = 0
@@ -49,8 +53,21 @@ class Lane:
 
     @property
     def full(self) -> bool:
-        """Whether no more should be put in line: there is a pause, or as many wait as are done at once."""
-        return self._closed_until > _now() or self._held >= 2 * self._at_once
+        """Whether no more should be put in line: there is a pause, or there is enough to do until somebody looks again.
+
+        What a lane is given depends on how fast it is. A slow one turns the rest away, and is no burden to others.
+        """
+        return self._closed_until > _now() or self._held >= self._at_once + math.ceil(_LINE / self._apart)
+
+    @property
+    def expects(self) -> bool:
+        """Whether some of those who were told to come again are due about now."""
+        return self._closed_until <= _now() <= self._last_called
+
+    @property
+    def _apart(self) -> float:
+        """Seconds from one that is done to the next, when all places are in use."""
+        return self._mean / self._at_once
 
     def close(self, seconds: float) -> None:
         """Nothing goes for some time: the provider wants that, or is down."""
@@ -85,7 +102,7 @@ class Lane:
         """
         opens = max(_now() + _SOONEST, self._closed_until)
         latest = max(_now() + _LATEST, self._closed_until)
-        self._last_called = max(self._last_called, opens) + self._mean / self._at_once
+        self._last_called = max(self._last_called, opens) + self._apart
         if self._last_called > latest:
             self._last_called = latest
             return latest - _now() + random.random() * _LATEST  # noqa: S311 - spreads load, keeps no secret
@@ -102,7 +119,8 @@ class Lane:
                     return
                 began = _now()
                 yield True
-                self._mean += _WEIGHT * (_now() - began - self._mean)
+                self._seen += 1
+                self._mean += (_now() - began - self._mean) / min(self._seen, _REMEMBERED)
         finally:
             self._held -= 1
 
@@ -123,6 +141,10 @@ class Lanes:
         if key not in self._lanes:
             self._lanes[key] = Lane(provider)
         return self._lanes[key]
+
+    def expect(self) -> bool:
+        """Whether one of them expects somebody who was told to come again."""
+        return any(lane.expects for lane in self._lanes.values())
 
     def forget_idle(self) -> None:
         """Forget the lanes that nothing is known of."""

@@ -1,10 +1,15 @@
 """Refreshing ahead: connections in use get a new token before somebody needs it, idle ones are kept alive.
 
-    look where something is due → claim a little of it → read the connection → refresh it, or say when it is due instead
+    look where something is due → claim a little of it → read the connection → stand in line for its provider
+    → refresh it, or say when it is due instead
 
-What is due is worked off evenly within two minutes, not at once: a clock that jumps or an hour's outage makes no storm.
-No more is claimed than is being worked on, and claims run out by themselves, so what a crashed replica had claimed
-comes back. That a connection is refreshed once at a time is the business of ``connections.refresh``.
+As fast as the places at the providers allow, and never at once: a clock that jumps or an hour's outage makes no storm.
+Everything begins one by one, so that whoever fetches a token meanwhile gets between. A lane (``lanes``) has a few
+seconds of work in line, and whoever finds it full is told when there will be a place, so that one provider's backlog
+stands in nobody's way; while some are expected back, a look for them comes sooner.
+
+Claims run out by themselves, so what a crashed replica had claimed comes back; what stands in line when a replica stops
+is given back. That a connection is refreshed once at a time is the business of ``connections.refresh``.
 """
 
 import asyncio
@@ -27,13 +32,19 @@ from broker.providers import Provider, Registry
 from broker.vault.due import DueWork, Entry, Kind
 from broker.vault.records import Records
 
-_AT_ONCE: Final = 256
+_IN_HAND: Final = 1024
 """Connections in work, or in line for their provider, in this process."""
-_WORKED_OFF_WITHIN: Final = 120.0
-_AT_LEAST: Final = 4
-"""Connections per step, however little is due."""
+_MOST_CLAIMED, _LEAST_CLAIMED = 32, 8
+"""In one step. As much as found a place in the last one, and some more: that is turned away where every lane is full,
+but else nobody would find what lies behind one provider's backlog."""
+_READ_AT_ONCE: Final = 4
+"""Records. What comes in one answer of the store is worked on in one go, and requests wait for it."""
+_APART: Final = 0.005
+"""Seconds between the beginnings of two refreshes. On a loop that is busy, it is as much more as that is late."""
 _LOOKS_EVERY: Final = 5.0
 """Seconds between looks at what is due: each asks for every bucket, however little there is to do."""
+_LOOKS_AGAIN: Final = 1.0
+"""The same while some are expected back that had found no place."""
 _NOT_USABLE_FOR: Final = 3_600_000
 """Milliseconds until a connection is looked at again whose provider is not configured, or with another OAuth app."""
 _AGAIN_AFTER: Final = 30
@@ -66,24 +77,28 @@ class RefreshAhead:
         self._looked_at = -math.inf
         self._found: dict[int, int] = {}
         """How much the last look found that was not claimed since, by bucket."""
-        self._pace = 0.0
-        self._stepped_at = -math.inf
+        self._taken = 0
+        """How much of what was claimed was not turned away, since the last step."""
+        self._in_line: set[Entry] = set()
+        """What was claimed, and not begun."""
+        self._reading = asyncio.Semaphore(_READ_AT_ONCE)
+        self._one_by_one = asyncio.Lock()
         slowest = max((provider.timeout for provider in providers), default=0.0)
         self._hidden_for = int((2 * slowest + 60) * 1000)
-        """Milliseconds: longer than waiting in line and refreshing take."""
+        self._refresh_takes = int(2 * slowest * 1000)
+        """Milliseconds: longer than waiting in line and refreshing take; and refreshing alone, with what is waited for
+        at the provider."""
 
     async def step(self) -> int:
         """Begin some of what is due; answers how much, or what waits while no more can be begun."""
         now = self._clock()
-        loop_time = asyncio.get_running_loop().time()
-        if loop_time - self._looked_at >= self._looks_every:
+        if self._time_to_look():
             await self._look(now)
-            self._looked_at = loop_time
-        since = min(loop_time - self._stepped_at, 1.0)
-        self._stepped_at = loop_time
-        most = min(max(_AT_LEAST, math.ceil(self._pace * since)), _AT_ONCE - len(self._working))
+        most = min(self._taken + _LEAST_CLAIMED, _MOST_CLAIMED, _IN_HAND - len(self._working))
+        self._taken = 0
         entries = await self._claim(now, most)
         for entry in entries:
+            self._in_line.add(entry)
             task = asyncio.create_task(self._carry_out(entry), name=f"refresh ahead {entry.connection_id}")
             self._working.add(task)
             task.add_done_callback(self._working.discard)
@@ -95,20 +110,29 @@ class RefreshAhead:
             await asyncio.wait(self._working)
 
     async def aclose(self) -> None:
-        """Begin nothing more, and forget what is in line: it is due again when its claim has run out.
+        """Begin nothing more, and give back what is in line: it is due again at once, for whoever leads next.
 
         Refreshes under way go on; the refresher is drained by whoever owns it.
         """
         for task in self._working:
             task.cancel()
         await asyncio.gather(*self._working, return_exceptions=True)
+        await asyncio.gather(*(self._give_back(entry) for entry in self._in_line))
+
+    async def _give_back(self, entry: Entry) -> None:
+        # Where the store can't be asked, it is due again when its claim has run out.
+        with suppress(StoreUnavailable):
+            await self._due.settle(entry, due=self._clock())
+
+    def _time_to_look(self) -> bool:
+        soon = not self._found and self._lanes.expect()
+        wait = min(_LOOKS_AGAIN, self._looks_every) if soon else self._looks_every
+        return asyncio.get_running_loop().time() - self._looked_at >= wait
 
     async def _look(self, now: int) -> None:
         found = await self._due.waiting(now=now)
-        backlog = sum(found.values())
-        metrics.work_due.set(backlog)
-        # As fast as the largest backlog asks for, until nothing is left: slowing down with it would never end.
-        self._pace = max(self._pace, backlog / _WORKED_OFF_WITHIN) if backlog else 0.0
+        self._looked_at = asyncio.get_running_loop().time()
+        metrics.work_due.set(sum(found.values()))
         self._lanes.forget_idle()
         # Not always the same buckets first, and two replicas not the same ones at the same time.
         order = random.sample(list(found), len(found))
@@ -141,9 +165,11 @@ class RefreshAhead:
             log.warning("refresh_ahead.not_done", connection_id=entry.connection_id, reason=error.detail)
         except Exception:
             log.exception("refresh_ahead.not_done", connection_id=entry.connection_id)
+        self._in_line.discard(entry)
 
     async def _do(self, entry: Entry) -> None:
-        found = await self._records.read_with_credential(entry.connection_id)
+        async with self._reading:
+            found = await self._records.read_with_credential(entry.connection_id)
         now = self._clock()
         if found is None or found[1] is None or found[0].status is not Status.ACTIVE:
             await self._due.settle(entry, due=None)
@@ -181,10 +207,17 @@ class RefreshAhead:
         if lane.full:
             await self._call_again(entry, provider, lane)
             return
+        self._taken += 1
         async with lane.place() as may:
             if not may:
                 await self._call_again(entry, provider, lane)
                 return
+            async with self._one_by_one:
+                await asyncio.sleep(_APART)
+            if entry.hidden_until - self._clock() < self._refresh_takes:
+                # Its provider has become slower since. It is due again in a moment.
+                return
+            self._in_line.discard(entry)
             try:
                 await self._refresher.refresh(connection.id, connection.generation)
             except BrokerError as error:

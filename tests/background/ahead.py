@@ -29,6 +29,13 @@ async def work_off(*chores: RefreshAhead) -> int:
     return begun
 
 
+async def crash(chore: RefreshAhead) -> None:
+    """End everything that the chore has begun, where it stands."""
+    for task in chore._working:
+        task.cancel()
+    await chore.finish()
+
+
 async def apps_own(
     heart: Heart, count: int, *, provider: str = "practice", due_in: float = 0, **changes: object
 ) -> list[str]:

@@ -10,6 +10,7 @@ import httpx2
 import pytest
 
 from broker.app.heart import Heart
+from broker.background import lanes
 from broker.background.checking import Checking
 from broker.vault import names
 from tests.journey import MakeClient
@@ -234,9 +235,15 @@ async def test_what_failed_is_tested_again_sooner_each_time_later(
 
 
 async def test_a_provider_that_is_slow_holds_up_no_other(
-    app: ServiceClient, heart: Heart, checking: Checking, clock: FakeClock, sandbox: httpx2.Client
+    app: ServiceClient,
+    heart: Heart,
+    checking: Checking,
+    clock: FakeClock,
+    sandbox: httpx2.Client,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The step is over before it has answered; what finds no place in line is told when to come again."""
+    monkeypatch.setattr(lanes, "_LINE", lanes._GUESS)  # as many in line as there are places
     made = [await created(app, "practice-key", {"api_key": ALICE_KEY}) for _ in range(40)]
     asked = whoamis(sandbox)
     sandbox.post("/control", json={"api_fault": "hang"}).raise_for_status()

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from bench.refresh_load.virtual import run_virtually
 from broker.background.lanes import Lane, Lanes
 from broker.providers import Provider
 from broker.providers.schema import Parameter
@@ -43,13 +44,13 @@ async def fill(lane: Lane) -> tuple[list[asyncio.Task[bool]], asyncio.Event, lis
 
 @pytest.mark.parametrize(("bears", "at_once"), [(1, 1), (2, 1), (4, 3), (16, 12), (128, 64)])
 async def test_a_quarter_of_what_a_provider_bears_is_left_to_those_who_wait(bears: int, at_once: int) -> None:
-    """At least one goes; as many wait in line; then it is full."""
+    """At least one goes; three seconds' work waits in line, at 0.2 s each; then it is full."""
     lane = Lane(a_provider(bears))
     tasks, go, most = await fill(lane)
-    assert (len(tasks), most) == (2 * at_once, [at_once])
+    assert (len(tasks), most) == (16 * at_once, [at_once])
     assert not lane.idle
     go.set()
-    assert await asyncio.gather(*tasks) == [True] * 2 * at_once
+    assert await asyncio.gather(*tasks) == [True] * 16 * at_once
     assert most == [at_once]
     assert not lane.full
     assert lane.idle
@@ -61,15 +62,15 @@ async def test_who_waits_in_line_when_it_is_closed_is_sent_away() -> None:
     tasks, go, _ = await fill(lane)
     lane.close(60)
     go.set()
-    assert await asyncio.gather(*tasks) == [True, False]
+    assert await asyncio.gather(*tasks) == [True] + [False] * 15
     assert lane.full
     assert not lane.idle
 
 
 async def test_each_is_told_a_later_time_than_the_one_before() -> None:
-    """At the pace of the lane: half a second each, twelve at once. Not before a second, nor before it opens again."""
+    """At the pace of the lane: 0.2 s each, twelve at once. Not before a second, nor before it opens again."""
     lane = Lane(a_provider(16))
-    times = [lane.call_again() for _ in range(240)]
+    times = [lane.call_again() for _ in range(600)]
     assert times == sorted(times)
     assert times[0] >= 1
     assert 9 < times[-1] < 11.5
@@ -126,3 +127,20 @@ async def test_an_address_that_is_not_the_token_endpoint_has_lanes_of_its_own() 
     north = lanes.of(provider, {"region": "north"}, address="https://{region}.example/whoami")
     assert lanes.of(provider, {"region": "south"}, address="https://{region}.example/whoami") is not north
     assert lanes.of(provider, {"region": "north"}) is not north
+
+
+@pytest.mark.parametrize(("takes", "in_line"), [(0.05, 12 * 60), (0.5, 12 * 6), (6, 6), (60, 1)])
+def test_the_faster_a_lane_is_the_more_stand_in_line(takes: float, in_line: int) -> None:
+    """Three seconds' work: there is always some until the next look, and who waits doesn't wait for long."""
+
+    async def held() -> int:
+        lane = Lane(a_provider(16))
+        for _ in range(10):
+            async with lane.place():
+                await asyncio.sleep(takes)
+        tasks, go, _ = await fill(lane)
+        go.set()
+        await asyncio.gather(*tasks)
+        return len(tasks)
+
+    assert run_virtually(held()) - 12 == pytest.approx(in_line, abs=1)
