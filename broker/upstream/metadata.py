@@ -1,6 +1,7 @@
 """Authorization server metadata (RFC 8414, OpenID Connect Discovery): read and judged, without I/O."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from broker.errors import AddressRefused, ProviderError
 from broker.upstream.address_guard import parse_address
@@ -81,8 +82,13 @@ def shown(address: object) -> str:
     return safe_text(address, limit=_SHOWN_AT_MOST)
 
 
+@lru_cache
 def same_origin(one: str, other: str) -> bool:
-    """Whether two callable addresses share scheme, host and port."""
+    """Whether two callable addresses share scheme, host and port.
+
+    Remembered: each call to a provider asks it of the same few addresses, and taking them apart costs more than all
+    else that is needed to know where it goes.
+    """
     a, b = parse_address(one), parse_address(other)
     return (a.scheme, a.raw_host, a.port) == (b.scheme, b.raw_host, b.port)
 

@@ -6,7 +6,7 @@ from base64 import b64encode
 import pytest
 
 from broker.errors import OutcomeUnknown, ProviderBusy, ProviderError
-from broker.upstream.answers import NAMELESS_ERROR, raise_if_unavailable, read_object, refusal_in
+from broker.upstream.answers import NAMELESS_ERROR, Unspeakable, raise_if_unavailable, read_object, refusal_in
 from tests.upstream.conftest import NOW
 from tests.upstream.practice_server import inbound
 
@@ -114,6 +114,17 @@ def test_a_refusal_never_repeats_a_secret(text: str, field: str) -> None:
     assert refusal is not None
     assert "token" not in str(refusal)
     assert refusal.code == (NAMELESS_ERROR if field == "error" else "invalid_grant")
+
+
+@pytest.mark.parametrize("secret", [SECRET[:16], SECRET, "".join(f"-{number}" for number in range(1000, 1200))])
+def test_no_piece_of_sixteen_characters_is_overlooked(secret: str) -> None:
+    """Wherever it begins in the secret, and in each spelling; fifteen characters with others around them are no piece
+    of it."""  # K1
+    unspeakable = Unspeakable([secret])
+    for spelt in (secret, secret.upper(), secret.encode().hex(), b64encode(secret.encode()).decode().rstrip("=")):
+        for start in range(len(spelt) - 15):
+            assert unspeakable.repeated_in(f"<{spelt[start : start + 16]}>")
+            assert not unspeakable.repeated_in(f"<{spelt[start : start + 15]}>{spelt[start + 1 : start + 16]}>")
 
 
 def test_a_trivial_secret_does_not_garble_the_code() -> None:
