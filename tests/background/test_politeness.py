@@ -1,107 +1,29 @@
 """Refreshing ahead and providers: never more at once than they bear, left alone when they say so, each for itself."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import redis
 
-from broker.app.heart import Heart, build_heart
+from broker.app.heart import Heart
+from broker.background import refreshing
 from broker.background.refreshing import RefreshAhead
 from broker.errors import ProviderBusy, ProviderUnavailable
-from broker.providers import Registry, load_providers
-from broker.settings import Settings
 from broker.vault import admission
 from tests.background.ahead import apps_own, chore_of, due_at, generations, stored, work_off
+from tests.background.counting import FRESH, Counting, ahead, asked, providers, replica, server
 from tests.journey import MakeClient
-from tests.upstream.practice_server import Asked, PracticeServer, json_answer, practice_server, raw_answer
+from tests.upstream.practice_server import PracticeServer, json_answer, raw_answer
 from tests.vault.faulty_proxy import eventually
 from tests.world import FakeClock
 
-_ENTRIES = """
-providers:
-  practice:
-    display_name: Practice
-    type: oauth2
-    authorization_endpoint: ${PRACTICE}/authorize
-    token_endpoint: ${PRACTICE}/token
-    client_id: practice-client
-    client_secret: practice-secret
-    grant_types: [authorization_code, client_credentials]
-    refresh: {max_concurrent: 4}
-  other:
-    extends: practice
-    token_endpoint: ${PRACTICE}/other
-  regional:
-    extends: practice
-    token_endpoint: ${PRACTICE}/{region}
-    parameters: {region: {label: Region}}
-"""
-FRESH = json_answer({"access_token": "at-new", "token_type": "Bearer", "expires_in": 3600})
-
-
-class Counting:
-    """An endpoint that answers when told, and counts how many wait for it at once."""
-
-    def __init__(self) -> None:
-        self.inside = 0
-        self.most = 0
-        self.go = asyncio.Event()
-
-    async def __call__(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
-        """Answer one request."""
-        self.inside += 1
-        self.most = max(self.most, self.inside)
-        await self.go.wait()
-        await asyncio.sleep(0.005)
-        self.inside -= 1
-        writer.write(FRESH)
-        await writer.drain()
+__all__ = ["ahead", "providers", "replica", "server"]
 
 
 @pytest.fixture(autouse=True)
 def long_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses of our own choosing last a minute at least, so that none is over before it is looked at."""
     monkeypatch.setattr(admission, "_SHORTEST_PAUSE", 60_000)
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[PracticeServer]:
-    """A provider that issues tokens."""
-    async with practice_server() as server:
-        for path in ("/token", "/other", "/north", "/south"):
-            server.answers[path] = FRESH
-        yield server
-
-
-@pytest.fixture
-def providers(server: PracticeServer, tmp_path: Path) -> Registry:
-    """Three entries, which bear four requests at once."""
-    path = tmp_path / "providers.yaml"
-    path.write_text(_ENTRIES)
-    return load_providers(path, {"PRACTICE": server.origin})
-
-
-@pytest.fixture
-async def ahead(heart: Heart) -> AsyncIterator[RefreshAhead]:
-    """The chore of one replica."""
-    chore = chore_of(heart)
-    yield chore
-    await chore.aclose()
-
-
-@pytest.fixture
-async def replica(settings: Settings, providers: Registry, clock: FakeClock) -> AsyncIterator[Heart]:
-    """A second replica."""
-    replica = build_heart(settings, providers, clock)
-    yield replica
-    await replica.aclose(work_ends_within=5)
-
-
-def asked(server: PracticeServer, path: str = "/token") -> int:
-    """How often an endpoint was asked."""
-    return sum(each.target == path for each in server.asked)
 
 
 def let_pauses_pass(raw_store: redis.Redis, *hearts: Heart) -> None:
@@ -157,12 +79,14 @@ async def test_who_waits_finds_a_slot_that_refreshing_ahead_leaves_free(
 
 
 async def test_one_slow_provider_holds_up_no_other(
-    heart: Heart, ahead: RefreshAhead, server: PracticeServer, clock: FakeClock
+    heart: Heart, ahead: RefreshAhead, server: PracticeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One answers nothing at all and has the longer queue: the other's connections are refreshed meanwhile."""
+    """One answers nothing at all and has the longer queue: it doesn't get all that a process has in hand, and the
+    other's connections are refreshed meanwhile."""
+    monkeypatch.setattr(refreshing, "_IN_HAND", 64)
     endpoint = Counting()
     server.answers["/token"] = endpoint
-    stuck = await apps_own(heart, 60)
+    stuck = await apps_own(heart, 100)
     ids = await apps_own(heart, 30, provider="other")
     async with asyncio.timeout(20):
         while await generations(heart, ids) != {2}:
