@@ -34,9 +34,8 @@ from broker.vault.records import Records
 
 _IN_HAND: Final = 1024
 """Connections in work, or in line for their provider, in this process."""
-_MOST_CLAIMED, _LEAST_CLAIMED = 32, 8
-"""In one step. As much as found a place in the last one, and some more: that is turned away where every lane is full,
-but else nobody would find what lies behind one provider's backlog."""
+_CLAIMED_AT_ONCE: Final = 32
+"""In one step. What belongs to a provider whose lane is full is turned away at this speed, and others' is found."""
 _READ_AT_ONCE: Final = 4
 """Records. What comes in one answer of the store is worked on in one go, and requests wait for it."""
 _APART: Final = 0.005
@@ -77,26 +76,22 @@ class RefreshAhead:
         self._looked_at = -math.inf
         self._found: dict[int, int] = {}
         """How much the last look found that was not claimed since, by bucket."""
-        self._taken = 0
-        """How much of what was claimed was not turned away, since the last step."""
         self._in_line: set[Entry] = set()
         """What was claimed, and not begun."""
         self._reading = asyncio.Semaphore(_READ_AT_ONCE)
         self._one_by_one = asyncio.Lock()
         slowest = max((provider.timeout for provider in providers), default=0.0)
-        self._hidden_for = int((2 * slowest + 60) * 1000)
         self._refresh_takes = int(2 * slowest * 1000)
-        """Milliseconds: longer than waiting in line and refreshing take; and refreshing alone, with what is waited for
-        at the provider."""
+        """Milliseconds, with what is waited for at the provider."""
+        self._hidden_for = self._refresh_takes + 60_000
+        """Milliseconds: longer than waiting in line and refreshing take."""
 
     async def step(self) -> int:
         """Begin some of what is due; answers how much, or what waits while no more can be begun."""
         now = self._clock()
         if self._time_to_look():
             await self._look(now)
-        most = min(self._taken + _LEAST_CLAIMED, _MOST_CLAIMED, _IN_HAND - len(self._working))
-        self._taken = 0
-        entries = await self._claim(now, most)
+        entries = await self._claim(now, min(_CLAIMED_AT_ONCE, _IN_HAND - len(self._working)))
         for entry in entries:
             self._in_line.add(entry)
             task = asyncio.create_task(self._carry_out(entry), name=f"refresh ahead {entry.connection_id}")
@@ -207,7 +202,6 @@ class RefreshAhead:
         if lane.full:
             await self._call_again(entry, provider, lane)
             return
-        self._taken += 1
         async with lane.place() as may:
             if not may:
                 await self._call_again(entry, provider, lane)

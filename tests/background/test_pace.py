@@ -47,12 +47,12 @@ def by_second(seen: Seen) -> Counter[int]:
 )
 def test_a_backlog_keeps_every_place_in_use(count: int, slots: int, places: int, answers_after: float) -> None:
     """However fast the provider answers and however few it bears: it is over as soon as nine tenths of them could be
-    done with it, and two looks."""  # F7
+    done with it, and three looks."""  # F7
     seen = simulate(all_due(count, within=2, max_concurrent=slots, answers_after=answers_after))
     assert len(seen.refreshed) == count
     assert seen.most_at_once == places
     at_best = count * answers_after / places
-    assert seen.refreshed[-1] - seen.refreshed[0] <= at_best / 0.9 + 10
+    assert seen.refreshed[-1] - seen.refreshed[0] <= at_best / 0.9 + 15
     assert seen.late == []
 
 
