@@ -22,6 +22,7 @@ from bench.capacity import (
     refreshed_every,
 )
 from bench.marks import filled
+from broker.background import refreshing
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 PAGE: Final = _ROOT / "docs" / "scaling.md"
@@ -106,7 +107,9 @@ def _needs(costs: Costs) -> str:
 
 
 def _limits(costs: Costs) -> str:
-    led_refreshes, led_events = LED / costs.refresh_worker * 1e6, LED / costs.event_worker * 1e6
+    # However little they cost, they begin one by one.
+    led_refreshes = min(LED / costs.refresh_worker * 1e6, 1 / refreshing._APART)
+    led_events = LED / costs.event_worker * 1e6
     one_store = BUSY / costs.fetch_store * 1e6
     every = refreshed_every(3600)
     return _table(
