@@ -255,20 +255,29 @@ def _whole(release: Release) -> tuple[Served, Credential]:
 
 
 def _without(
-    headers: Iterable[tuple[bytes, bytes]], signature: Signature, shown: Iterable[str]
+    headers: list[tuple[bytes, bytes]], signature: Signature, shown: Iterable[str]
 ) -> list[tuple[bytes, bytes]]:
     """``headers`` without what was put on the request: cut out of addresses, and else left out with their header."""
-    unspeakable, kept = Unspeakable(signature.secrets_without(shown)), []
-    for name, value in headers:
-        text = value.decode("latin-1")
+    told = [(name, value.decode("latin-1")) for name, value in headers]
+    unspeakable = Unspeakable(signature.secrets_without(shown))
+    if not unspeakable.repeated_in("\n".join(text for _, text in told)):
+        return headers
+    kept = []
+    for name, text in told:
+        speakable = text
         if unspeakable.repeated_in(text):
-            for secret in signature.query.values():
-                for spelt in (quote(secret, safe=""), quote_plus(secret), secret):
-                    text = text.replace(spelt, "")
-            if unspeakable.repeated_in(text):
+            speakable = _cut_out(signature.query.values(), text)
+            if unspeakable.repeated_in(speakable):
                 continue
-        kept.append((name, text.encode("latin-1")))
+        kept.append((name, speakable.encode("latin-1")))
     return kept
+
+
+def _cut_out(secrets: Iterable[str], text: str) -> str:
+    for secret in secrets:
+        for spelt in (quote(secret, safe=""), quote_plus(secret), secret):
+            text = text.replace(spelt, "")
+    return text
 
 
 def _about(method: str, url: str) -> dict[str, str]:

@@ -4,10 +4,11 @@ import json
 import math
 import re
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from urllib.parse import parse_qsl, unquote_plus
 
 from broker.errors import OutcomeUnknown, ProviderBusy, ProviderError
@@ -21,6 +22,8 @@ _MAX_RETRY_AFTER = 3600
 _FORM = re.compile(r"[A-Za-z0-9_.~*!'()%+:/,;@$?=&-]+")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e]+")
 _RUN = 16
+_BLOCK = _RUN // 2
+"""Of the blocks of a secret, laid side by side, one stands whole in each of its runs."""
 _JUDGED = 8192
 _LONGEST_NUMBER = 4000
 _SHORTEST_SECRET = 8
@@ -148,9 +151,14 @@ class Unspeakable:
     """
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        known = [spelt.lower() for secret in secrets for spelt in _spellings(secret)]
-        self._short = [secret for secret in known if _SHORTEST_SECRET <= len(secret) < _RUN]
-        self._runs = {secret[start : start + _RUN] for secret in known for start in range(len(secret) - _RUN + 1)}
+        self._known = [spelt.lower() for secret in secrets for spelt in _spellings(secret)]
+        self._short = [secret for secret in self._known if _SHORTEST_SECRET <= len(secret) < _RUN]
+        self._blocks = {
+            secret[start : start + _BLOCK]
+            for secret in self._known
+            if len(secret) >= _RUN
+            for start in range(0, len(secret) - _BLOCK + 1, _BLOCK)
+        }
 
     def repeated_in(self, text: str) -> bool:
         """Whether ``text`` holds such a piece."""
@@ -160,7 +168,20 @@ class Unspeakable:
     def _stands_in(self, text: str) -> bool:
         if any(secret in text for secret in self._short):
             return True
-        return any(text[start : start + _RUN] in self._runs for start in range(len(text) - _RUN + 1))
+        # Wherever a piece begins, it holds a whole block: so nearly every text is told from those that need a closer
+        # look by an eighth of what that takes, of a long secret above all.
+        if self._blocks.isdisjoint(_windows(text, _BLOCK)):
+            return False
+        return not self._runs.isdisjoint(_windows(text, _RUN))
+
+    @cached_property
+    def _runs(self) -> set[str]:
+        return {run for secret in self._known for run in _windows(secret, _RUN)}
+
+
+def _windows(text: str, length: int) -> Iterator[str]:
+    """Each piece of ``text`` that is so long."""
+    return (text[start : start + length] for start in range(len(text) - length + 1))
 
 
 def _spellings(secret: str) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ read an encoded question mark like a plain one."""
 _LAYERS: Final = 6
 """Of percent-encoding that are looked through. Deeper ones no server takes off."""
 
+Origin = tuple[str, bytes, int]
+
 
 def base_of(provider: Provider, values: Mapping[str, str]) -> Endpoint:
     """The provider's API for a connection with these checked parameters; its address ends without a slash.
@@ -50,11 +52,9 @@ def below(base: str, raw_path: str, raw_query: str) -> str:
         raise InvalidRequest("the path begins with a slash")
     _check_path(raw_path)
     _check_characters(raw_query, "query")
-    url = base + raw_path + (f"?{raw_query}" if raw_query else "")
-    asked, allowed = httpx2.URL(url), _parsed_base(base)
-    if _origin(asked) != _origin(allowed) or not asked.raw_path.startswith(allowed.raw_path.rstrip(b"/") + b"/"):
-        raise InvalidRequest("the path leads out of the provider's API")
-    return url
+    # What begins with the base, letter by letter, and goes on with a slash, has its host: nothing can be read in two
+    # ways. And what would lead up and out of its path was refused.
+    return base + raw_path + (f"?{raw_query}" if raw_query else "")
 
 
 def of_the_api(url: str, base: str) -> str:
@@ -63,14 +63,19 @@ def of_the_api(url: str, base: str) -> str:
     :raises InvalidRequest: it is no address that could be called.
     :raises Forbidden: it is at another host, or by another scheme or port.
     """
+    if "#" in url:
+        raise InvalidRequest("the address has user info or a fragment")
     try:
-        asked = parse_address(url)
+        written, read = _origins_of(base)
+        # Nearly always it is spelt as the operator spelt it, and then nothing can be read in two ways.
+        spelt_alike = url.startswith((f"{written}/", f"{written}?"))
+        origin = read if spelt_alike else _origin(parse_address(url))
     except AddressRefused as error:
         raise InvalidRequest(error.detail) from None
-    if "@" in url.partition("://")[2].partition("/")[0] or "#" in url:
-        # Also with nothing before or behind it.
+    if not spelt_alike and "@" in url.partition("://")[2].partition("/")[0]:
+        # Also with nothing before it.
         raise InvalidRequest("the address has user info or a fragment")
-    if _origin(asked) != _origin(_parsed_base(base)):
+    if origin != read:
         raise Forbidden("the credential is only put on requests to the host of the provider's API")
     _check_path(_path_of(url))
     _check_characters(url.partition("?")[2], "query")
@@ -94,9 +99,11 @@ def with_query(url: str, added: Mapping[str, str]) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _parsed_base(base: str) -> httpx2.URL:
-    """There are few, and each request is held against one."""
-    return httpx2.URL(base)
+def _origins_of(base: str) -> tuple[str, Origin]:
+    """The origin of ``base`` as it is written there, and as it is read. There are few, and each request is held against
+    one."""
+    scheme, _, rest = base.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}", _origin(parse_address(base))
 
 
 def _names(part: str, names: Collection[str]) -> bool:
@@ -110,7 +117,7 @@ def _path_of(url: str) -> str:
     return "/" + rest.partition("/")[2] if "/" in rest else ""
 
 
-def _origin(url: httpx2.URL) -> tuple[str, bytes, int]:
+def _origin(url: httpx2.URL) -> Origin:
     return url.scheme, url.raw_host.lower(), url.port or (443 if url.scheme == "https" else 80)
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 from starlette.types import Receive
 
@@ -13,30 +13,48 @@ class CallerGoneError(Exception):
     """Nobody waits for the answer any more."""
 
 
-async def unless_gone(
-    work: Coroutine[Any, Any, Result], receive: Receive, *, listen_from: asyncio.Event | None = None
-) -> Result:
-    """What ``work`` gives.
+async def unless(work: Coroutine[Any, Any, Result], watch: Coroutine[Any, Any, NoReturn]) -> Result:
+    """What ``work`` gives, while ``watch`` looks on beside it; once that raises, the work is cancelled.
 
-    :param receive: the caller's side; what still comes of its request is passed over.
-    :param listen_from: set when nobody else reads there any more.
-    :raises CallerGoneError: the caller hung up; the work was cancelled.
+    The work goes on in the task that asks for it, as it would under :func:`asyncio.timeout`: one that was made for it
+    would cost a small request more than its answer does.
+
+    :raises Exception: what ``watch`` raised.
     """
-    working = asyncio.ensure_future(work)
-    watching = asyncio.ensure_future(_hung_up(receive, listen_from))
+    task = cast("asyncio.Task[Any]", asyncio.current_task())
+    cancelled_before = task.cancelling()
+    watching = asyncio.ensure_future(watch)
+    objection: BaseException | None = None
+    done = False
+
+    def object_to(watching: asyncio.Future[NoReturn]) -> None:
+        nonlocal objection
+        if not watching.cancelled() and (raised := watching.exception()) and not done:
+            objection = raised
+            task.cancel()
+
+    watching.add_done_callback(object_to)
     try:
-        await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if working.done():
-            return working.result()
-        raise CallerGoneError
+        return await work
+    except asyncio.CancelledError:
+        # Whoever else cancelled it is heard first.
+        if objection is None or task.uncancel() > cancelled_before:
+            raise
+        raise objection from None
     finally:
+        done = True
         watching.cancel()
-        working.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
 
 
-async def _hung_up(receive: Receive, listen_from: asyncio.Event | None) -> None:
+async def hung_up(receive: Receive, *, listen_from: asyncio.Event | None = None) -> NoReturn:
+    """Wait until the caller hangs up; what still comes of its request is passed over.
+
+    :param receive: the caller's side.
+    :param listen_from: set when nobody else reads there any more.
+    :raises CallerGoneError: it did.
+    """
     if listen_from is not None:
         await listen_from.wait()
     while (await receive())["type"] != "http.disconnect":
         pass
+    raise CallerGoneError

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, NoReturn
 
 import structlog
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from broker.downstream.proxy.hanging_up import CallerGoneError, unless_gone
+from broker.downstream.proxy.hanging_up import CallerGoneError, hung_up, unless
 from broker.downstream.proxy.headers import Raw
 from broker.errors import OutcomeUnknown
 from broker.upstream.relay import StreamedAnswer
@@ -51,7 +51,7 @@ class RelayedResponse(Response):
         """Send it. What ends in the middle ends in the middle for the caller, too: the connection is cut."""
         try:
             # Who hangs up while the provider has nothing to say is noticed, too.
-            await unless_gone(self._while_it_stands(send), receive)
+            await unless(self._pass_back(send), self._objection(receive))
         except (CallerGoneError, OSError):
             log.info("proxy.caller_hung_up")
         except WithdrawnError:
@@ -65,16 +65,14 @@ class RelayedResponse(Response):
         finally:
             await self._answer.aclose()
 
-    async def _while_it_stands(self, send: Send) -> None:
-        passing = asyncio.ensure_future(self._pass_back(send))
-        try:
-            while not (await asyncio.wait({passing}, timeout=self._looks_every))[0]:
+    async def _objection(self, receive: Receive) -> NoReturn:
+        while True:
+            try:
+                async with asyncio.timeout(self._looks_every):
+                    await hung_up(receive)
+            except TimeoutError:
                 if not await self._stands():
-                    raise WithdrawnError
-            passing.result()
-        finally:
-            passing.cancel()
-            await asyncio.gather(passing, return_exceptions=True)
+                    raise WithdrawnError from None
 
     async def _pass_back(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})

@@ -12,7 +12,7 @@ from broker.connections.api_places import ApiPlace
 from broker.connections.tokens import Moved
 from broker.downstream.api.gate import Call, Gate
 from broker.downstream.operation import DeclaredRoute, Face, Operation
-from broker.downstream.proxy.hanging_up import CallerGoneError, unless_gone
+from broker.downstream.proxy.hanging_up import CallerGoneError, hung_up, unless
 from broker.downstream.proxy.headers import asked, told
 from broker.downstream.proxy.relayed import RelayedResponse
 from broker.downstream.proxy.uploads import SIGNED_AT_MOST, Room, Upload
@@ -103,7 +103,7 @@ class ProxyRoutes:
                 request = await self._with_body(request, place, upload, held)
             sending = self._send(call, place, request, upload)
             try:
-                return await unless_gone(sending, call.request.receive, listen_from=upload.ended)
+                return await unless(sending, hung_up(call.request.receive, listen_from=upload.ended))
             except CallerGoneError:
                 raise InvalidRequest("the caller hung up") from None
 
