@@ -27,12 +27,13 @@ _OF_HEALTH: Final = {
     "next_check_at": "k", "last_error": "e",
 }  # fmt: skip
 _compact: Final = json.JSONEncoder(separators=(",", ":")).encode
+_sorted: Final = json.JSONEncoder(sort_keys=True).encode
 
 
 def destination(connection: Connection | Served) -> str:
     """A digest of what decides where a refresh token is sent; sealed with it. 128 bits: nobody finds a second one."""
     parts = [connection.minted.issuer, connection.minted.client_id, dict(connection.parameters)]
-    whole = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).digest()
+    whole = hashlib.sha256(_sorted(parts).encode()).digest()
     return base64.urlsafe_b64encode(whole[:16]).rstrip(b"=").decode()
 
 
