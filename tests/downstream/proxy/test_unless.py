@@ -63,14 +63,19 @@ async def test_an_objection_ends_the_work() -> None:
 
 async def test_an_objection_that_comes_too_late_is_none() -> None:
     """What is raised in the moment in which the work is done harms nobody."""
-    objection = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    objection, answer = loop.create_future(), loop.create_future()
 
     async def work() -> int:
-        await asyncio.sleep(0)
-        objection.set()
-        return 1
+        loop.call_soon(objection.set_result, None)
+        loop.call_soon(answer.set_result, 1)
+        return int(await answer)
 
-    assert await unless(work(), object_when(objection)) == 1
+    async def watch() -> NoReturn:
+        await objection
+        raise NoMoreError
+
+    assert await unless(work(), watch()) == 1
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 
