@@ -28,6 +28,7 @@ rooms::
       answers.py                reading any answer: body, refusals, requests for patience
       json_pointer.py           RFC 6901
     egress.py                   the only way out: deadline, capped body, no redirects, no cookies, TLS
+      deadline.py               ... which takes nothing from who has answered in time
       address_guard.py          where user-supplied and discovered addresses may lead
       name_lookup.py            their names, looked up where one that hangs holds nobody else up
 

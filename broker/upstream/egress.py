@@ -1,6 +1,5 @@
 """The only way out: one HTTP client with a total deadline, a capped body, no redirects and a guard."""
 
-import asyncio
 import re
 import socket
 import ssl
@@ -14,6 +13,7 @@ import httpx2
 
 from broker.errors import InvalidRequest, NotSent, OutcomeUnknown
 from broker.upstream.address_guard import AddressGuard, IPNetwork, Resolver, parse_address
+from broker.upstream.deadline import within
 
 MAX_BODY = 1024 * 1024
 """Bytes of an answer's body, decoded, that are read at most."""
@@ -130,7 +130,8 @@ class Egress:
         trusted: bool,
         permit: Callable[[], bool] = lambda: True,
     ) -> InboundResponse:
-        """Send ``request`` and read the whole answer within ``deadline`` seconds. A redirect is an answer.
+        """Send ``request`` and read the whole answer within ``deadline`` seconds. A redirect is an answer. What has
+        arrived while this process stood still is read all the same (:mod:`deadline`).
 
         :param trusted: the operator wrote this host. All others are resolved here, checked, and dialled at exactly the
             addresses that were checked, while TLS and ``Host`` keep the name.
@@ -144,7 +145,7 @@ class Egress:
         check_headers(request.headers.items())
         progress = Progress(url.host, permit)
         try:
-            async with asyncio.timeout(deadline):
+            async with within(deadline):
                 targets = [url] if trusted else await self.pinned(url)
                 return await self._first_reached(request, url, targets, deadline, progress)
         except WithheldError:
