@@ -1,6 +1,9 @@
 """What happens under the lease: new tokens are obtained and committed, or what went wrong is noted."""
 
+import asyncio
 from dataclasses import replace
+from math import ceil
+from typing import Final
 
 from broker.clock import Clock
 from broker.connections import schedule
@@ -25,8 +28,14 @@ from broker.errors import (
 from broker.models.connection import Connection, Status
 from broker.models.event import Event
 from broker.observe import metrics, steps
+from broker.upstream.deadline import MOMENT
 from broker.upstream.facade import Upstream
 from broker.vault.records import Records
+
+_STORES_WITHIN: Final = MOMENT + 1.0
+"""Seconds in which a process that stood still has read what had arrived, and stored it."""
+_LOOKS_EVERY: Final = 0.1
+"""Seconds."""
 
 
 class Attempts:
@@ -59,6 +68,7 @@ class Attempts:
                 if not _noted(connection, began):
                     await self._note_failure(attempt, outcome_unknown(), request_id)
                 raise outcome_unknown()
+            await self._let_come_back(attempt)
             attempt = replace(attempt, nothing_to_lose=True)
         try:
             tokens, replaced = await self._obtaining.obtain(attempt)
@@ -100,6 +110,27 @@ class Attempts:
             return not refuses_token(error)
         # Where the provider can't be asked, the caller's word has to do, unless the token's end can be waited for.
         return account is not None or connection.access_token_expires_at is not None
+
+    async def _let_come_back(self, attempt: Attempt) -> None:
+        """Leave who sent the refresh token, and lost the lease, the time to store what the provider answered.
+
+        The old access token is dead, but a new one may be on its way: sending the refresh token again could end the
+        grant that it belongs to.
+
+        :raises Overtaken: it is stored, or the lease is lost.
+        """
+        lease, most = attempt.tenure.lease, attempt.provider.timeout
+        if lease.in_flight_since is None:
+            return
+        left = most - (self._clock() - lease.in_flight_since) / 1000
+        # Their clock may differ. And looks are counted, not seconds: should this process stand still, too, and go on
+        # together with the other one, it must not be the faster of the two.
+        for _ in range(ceil((min(max(left, 0.0), most) + _STORES_WITHIN) / _LOOKS_EVERY)):
+            await asyncio.sleep(_LOOKS_EVERY)
+            if not await attempt.tenure.look_again():
+                raise Overtaken(attempt.sent_at)
+            if attempt.tenure.lease.in_flight_since is None:
+                return
 
     async def _note_failure(self, attempt: Attempt, error: BrokerError, request_id: str | None) -> bool:
         """Note what went wrong; ``False`` if the record left its generation meanwhile."""

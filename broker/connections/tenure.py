@@ -14,7 +14,7 @@ from broker.vault.leases import Lease, Leases
 _RENEWALS: Final = 4
 """Within a lease's time."""
 _ATTEMPTS: Final = 2
-"""At noting an intent: one answer may be lost."""
+"""At noting an intent, or looking again: one answer may be lost."""
 _MARGIN: Final = 1 / 15
 """The last part of a lease, in which it permits nothing any more: a request takes a moment to leave."""
 
@@ -70,6 +70,22 @@ class Tenure:
         if noted:
             self._ends = asked_at + self._seconds
         return noted
+
+    async def look_again(self) -> bool:
+        """See how it stands with what others have begun; ``False``: they finished it, or the lease is theirs.
+
+        :raises StoreUnavailable: the store can't be asked.
+        """
+        asked_at = steady()
+        answer = await until_stored(
+            lambda: self._leases.take(self._connection, self.lease.owner),
+            what=f"lease on {self._connection.id}",
+            attempts=_ATTEMPTS,
+        )
+        if not isinstance(answer, Lease):
+            return False
+        self.lease, self._ends = answer, asked_at + self._seconds
+        return True
 
     async def _keep(self) -> None:
         while True:

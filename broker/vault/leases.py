@@ -24,6 +24,9 @@ class Lease:
     owner: str
     unknown_since: int | None
     """When an earlier refresh of this generation was begun (ms) of which nobody knows how it ended, or ``None``."""
+    in_flight_since: int | None = None
+    """When somebody sent the refresh token (ms) who lost the lease and has not come back since, or ``None``. Gone for
+    ever, or about to store what the provider answered."""
 
 
 class Leases:
@@ -46,8 +49,8 @@ class Leases:
         )
         if reply[0] != b"mine":
             return str(reply[0].decode())
-        noted = json.loads(reply[1]) if len(reply) > 1 and reply[1] else None
-        return Lease(connection.id, owner, unknown_since=noted["started"] if noted else None)
+        intent, flight = (json.loads(noted)["started"] if noted else None for noted in reply[1:])
+        return Lease(connection.id, owner, unknown_since=intent, in_flight_since=flight)
 
     async def intend(self, lease: Lease, connection: Connection, *, started: int) -> bool:
         """Note that a refresh of this generation is begun at ``started`` (ms), and prolong the lease.

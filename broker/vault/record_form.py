@@ -4,10 +4,10 @@ One field per writer or per reader, so that writers don't overwrite each other a
 tenant, ``p`` provider, ``st`` status, ``g`` generation, ``gr`` grant id, ``x`` access token expiry, ``rx`` refresh
 token expiry, ``sc`` scopes, ``a`` sealed access token, ``s`` sealed other secrets, ``d`` what an authorization fixed,
 ``l`` what the app says of it (label, metadata, fallback), ``h`` health, ``u`` last used, ``up`` updated, ``i`` refresh
-intent, ``o`` who committed last, ``w`` whose commit waits for the status to be decided,
-``e`` how a disconnect ended at the provider, ``c`` what was consented to, authorization by authorization, ``wa`` whose
-account it turned out to be where the authorization didn't say; it holds as long as the grant. What the documents among
-them hold is in ``record_documents``.
+intent, ``f`` who has sent the refresh token and not come back, ``o`` who committed last, ``w`` whose commit waits for
+the status to be decided, ``e`` how a disconnect ended at the provider, ``c`` what was consented to, authorization by
+authorization, ``wa`` whose account it turned out to be where the authorization didn't say; it holds as long as the
+grant. What the documents among them hold is in ``record_documents``.
 
 A connection that a batch brings has two more: ``b`` which batch, and how it was then (:class:`Brought`), and, until the
 whole batch is there, ``bt`` in the place of ``t``. Without a tenant it is nobody's: no reader finds it, and no script

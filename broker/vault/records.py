@@ -149,7 +149,7 @@ class Records:
             fields,
             event,
             owner,
-            drop=("i",),
+            drop=("i", "f"),
             renewed=renewed,
             health=after.health,
             check=after.health.next_check_at,

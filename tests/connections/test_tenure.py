@@ -9,9 +9,10 @@ import pytest
 import redis
 
 from broker.app.heart import Heart, build_heart
+from broker.connections import attempt
 from broker.connections.tenure import Tenure
 from broker.errors import NotSent, OutcomeUnknown
-from broker.models.connection import Connection
+from broker.models.connection import Connection, Status
 from broker.observe import steps
 from broker.providers import Registry
 from broker.settings import Settings
@@ -60,6 +61,20 @@ async def replica(heart: Heart, settings: Settings, providers: Registry, clock: 
     await replica.aclose(work_ends_within=5)
 
 
+def looks_of(heart: Heart, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Collects what each look at the lease was answered."""
+    answers: list[str] = []
+    take = heart.leases.take
+
+    async def noted(connection: Connection, owner: str) -> Lease | str:
+        answer = await take(connection, owner)
+        answers.append("mine" if isinstance(answer, Lease) else answer)
+        return answer
+
+    monkeypatch.setattr(heart.leases, "take", noted)
+    return answers
+
+
 @pytest.mark.parametrize("step", ["refresh.leased", "refresh.intended"])
 async def test_who_was_stopped_before_the_request_does_not_send_it_later(
     stored: Connection,
@@ -68,6 +83,7 @@ async def test_who_was_stopped_before_the_request_does_not_send_it_later(
     sandbox: httpx2.Client,
     raw_store: redis.Redis,
     monkeypatch: pytest.MonkeyPatch,
+    clock: FakeClock,
     step: str,
 ) -> None:
     """Its lease runs out, another replica refreshes, then it goes on: one request, and no reuse."""  # F6
@@ -80,11 +96,90 @@ async def test_who_was_stopped_before_the_request_does_not_send_it_later(
         if task.get_name() == f"lease {stored.id}":
             task.cancel()  # a stopped process renews nothing
     await eventually(lambda: not raw_store.exists(names.lease(stored.id)))
+    clock.advance(seconds=60)  # whatever it may have sent, an answer would be there by now
+    monkeypatch.setattr(attempt, "_STORES_WITHIN", 0.1)
     await replica.refresher.refresh(stored.id, 1)
     held.released.set()
     await stopped
     assert refreshes(sandbox) == (1, 0)
     assert sandbox.get("/counters").json()["reuse_detected"] == 0
+
+
+async def test_who_was_stopped_before_its_commit_is_waited_for(
+    stored: Connection,
+    heart: Heart,
+    replica: Heart,
+    sandbox: httpx2.Client,
+    raw_store: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The old access token is dead, but a new one is on its way: who takes over sends nothing, and serves that."""
+    # F6, P10
+    held = Held("refresh.answered")
+    monkeypatch.setattr(steps, "_hold", held)
+    stopped = asyncio.create_task(heart.refresher.refresh(stored.id, 1))
+    await held.there.wait()
+    raw_store.delete(names.lease(stored.id))  # as its time does
+    looks = looks_of(replica, monkeypatch)
+    taking_over = asyncio.create_task(replica.refresher.refresh(stored.id, 1))
+    await eventually(lambda: looks.count("mine") >= 3)
+    held.released.set()
+    await asyncio.gather(stopped, taking_over)
+    assert looks[-1] == "newer"
+    assert refreshes(sandbox) == (1, 0)
+    assert sandbox.get("/counters").json()["reuse_detected"] == 0
+    found = await heart.records.read(stored.id)
+    assert found is not None
+    assert (found.status, found.generation) == (Status.ACTIVE, 2)
+    assert not raw_store.exists(names.lease(stored.id))
+
+
+@pytest.mark.parametrize("ago", [3600, -3600], ids=["long ago", "by a clock that is wrong"])
+async def test_who_never_comes_back_is_waited_for_once(
+    stored: Connection,
+    heart: Heart,
+    sandbox: httpx2.Client,
+    raw_store: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+    clock: FakeClock,
+    ago: int,
+) -> None:
+    """For as long as the provider may take at most, whatever the time is that was noted; then it is tried."""  # F1, F4
+    monkeypatch.setattr(attempt, "_LOOKS_EVERY", 0.01)
+    monkeypatch.setattr(attempt, "_STORES_WITHIN", 0.05)
+    lease = await heart.leases.take(stored, "lease_dead")
+    assert isinstance(lease, Lease)
+    assert await heart.leases.intend(lease, stored, started=clock() - ago * 1000)
+    raw_store.delete(names.lease(stored.id))
+    hasty = heart.providers.get(stored.provider).model_copy(update={"timeout": 0.5})
+    monkeypatch.setattr(Registry, "get", lambda *_: hasty)
+    looks = looks_of(heart, monkeypatch)
+    await heart.refresher.refresh(stored.id, 1)
+    assert len(looks) == 1 + (5 if ago > 0 else 55)
+    assert refreshes(sandbox) == (1, 0)
+
+
+async def test_who_came_back_with_nothing_is_not_waited_for(
+    stored: Connection,
+    heart: Heart,
+    replica: Heart,
+    sandbox: httpx2.Client,
+    raw_store: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody knows what the provider has done, but nothing is on its way any more."""  # P2
+
+    async def unanswered(*_: Any, **__: Any) -> Any:
+        raise OutcomeUnknown("silence")
+
+    monkeypatch.setattr(heart.upstream, "refresh", unanswered)
+    with pytest.raises(OutcomeUnknown):
+        await heart.refresher.refresh(stored.id, 1)
+    assert raw_store.hexists(names.record(stored.id), "i")
+    looks = looks_of(replica, monkeypatch)
+    await replica.refresher.refresh(stored.id, 1)
+    assert looks == ["mine"]
+    assert refreshes(sandbox) == (1, 0)
 
 
 async def test_who_was_stopped_and_finds_nobody_else_begins_anew(

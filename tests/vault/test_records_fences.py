@@ -96,6 +96,25 @@ async def test_one_owner_holds_the_lease(records: Records, leases: Leases, conne
     assert isinstance(await leases.take(connection, "yours"), Lease)
 
 
+async def test_who_sent_and_did_not_come_back_is_known(
+    leases: Leases, connection: Connection, raw_store: redis.Redis
+) -> None:
+    """Since when the outcome is unknown says the first one, what may be on its way the last: until that one drops."""
+    # F1, F6
+    first = await leased(leases, connection, "first")
+    assert (first.unknown_since, first.in_flight_since) == (None, None)
+    assert await leases.intend(first, connection, started=NOW)
+    raw_store.delete(names.lease(connection.id))  # it ran out
+    second = await leased(leases, connection, "second")
+    assert (second.unknown_since, second.in_flight_since) == (NOW, NOW)
+    assert await leases.intend(second, connection, started=NOW + 7)
+    await leases.drop(first)
+    assert await leased(leases, connection, "second") == replace(second, in_flight_since=NOW + 7)
+    await leases.drop(second)
+    third = await leased(leases, connection, "third")
+    assert (third.unknown_since, third.in_flight_since) == (NOW, None)
+
+
 async def test_a_lease_that_was_lost_is_neither_renewed_nor_dropped(
     records: Records, leases: Leases, connection: Connection, raw_store: redis.Redis
 ) -> None:

@@ -9,7 +9,7 @@
 if redis.call('HGET', KEYS[1], 'g') ~= ARGV[1] or redis.call('LLEN', KEYS[5]) ~= tonumber(ARGV[9]) then
     return 0
 end
-redis.call('HDEL', KEYS[1], 'a', 's', 'i')
+redis.call('HDEL', KEYS[1], 'a', 's', 'i', 'f')
 redis.call('DEL', KEYS[5], KEYS[6])
 redis.call('ZREM', KEYS[3], 'refresh:' .. ARGV[5], 'check:' .. ARGV[5], 'abandon:' .. ARGV[5])
 redis.call('HSET', KEYS[1], 'st', 'revoked', 'x', '', 'up', ARGV[2])

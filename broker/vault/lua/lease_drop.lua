@@ -1,11 +1,18 @@
 #!lua flags=allow-oom
 -- Drop a lease on a connection, or the lead in a chore, for whoever holds it and nobody else.
 -- KEYS: lease or lead[, record]   ARGV: owner[, whether the intent that it noted is settled ("1" or "")]
--- Answers 1, or 0 if it is somebody else's or nobody's. An intent goes only if it is this owner's.
-if ARGV[2] == '1' then
-    local intent = redis.call('HGET', KEYS[2], 'i')
-    if intent and cjson.decode(intent)['owner'] == ARGV[1] then
-        redis.call('HDEL', KEYS[2], 'i')
+-- Answers 1, or 0 if it is somebody else's or nobody's. An intent goes only if it is this owner's. Whoever drops a lease
+-- has no request on its way any more, whosever the lease is by now.
+local function forget(field)
+    local noted = redis.call('HGET', KEYS[2], field)
+    if noted and cjson.decode(noted)['owner'] == ARGV[1] then
+        redis.call('HDEL', KEYS[2], field)
+    end
+end
+if KEYS[2] then
+    forget('f')
+    if ARGV[2] == '1' then
+        forget('i')
     end
 end
 if redis.call('GET', KEYS[1]) == ARGV[1] then
