@@ -182,6 +182,35 @@ async def test_who_came_back_with_nothing_is_not_waited_for(
     assert refreshes(sandbox) == (1, 0)
 
 
+async def test_who_comes_back_with_nothing_is_waited_for_no_longer(
+    stored: Connection,
+    heart: Heart,
+    replica: Heart,
+    sandbox: httpx2.Client,
+    raw_store: redis.Redis,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The one who took over meanwhile goes on at once, and the one who came back is served what that one gets."""  # P2
+    silent = asyncio.Event()
+
+    async def unanswered(*_: Any, **__: Any) -> Any:
+        await silent.wait()
+        raise OutcomeUnknown("silence")
+
+    monkeypatch.setattr(heart.upstream, "refresh", unanswered)
+    stopped = asyncio.create_task(heart.refresher.refresh(stored.id, 1))
+    await eventually(lambda: raw_store.hexists(names.record(stored.id), "f"))
+    raw_store.delete(names.lease(stored.id))
+    looks = looks_of(replica, monkeypatch)
+    taking_over = asyncio.create_task(replica.refresher.refresh(stored.id, 1))
+    await eventually(lambda: len(looks) >= 2)
+    before = len(looks)
+    silent.set()
+    await asyncio.gather(stopped, taking_over)
+    assert len(looks) < before + 10  # it would have looked for twelve seconds, ten times in each
+    assert refreshes(sandbox) == (1, 0)
+
+
 async def test_who_was_stopped_and_finds_nobody_else_begins_anew(
     stored: Connection, heart: Heart, sandbox: httpx2.Client, raw_store: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
