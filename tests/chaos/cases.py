@@ -21,12 +21,19 @@ class Kill(StrEnum):
     STOPPED_THEN_KILLED = "SIGSTOP, SIGKILL"
     """It stands still until another has taken over, and goes on. What it had in its hands it stores; where the other
     has declared the connection over meanwhile, it is gone before it could take that back."""
+    PAST_DEADLINE = "SIGSTOP past the deadline"
+    """It stands still for longer than its request to the provider may take, and keeps its lease: the answer lies ready
+    when it goes on (SIGCONT)."""
+    BOTH_STOPPED = "SIGSTOP of both"
+    """It stands still until its lease is over, and so does the one who could take over; then both go on."""
     SIGTERM = "SIGTERM"
     """It is told to end."""
 
 
 KILLS: Final = (Kill.SIGKILL, Kill.SIGSTOP, Kill.SIGTERM)
 """What is done at every step, whatever befalls the store."""
+STANDSTILLS: Final = (Kill.PAST_DEADLINE, Kill.BOTH_STOPPED)
+"""What costs nobody a refresh token, at no step: what was answered is read, and waited for."""
 
 
 class Step(StrEnum):
@@ -108,7 +115,7 @@ class Case:
         if self.store is Store.FAILED_OVER_BEHIND:
             # Nothing keeps two brokers from refreshing at the same time, and nobody knows that a refresh was begun.
             return self.step is Step.LEASED or (self.step is Step.INTENDED and self.kill is Kill.SIGKILL)
-        if self.kill is Kill.SIGTERM:
+        if self.kill is Kill.SIGTERM or self.kill in STANDSTILLS:
             return True
         if self.step is Step.WORKED:
             return False

@@ -128,8 +128,11 @@ class _Run:
                     await self._commit_unheard()
                 await fleet.store.befall(course.store)
                 victim.kill()
-            case Kill.SIGSTOP | Kill.STOPPED_THEN_KILLED:
+            case Kill.SIGSTOP | Kill.STOPPED_THEN_KILLED | Kill.PAST_DEADLINE:
                 await fleet.store.befall(course.store)
+                victim.signal(signal.SIGSTOP)
+            case Kill.BOTH_STOPPED:
+                fleet.other.signal(signal.SIGSTOP)
                 victim.signal(signal.SIGSTOP)
             case Kill.SIGTERM:
                 await fleet.store.befall(course.store)
@@ -183,6 +186,16 @@ class _Run:
                     await become(reached.exists, "the victim at a connection that was given up")
                 victim.kill()
                 await victim.succeeded()
+            case Kill.PAST_DEADLINE:
+                await asyncio.sleep(fleet.slowest_provider + 1)
+                victim.tickets.release()
+                victim.signal(signal.SIGCONT)
+            case Kill.BOTH_STOPPED:
+                for held in self._held:
+                    await become(lambda held=held: self._nobodys(held), "the end of a lease")  # type: ignore[misc]
+                victim.tickets.release()
+                fleet.other.signal(signal.SIGCONT)
+                victim.signal(signal.SIGCONT)
             case Kill.SIGTERM:
                 knocked = victim.line.accepted
                 if course.store is Store.KILLED or course.store.replicated:
@@ -210,6 +223,9 @@ class _Run:
 
     async def _lease_over(self, held: _Held) -> bool:
         return await self._fleet.lease_of(held.connected.id) != held.lease or held.lease is None
+
+    async def _nobodys(self, held: _Held) -> bool:
+        return await self._fleet.lease_of(held.connected.id) is None
 
     async def _reuses(self) -> int:
         """How many refresh tokens the providers saw that had been used."""

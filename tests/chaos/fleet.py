@@ -84,6 +84,11 @@ class Fleet:
         counted: dict[str, Any] = (await self._providers[rotation].get("/counters")).raise_for_status().json()
         return counted
 
+    @property
+    def slowest_provider(self) -> float:
+        """Seconds that a request to a provider may take at most."""
+        return max(provider.timeout for provider in self.heart.providers)
+
     async def lease_of(self, connection_id: str) -> bytes | None:
         """Who may refresh a connection now."""
         owner: bytes | None = await patiently(lambda: self.heart.store.execute("GET", names.lease(connection_id)))
@@ -164,7 +169,7 @@ async def fleet(rotations: Sequence[str], *, victims: int = 1, replicated: bool 
             "BROKER_ENCRYPTION_KEYS": f"k1:{base64.b64encode(_KEY).decode()}",
             "BROKER_STORE_WAIT_REPLICAS": str(store.replicas),
         }
-        built.other = BrokerProcess(folder / "other", env, await store.line(), held=False)
+        built.other = BrokerProcess(folder / "other", env, await store.line(), held=True)
         built.victims += [
             BrokerProcess(folder / f"victim-{number}", env, await store.line(), held=True) for number in range(victims)
         ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.chaos import course
-from tests.chaos.cases import KILLS, ROTATIONS, Case, Course, Kill, Store
+from tests.chaos.cases import KILLS, ROTATIONS, STANDSTILLS, Case, Course, Kill, Store
 from tests.chaos.fleet import Fleet, fleet
 from tests.chaos.judge import Finding
 from tests.chaos.load import ROTATION, Load
@@ -42,6 +42,7 @@ async def everything(outcome: Outcome, *, rounds: int) -> None:
             [Course(Kill.STOPPED_THEN_KILLED, Store.FINE), *(Course(kill, Store.FINE, living=True) for kill in KILLS)],
         )
     )
+    work.append(_lane(outcome, starting, [Course(kill, Store.FINE) for kill in STANDSTILLS]))
     work.append(_load(outcome, starting, kills=4))
     await _together(outcome, work)
 
@@ -49,7 +50,7 @@ async def everything(outcome: Outcome, *, rounds: int) -> None:
 async def short_form(outcome: Outcome, rotation: str) -> None:
     """Every kill at every step for one rotation, all at the same time, and the load with one kill."""
     starting = asyncio.Lock()
-    courses = [Course(kill, Store.FINE) for kill in KILLS]
+    courses = [Course(kill, Store.FINE) for kill in (*KILLS, *STANDSTILLS)]
     await _together(outcome, [_at_once(outcome, starting, courses, (rotation,)), _load(outcome, starting, kills=1)])
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from broker.vault.redis.server import find_program
-from tests.chaos.cases import ROTATIONS, Case, Kill, Step, Store
+from tests.chaos.cases import ROTATIONS, STANDSTILLS, Case, Kill, Step, Store
 from tests.chaos.judge import Finding, Verdict
 from tests.chaos.lanes import Outcome
 from tests.chaos.load import ROTATION
@@ -102,6 +102,8 @@ def _name(case: Case) -> str:
         return f"{case.rotation}, {case.kill} at any step, living token"
     if case.store is Store.FAILED_OVER_BEHIND:
         return f"{case.rotation}, {case.kill} at any step, {case.store}"
+    if case.kill in STANDSTILLS:
+        return f"{case.rotation}, {case.kill}, at any step"
     return f"{case.rotation}, {case.kill} at {case.step.value}"
 
 

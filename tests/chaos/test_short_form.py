@@ -9,7 +9,7 @@ import pytest
 
 from broker.observe.steps import VARIABLE
 from tests.chaos import lanes, report
-from tests.chaos.cases import KILLS, Kill, Step
+from tests.chaos.cases import KILLS, STANDSTILLS, Kill, Step
 from tests.chaos.judge import Verdict
 from tests.processes import broker_environment
 
@@ -22,7 +22,7 @@ async def test_no_refresh_is_lost_whatever_cuts_it_off() -> None:
     outcome = lanes.Outcome()
     await lanes.short_form(outcome, "revoke_on_reuse")
     assert report.failures(outcome) == []
-    assert len(outcome.cases) == len(KILLS) * len(Step)
+    assert len(outcome.cases) == (len(KILLS) + len(STANDSTILLS)) * len(Step)
     # What can't survive is declared: a grant that was seen to end is not taken for one that lives.
     declared = {(case.kill, case.step) for case, finding in outcome.cases if finding.verdict is Verdict.DECLARED}
     assert (Kill.SIGKILL, Step.WORKED) in declared
