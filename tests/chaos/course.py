@@ -19,6 +19,8 @@ from tests.chaos.waiting import become
 
 _LIVING = 30
 """Seconds that a living token lives: longer than it takes others to take over."""
+_ENOUGH_TO_SEND = 0.5
+"""Seconds in which who has the lease has sent the refresh token, if it waits for nobody."""
 _STEPS: Final = {
     Step.LEASED: "refresh.leased",
     Step.INTENDED: "refresh.intended",
@@ -191,11 +193,14 @@ class _Run:
                 victim.tickets.release()
                 victim.signal(signal.SIGCONT)
             case Kill.BOTH_STOPPED:
-                for held in self._held:
-                    await become(lambda held=held: self._nobodys(held), "the end of a lease")  # type: ignore[misc]
-                victim.tickets.release()
+                await asyncio.gather(*(self._nobodys(held) for held in self._held))
                 fleet.other.signal(signal.SIGCONT)
                 victim.signal(signal.SIGCONT)
+                # The one who takes over is the faster of the two.
+                await asyncio.gather(
+                    *(self._commit_late(held) for held in self._held if held.case.step is Step.ANSWERED)
+                )
+                victim.tickets.release()
             case Kill.SIGTERM:
                 knocked = victim.line.accepted
                 if course.store is Store.KILLED or course.store.replicated:
@@ -224,8 +229,22 @@ class _Run:
     async def _lease_over(self, held: _Held) -> bool:
         return await self._fleet.lease_of(held.connected.id) != held.lease or held.lease is None
 
-    async def _nobodys(self, held: _Held) -> bool:
-        return await self._fleet.lease_of(held.connected.id) is None
+    async def _nobodys(self, held: _Held) -> None:
+        async def free() -> bool:
+            return await self._fleet.lease_of(held.connected.id) is None
+
+        await become(free, "the end of a lease")
+
+    async def _commit_late(self, held: _Held) -> None:
+        """Have the victim store the provider's answer when somebody else has had the lease for long enough to send."""
+        assert held.at is not None
+
+        async def taken() -> bool:
+            return await self._fleet.lease_of(held.connected.id) is not None
+
+        await become(taken, "somebody who takes over")
+        await asyncio.sleep(_ENOUGH_TO_SEND)
+        held.at.unlink()
 
     async def _reuses(self) -> int:
         """How many refresh tokens the providers saw that had been used."""
