@@ -56,7 +56,7 @@ class Remote:
                 self.made.update({key: store.dump(key) for key in keys})
             for key, value in self.made.items():
                 store.restore(key, 0, value, replace=True)
-        return next(iter(self.made)).removeprefix(names.PREFIX)
+        return next(iter(self.made)).rpartition(":")[2]
 
     def _store(self) -> redis.Redis:
         return redis.Redis.from_url(EmbeddedStore(Path(self.environ["BROKER_DATA_DIR"])).url)
