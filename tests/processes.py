@@ -2,12 +2,13 @@
 
 import json
 import os
+import random
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory, TemporaryFile
 
@@ -91,12 +92,17 @@ def broker_environment(folder: Path, env: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, **defaults, **env}
 
 
-def free_port() -> int:
-    """A port of the loopback interface on which nothing listens now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+def free_port(*, neighbours: int = 0) -> int:
+    """A port of loopback that nothing listens on, nor on so many after it.
+
+    It lies below those that the system gives to outgoing connections, which could take it before its server does.
+    """
+    while True:
+        port = random.SystemRandom().randrange(10_000, 32_000)
+        with suppress(OSError), ExitStack() as stack:
+            for offset in range(neighbours + 1):
+                stack.enter_context(socket.create_server(("127.0.0.1", port + offset)))
+            return port
 
 
 def _end(process: subprocess.Popen[bytes]) -> int:

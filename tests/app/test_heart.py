@@ -14,7 +14,7 @@ from broker.settings import Settings
 from broker.vault import names
 from broker.vault.redis.data_dir import ensure_keys
 from broker.vault.redis.embedded import EmbeddedStore
-from tests.vault.faulty_proxy import eventually
+from tests.waiting import eventually
 
 
 @pytest.mark.parametrize("name", ["50%25", "what?", "no#1", "a b", "ünï"])

@@ -25,8 +25,9 @@ from broker.vault import names
 from broker.vault.opening import open_store
 from broker.vault.redis.pipeline import Pipeline
 from tests.app.wire import Caller
-from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.server_process import TestServer, servers
+from tests.waiting import eventually
 from tests.world import FakeClock, ServiceClient
 
 _MANY = 64

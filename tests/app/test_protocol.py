@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from broker.app import protocol
-from tests.app.wire import CHUNKED, HOST, POST, Caller, Served, eventually, serving_wire
+from tests.app.wire import CHUNKED, HOST, POST, Caller, Served, serving_wire
 from tests.processes import broker_process
+from tests.waiting import eventually
 
 KIB = 1024
 GET = b"GET /echo HTTP/1.1\r\n" + HOST

@@ -8,7 +8,8 @@ import pytest
 
 from broker.app import protocol
 from broker.app.serving import room_for_connections
-from tests.app.wire import CHUNKED, HOST, LARGE, POST, Served, eventually, serving_wire
+from tests.app.wire import CHUNKED, HOST, LARGE, POST, Served, serving_wire
+from tests.waiting import eventually
 
 GET = b"GET /echo HTTP/1.1\r\n" + HOST + b"\r\n"
 SOON = 0.2

@@ -3,8 +3,7 @@
 import json
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -12,11 +11,12 @@ import httpx2
 import pytest
 
 from tests.processes import broker_environment, broker_process
+from tests.waiting import until
 
 _CONNECTIONS = 8
 """So many that each of two workers has accepted some."""
-_PATIENCE = 15
-"""Seconds; a worker looks again every 1.5, and believes what it knows for 5."""
+_REST = 0.5
+"""Seconds between two looks: who is refused too often is told to wait (429)."""
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +55,7 @@ def test_it_is_refused_everywhere_within_seconds(environ: dict[str, str], url: s
             wires[0].post("/oauth/revoke", data={"token": issued["access_token"]}, auth=auth).raise_for_status()
         else:
             _clients(environ, "delete", client["client_id"], "--yes")
-        _until(lambda: statuses() == {401})
+        until(lambda: statuses() == {401}, every=_REST)
 
 
 @pytest.mark.parametrize("what", ["deleted", "given another secret"])
@@ -73,7 +73,7 @@ def test_a_secret_is_refused_everywhere_within_seconds(environ: dict[str, str], 
             _clients(environ, "delete", client["client_id"], "--yes")
         else:
             renewed = _clients(environ, "rotate", client["client_id"], "--overlap", "0")
-        _until(lambda: statuses() == {401})
+        until(lambda: statuses() == {401}, every=_REST)
         if what == "given another secret":
             auth = (client["client_id"], renewed["client_secret"])
             assert statuses() == {200}
@@ -84,11 +84,3 @@ def _many(url: str) -> Iterator[list[httpx2.Client]]:
     """Connections to the broker, among which each worker has some."""
     with ExitStack() as stack:
         yield [stack.enter_context(httpx2.Client(base_url=url, trust_env=False)) for _ in range(_CONNECTIONS)]
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, "it is still good somewhere"
-        # Not faster: who is refused too often is told to wait (429).
-        time.sleep(0.5)

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +26,7 @@ from broker.errors import ConfigurationError
 from broker.settings import load_settings
 from broker.vault.redis.data_dir import holder
 from broker.vault.redis.embedded import EmbeddedStore, running, store_for_command
+from tests.waiting import until
 
 _SERVE = """
 import os, sys
@@ -61,7 +62,7 @@ class Served:
         """A request that a worker has taken and will answer after ``seconds``."""
         with ThreadPoolExecutor(1) as pool:
             answer = pool.submit(self.get, f"/slow?seconds={seconds}")
-            wait_until(lambda: "asked" in kept(self._data_dir))
+            until(lambda: "asked" in kept(self._data_dir))
             yield answer
 
     def end(self) -> int:
@@ -109,12 +110,6 @@ def serving(
             yield Served(process, data_dir)
         finally:
             process.kill()
-
-
-def wait_until(happened: Callable[[], bool]) -> None:
-    """Return when it happened; the test's own time limit ends a wait in vain."""
-    while not happened():
-        time.sleep(0.01)
 
 
 def kept(data_dir: Path) -> dict[str, object]:
@@ -241,7 +236,7 @@ def test_workers_leave_when_the_parent_is_killed(data_dir: Path) -> None:
             with store_for_command(data_dir):
                 pass
             assert slow.result().status_code == 200
-        wait_until(lambda: kept(data_dir).get("ended") == {str(worker)})
+        until(lambda: kept(data_dir).get("ended") == {str(worker)})
     with serving(data_dir) as served:
         assert served.store_pid() == store
         assert served.worker() != worker
@@ -255,7 +250,7 @@ def test_a_killed_store_is_started_again(data_dir: Path) -> None:
         worker, store = served.worker(), served.store_pid()
         with served.answering(seconds=0):
             os.kill(store, signal.SIGKILL)
-            wait_until(lambda: served.store_pid() != store and running(data_dir))
+            until(lambda: served.store_pid() != store and running(data_dir))
         with pytest.raises(ConfigurationError, match=f"in use by process {served.process.pid}"):
             EmbeddedStore(data_dir, lock_seconds=0).launch()
         assert kept(data_dir) == {"asked": "1"}

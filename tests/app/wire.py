@@ -3,7 +3,7 @@
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from broker.app import serving
 from broker.app.protocol import LimitedProtocol
+from tests.waiting import eventually
 
 HOST = b"Host: broker.example\r\n"
 POST = b"POST /echo HTTP/1.1\r\n" + HOST
@@ -99,12 +100,6 @@ class Caller:
             if self.reader.at_eof() or self.writer.transport.is_closing() or self.reader._buffer:  # type: ignore[attr-defined]
                 return sent
         return times
-
-
-async def eventually(happened: Callable[[], bool]) -> None:
-    """Return when it happened; the test's own time limit ends a wait in vain."""
-    while not happened():  # noqa: ASYNC110 - what is waited for has no event
-        await asyncio.sleep(0.001)
 
 
 @asynccontextmanager

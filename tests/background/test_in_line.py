@@ -16,7 +16,7 @@ from broker.providers import Provider
 from tests.background.ahead import apps_own, chore_of, crash, due_at, generations, work_off
 from tests.background.counting import FRESH, Counting, ahead, asked, providers, replica, server
 from tests.upstream.practice_server import Asked, PracticeServer
-from tests.vault.faulty_proxy import eventually
+from tests.waiting import eventually
 from tests.world import FakeClock
 
 __all__ = ["ahead", "providers", "replica", "server"]

@@ -14,7 +14,7 @@ from tests.background.ahead import apps_own, chore_of, due_at, generations, stor
 from tests.background.counting import FRESH, Counting, ahead, asked, providers, replica, server
 from tests.journey import MakeClient
 from tests.upstream.practice_server import PracticeServer, json_answer, raw_answer
-from tests.vault.faulty_proxy import eventually
+from tests.waiting import eventually
 from tests.world import FakeClock
 
 __all__ = ["ahead", "providers", "replica", "server"]

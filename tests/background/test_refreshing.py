@@ -20,7 +20,7 @@ from tests.connections.practice import behave, refreshes
 from tests.journey import MakeClient
 from tests.observe.capture import logged
 from tests.processes import broker_process
-from tests.vault.faulty_proxy import eventually
+from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
 
 __all__ = ["logged"]

@@ -18,8 +18,8 @@ from broker.settings import Settings
 from broker.vault import names
 from tests.connections.practice import behave
 from tests.processes import broker_environment, broker_process
-from tests.vault.faulty_proxy import eventually
 from tests.vault.rotating import KEY_1, KEY_2, naming
+from tests.waiting import eventually
 from tests.world import Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]

@@ -15,7 +15,8 @@ from broker.providers.schema import Provider, Revocation
 from broker.vault import names
 from tests.connections.practice import behave, queued, refreshes, revocations
 from tests.journey import everything_in
-from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.faulty_proxy import FaultyProxy
+from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]

@@ -10,7 +10,7 @@ import pytest
 from broker.app.heart import Heart
 from broker.background.chores import WhatIsDue
 from tests.connections.practice import behave, refreshes, revocations
-from tests.vault.faulty_proxy import eventually
+from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]

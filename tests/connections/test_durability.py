@@ -16,8 +16,8 @@ from broker.vault import names, scripts
 from broker.vault.redis.store import Argument, Commit, Confirmation
 from broker.vault.scripts import Script
 from tests.connections.practice import behave, refreshes
-from tests.vault.faulty_proxy import eventually
 from tests.vault.samples import outbox
+from tests.waiting import eventually
 from tests.world import Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]

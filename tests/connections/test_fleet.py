@@ -15,7 +15,7 @@ from broker.settings import Settings
 from broker.vault import names
 from tests.connections.practice import behave, refreshes
 from tests.processes import broker_process, broker_to_signal
-from tests.vault.faulty_proxy import eventually
+from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]

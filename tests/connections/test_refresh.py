@@ -15,7 +15,7 @@ from broker.providers import Registry
 from broker.settings import Settings
 from broker.upstream.token_response import TokenSet
 from tests.connections.practice import behave, refreshes
-from tests.vault.faulty_proxy import eventually
+from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]

@@ -20,7 +20,8 @@ from broker.vault import names
 from broker.vault.leases import Lease
 from broker.vault.redis.embedded import EmbeddedStore
 from tests.connections.practice import behave, refreshes
-from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.faulty_proxy import FaultyProxy
+from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]

@@ -16,8 +16,9 @@ from broker.settings import Settings
 from broker.vault.records import Written
 from broker.vault.redis.embedded import EmbeddedStore
 from tests.connections.practice import behave, refreshes
-from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.samples import outbox
+from tests.waiting import eventually
 from tests.world import PUBLIC_URL, FakeClock, Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]

@@ -17,7 +17,8 @@ from broker.providers import Registry
 from broker.providers.schema import Identity, Provider
 from broker.settings import Settings
 from tests.connections.practice import behave, refreshes
-from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.faulty_proxy import FaultyProxy
+from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]

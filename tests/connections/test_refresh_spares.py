@@ -19,7 +19,7 @@ from broker.settings import Settings
 from broker.vault import names
 from broker.vault.leases import Lease
 from tests.connections.practice import behave, refreshes, revocations
-from tests.vault.faulty_proxy import eventually
+from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]

@@ -17,8 +17,9 @@ from broker.settings import Settings
 from broker.vault.opening import open_store
 from broker.vault.redis.embedded import EmbeddedStore
 from tests.connections.practice import refreshes
-from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.servers import valkey
+from tests.waiting import eventually
 from tests.world import PUBLIC_URL, FakeClock, Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]

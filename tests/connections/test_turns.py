@@ -31,7 +31,8 @@ from broker.vault.keyring import Keyring
 from broker.vault.opening import open_store
 from broker.vault.redis.embedded import EmbeddedStore
 from broker.vault.redis.store import Store
-from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.faulty_proxy import FaultyProxy
+from tests.waiting import eventually
 from tests.world import FakeClock
 
 WHERE = "https://provider.example/token"

@@ -14,8 +14,8 @@ from broker.models.ids import bucket_of
 from broker.observe import metrics
 from broker.observe.sink import Sink
 from broker.vault import names
-from tests.app.wire import eventually
 from tests.journey import MakeClient
+from tests.waiting import eventually
 from tests.world import Person, ServiceClient
 
 

@@ -3,8 +3,7 @@
 import base64
 import hashlib
 import re
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -22,7 +21,6 @@ def challenge_of(verifier: str) -> str:
 CHALLENGE = challenge_of(VERIFIER)
 CREDENTIALS = ("practice-client", "practice-secret")
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-_PATIENCE = 10
 ALL_SCOPES = "profile messages.read messages.write offline_access"
 
 
@@ -113,14 +111,6 @@ def filled(page: str) -> dict[str, Any]:
         "scope": re.findall(r'name="scope" value="([^"]+)" checked', page),
         "decision": "allow",
     }
-
-
-def until(said: Callable[[], bool]) -> None:
-    """Wait for something that is about to happen."""
-    deadline = time.monotonic() + _PATIENCE
-    while not said():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def answer(response: httpx2.Response) -> dict[str, str]:

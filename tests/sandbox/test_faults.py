@@ -10,7 +10,8 @@ import httpx2
 import pytest
 
 from broker.sandbox.behaviour import Fault
-from tests.sandbox.app import CREDENTIALS, App, until
+from tests.sandbox.app import CREDENTIALS, App
+from tests.waiting import until
 
 MACHINE = {"grant_type": "client_credentials"}
 PATIENCE = 10

@@ -12,7 +12,8 @@ import httpx2
 import pytest
 
 from tests.processes import sandbox_process
-from tests.sandbox.app import CREDENTIALS, App, answer, until
+from tests.sandbox.app import CREDENTIALS, App, answer
+from tests.waiting import until
 
 COMMAND = [sys.executable, "-m", "broker.sandbox"]
 ROOT = Path(__file__).parents[2]

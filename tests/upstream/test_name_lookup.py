@@ -5,7 +5,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from ipaddress import ip_address
 
 import pytest
@@ -14,6 +14,7 @@ import uvloop
 from broker.errors import NotSent
 from broker.upstream.address_guard import AddressGuard
 from broker.upstream.name_lookup import NameLookup, system_addresses
+from tests.waiting import eventually
 
 
 class Names:
@@ -46,19 +47,13 @@ async def gave_up(lookup: NameLookup[str, Sequence[str]], *hosts: str) -> None:
     assert [type(result) for result in results] == [NotSent] * len(hosts)
 
 
-async def until(held: Callable[[], bool]) -> None:
-    """Wait for a thread."""
-    while not held():  # noqa: ASYNC110 - an event of the loop can't be set by a thread
-        await asyncio.sleep(0.001)
-
-
 def test_names_that_hang_leave_the_loops_own_lookups_alone(names: Names) -> None:
     """On uvloop, as workers run: its four threads are those of the operator's hosts, and of the store's."""  # F7
 
     async def story() -> None:
         lookup = NameLookup(names)
         hanging = [asyncio.create_task(lookup(f"hang-{turn}.test")) for turn in range(16)]
-        await until(lambda: len(names.asked) == 16)
+        await eventually(lambda: len(names.asked) == 16)
         found = await asyncio.get_running_loop().getaddrinfo("localhost", 443)
         assert found
         assert await lookup("provider.test") == ["8.8.8.8"]
@@ -74,7 +69,7 @@ async def test_a_name_is_looked_up_once_for_all_who_ask(names: Names) -> None:
     """Also when the first of them goes away; and again for who asks later."""
     lookup = NameLookup(names)
     asking = [asyncio.create_task(lookup("hang.test")) for _ in range(49)]
-    await until(lambda: names.asked != [])
+    await eventually(lambda: names.asked != [])
     asking[0].cancel()
     names.go_on.set()
     results = await asyncio.gather(*asking, return_exceptions=True)
@@ -97,7 +92,7 @@ async def test_so_many_names_wait_and_no_more(names: Names) -> None:
     """The next is refused at once; who is in line gets an answer, and so does the next who comes then."""  # F8
     lookup = NameLookup(names, threads=2, waiting=3)
     asking = [asyncio.create_task(lookup(f"hang-{turn}.test")) for turn in range(5)]
-    await until(lambda: len(names.asked) == 2)
+    await eventually(lambda: len(names.asked) == 2)
     with pytest.raises(NotSent, match="too many") as refused:
         await lookup("provider.test")
     assert refused.value.retry_after == 1

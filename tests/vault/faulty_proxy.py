@@ -2,19 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Self
 
 _CHUNK = 65_536
-
-
-async def eventually(holds: Callable[[], object], *, seconds: float = 60) -> None:
-    """Return when ``holds``; a wait in vain fails, also where tasks that are busy would keep the test's limit off."""
-    async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110 - what is waited for happens in other processes
-            await asyncio.sleep(0.005)
 
 
 class FaultyProxy:

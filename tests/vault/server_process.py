@@ -1,14 +1,11 @@
 """One store server as a process of a test's own: started, killed, stopped, asked."""
 
 import os
-import random
 import signal
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -17,6 +14,8 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from broker.vault.redis.server import find_program
+from tests.processes import free_port
+from tests.waiting import until
 
 SERVICE = "tokens"
 """The name that sentinels watch a primary under."""
@@ -135,15 +134,6 @@ def servers() -> Iterator[Start]:
                 server.kill()
 
 
-def until(holds: Callable[[], object], seconds: float = 20) -> None:
-    """Return when ``holds``."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        if time.monotonic() > deadline:
-            raise TimeoutError("what was waited for did not come about")
-        time.sleep(0.01)
-
-
 def answers(port: int) -> bool:
     """Whether a server answers at ``port`` and is ready."""
     try:
@@ -151,16 +141,3 @@ def answers(port: int) -> bool:
             return bool(client.ping())
     except (redis.ConnectionError, redis.TimeoutError):
         return False
-
-
-def free_port(*, neighbours: int = 0) -> int:
-    """A port of loopback that nothing listens on, nor on so many after it.
-
-    It lies below those that the system gives to outgoing connections, which could take it before its server does.
-    """
-    while True:
-        port = random.SystemRandom().randrange(10_000, 32_000)
-        with suppress(OSError), ExitStack() as stack:
-            for offset in range(neighbours + 1):
-                stack.enter_context(socket.create_server(("127.0.0.1", port + offset)))
-            return port

@@ -14,7 +14,9 @@ from typing import Any, cast
 import redis
 
 from broker.vault.redis.server import find_program
-from tests.vault.server_process import SERVICE, Start, TestServer, free_port, servers, until
+from tests.processes import free_port
+from tests.vault.server_process import SERVICE, Start, TestServer, servers
+from tests.waiting import until
 
 SLOTS = 16_384
 _BUS = 1

@@ -15,8 +15,9 @@ from broker.vault.redis.embedded import EmbeddedStore
 from broker.vault.redis.store import Store
 from broker.vault.replicas import LIVES, Replica, Replicas, Role
 from broker.vault.rotation import Rotation
-from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.rotating import age
+from tests.waiting import eventually
 
 KEY_1, KEY_2 = bytes(range(32)), bytes(range(32, 64))
 

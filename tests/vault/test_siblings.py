@@ -12,8 +12,8 @@ from broker.vault import names
 from broker.vault.records import Records
 from broker.vault.redis.store import Store
 from broker.vault.siblings import Siblings
-from tests.vault.faulty_proxy import eventually
 from tests.vault.samples import CREDENTIAL, NOW, a_connection, an_event
+from tests.waiting import eventually
 
 APP = Minted("https://issuer.example", "app-1")
 

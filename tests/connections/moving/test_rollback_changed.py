@@ -17,7 +17,7 @@ from broker.models.connection import Connection
 from broker.vault import names
 from tests.connections.moving.taking_in import all_of, die_after, made, oauth_rows, silent, stored, take
 from tests.journey import MakeClient
-from tests.vault.faulty_proxy import eventually
+from tests.waiting import eventually
 
 
 async def roll_back(heart: Heart, batch: str | None, *, force: bool = False) -> RolledBack:

@@ -15,7 +15,7 @@ from broker.settings import Settings
 from broker.vault.repeats import TAKEN_OVER_AFTER, StoredRepeats
 from tests.downstream.answers import code_of
 from tests.journey import MakeClient, everything_in, snapshot
-from tests.vault.faulty_proxy import eventually
+from tests.waiting import eventually
 from tests.world import PUBLIC_URL, FakeClock, ServiceClient
 
 CONNECTION = {"provider": "practice", "subject": "ann", "credentials": {}}

@@ -14,9 +14,9 @@ from broker.app import serving
 from broker.app.composition import app_of
 from broker.app.heart import Heart
 from broker.providers import Registry, load_providers
-from tests.app.wire import eventually
 from tests.downstream.proxy.caller import ProxyCaller
 from tests.upstream.practice_server import PracticeServer, practice_server
+from tests.waiting import eventually
 from tests.world import ServiceClient
 
 _PROVIDERS = Path(__file__).parent.parent.parent / "providers.yaml"

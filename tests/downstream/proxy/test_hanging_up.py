@@ -9,9 +9,9 @@ import pytest
 from broker.access.in_use import InUse
 from broker.app.heart import Heart
 from broker.downstream.proxy.relayed import RelayedResponse
-from tests.app.wire import eventually
 from tests.downstream.proxy.caller import ProxyCaller
 from tests.upstream.practice_server import Asked, PracticeServer, closed
+from tests.waiting import eventually
 
 
 def publish(sandbox: httpx2.Client, data: str | None, channel: str = "x") -> None:

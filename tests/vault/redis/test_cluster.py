@@ -17,9 +17,10 @@ from broker.vault.opening import open_store, reasons_not_ready
 from broker.vault.redis.cluster import ClusterStore, slot_of
 from broker.vault.redis.connecting import Ask, connector
 from broker.vault.redis.pipeline import Pipeline
-from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.server_process import TestServer
 from tests.vault.servers import Group, spare_cluster_node, three_node_cluster, whole
+from tests.waiting import eventually
 
 MINUTE = 60_000
 KEYS = [f"key-{number}" for number in range(60)]
@@ -138,7 +139,7 @@ async def test_a_slot_moves_under_load(group: Group, store: ClusterStore, keyrin
 
     async def further(increments: int) -> None:
         before = sum(acknowledged.values())
-        await eventually(lambda: sum(acknowledged.values()) > before + increments, seconds=20)
+        await eventually(lambda: sum(acknowledged.values()) > before + increments)
 
     with spare_cluster_node(group) as target:
         writers = [asyncio.create_task(writer(key)) for key in keys]
@@ -149,7 +150,7 @@ async def test_a_slot_moves_under_load(group: Group, store: ClusterStore, keyrin
             await further(20)
         await asyncio.to_thread(end_moving, slot_of(keys[0]), source, target, group.nodes)
         reached = dict(acknowledged)
-        await eventually(lambda: all(acknowledged[key] > reached[key] + 20 for key in keys), seconds=20)
+        await eventually(lambda: all(acknowledged[key] > reached[key] + 20 for key in keys))
         over.set()
         await asyncio.gather(*writers)
         counts = [int(value) for value in await asyncio.gather(*(store.execute("GET", key) for key in keys))]
@@ -321,7 +322,7 @@ async def test_a_replica_takes_over_and_no_confirmed_commit_is_lost(keyring: Key
         await eventually(lambda: len(confirmed) > 300)
         killed.set()
         lost.kill()
-        await eventually(lambda: resumed > 50, seconds=30)
+        await eventually(lambda: resumed > 50)
         over.set()
         await asyncio.gather(*writers)
         assert refused

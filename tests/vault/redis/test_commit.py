@@ -14,8 +14,9 @@ from broker.vault.redis.connecting import connector
 from broker.vault.redis.embedded import EmbeddedStore
 from broker.vault.redis.pipeline import Pipeline
 from broker.vault.redis.store import Commit
-from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.servers import Group, in_step, replicated
+from tests.waiting import eventually
 
 MINUTE = 60_000
 

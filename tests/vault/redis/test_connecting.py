@@ -11,7 +11,8 @@ from broker.vault import scripts
 from broker.vault.redis.connecting import connector
 from broker.vault.redis.embedded import EmbeddedStore
 from broker.vault.redis.pipeline import Pipeline
-from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.faulty_proxy import FaultyProxy
+from tests.waiting import eventually
 
 
 async def test_a_connection_knows_every_script_and_says_who_it_is(

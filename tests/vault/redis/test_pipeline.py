@@ -13,7 +13,8 @@ from broker.vault import scripts
 from broker.vault.redis.connecting import Connect, connector
 from broker.vault.redis.embedded import EmbeddedStore
 from broker.vault.redis.pipeline import Pipeline
-from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.faulty_proxy import FaultyProxy
+from tests.waiting import eventually
 
 
 class CountedConnect:

@@ -9,7 +9,8 @@ import redis
 
 from broker.vault.redis.connecting import connector
 from broker.vault.redis.pipeline import Pipeline
-from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.faulty_proxy import FaultyProxy
+from tests.waiting import eventually
 
 KEYS = 400
 

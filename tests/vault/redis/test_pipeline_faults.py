@@ -16,7 +16,8 @@ from broker.vault.redis.embedded import EmbeddedStore
 from broker.vault.redis.line import Line
 from broker.vault.redis.pipeline import Pipeline
 from broker.vault.redis.sent import Sent
-from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.faulty_proxy import FaultyProxy
+from tests.waiting import eventually
 
 
 def through(proxy: FaultyProxy, *, deadline: float) -> Pipeline:

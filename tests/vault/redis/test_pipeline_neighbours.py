@@ -10,8 +10,9 @@ from broker.errors import StoreUnavailable
 from broker.vault import scripts
 from broker.vault.redis.connecting import connector
 from broker.vault.redis.pipeline import Pipeline
-from tests.vault.faulty_proxy import FaultyProxy, eventually
+from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.server_process import TestServer, servers
+from tests.waiting import eventually
 
 _HOUR = 3_600_000
 _MOMENTS = range(12)

@@ -11,9 +11,9 @@ from broker.errors import StoreUnavailable
 from broker.vault.keyring import Keyring
 from broker.vault.opening import open_store
 from broker.vault.redis.store import Store
-from tests.vault.faulty_proxy import eventually
 from tests.vault.server_process import TestServer
 from tests.vault.servers import replicated, valkey
+from tests.waiting import eventually
 
 
 @pytest.fixture(scope="module")

@@ -14,9 +14,10 @@ from broker.vault.keyring import Keyring
 from broker.vault.opening import open_store, reasons_not_ready
 from broker.vault.redis.sentinel import Sentinels, SentinelStore
 from broker.vault.redis.store import Store
-from tests.vault.faulty_proxy import eventually
-from tests.vault.server_process import SERVICE, free_port, until
+from tests.processes import free_port
+from tests.vault.server_process import SERVICE
 from tests.vault.servers import Group, in_step, replicated, sentinel_group
+from tests.waiting import eventually, until
 
 MINUTE = 60_000
 

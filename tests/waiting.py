@@ -1,0 +1,38 @@
+"""Waiting for what happens elsewhere: looked for often, and so long that a machine with much to do fails no test.
+
+Tests name what they wait for, and never how long it takes: neither this process nor one that it has started can count
+on its turn. A wait in vain is one that takes a minute.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+_PATIENCE = 60.0
+_IN_VAIN = "what was waited for did not come about"
+
+
+async def eventually(holds: Callable[[], object]) -> None:
+    """Return when ``holds``, which this process' tasks, threads or other processes bring about.
+
+    :raises TimeoutError: it doesn't; also where tasks that are busy would keep the test's own time limit off.
+    """
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            while not holds():  # noqa: ASYNC110 - what is waited for has no event
+                await asyncio.sleep(0.005)
+    except TimeoutError:
+        raise TimeoutError(_IN_VAIN) from None
+
+
+def until(holds: Callable[[], object], *, every: float = 0.01) -> None:
+    """Return when ``holds``, which threads or other processes bring about.
+
+    :param every: seconds between two looks.
+    :raises TimeoutError: it doesn't.
+    """
+    ends = time.monotonic() + _PATIENCE
+    while not holds():
+        if time.monotonic() > ends:
+            raise TimeoutError(_IN_VAIN)
+        time.sleep(every)
