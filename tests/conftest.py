@@ -1,5 +1,6 @@
 """What tests of several rooms share: a real store, a practice provider, a composed broker, and its app over HTTP."""
 
+import asyncio
 import os
 import re
 import shutil
@@ -25,6 +26,7 @@ from tests.documented import Documented
 from tests.interop import node
 from tests.machine import Machine, MakeMachine
 from tests.processes import sandbox_process
+from tests.waiting import LoopTime
 from tests.world import PUBLIC_URL, RETURN_URL, FakeClock, ServiceClient
 
 _KEY = bytes(range(32))
@@ -114,6 +116,12 @@ def providers(sandbox_url: str, app_key: str) -> Registry:
 def clock() -> FakeClock:
     """A clock that stands at the present and moves when told."""
     return FakeClock()
+
+
+@pytest.fixture
+async def loop_time() -> LoopTime:
+    """The clock of this test's event loop, to reach its timeouts without waiting for them."""
+    return LoopTime(asyncio.get_running_loop())
 
 
 @pytest.fixture

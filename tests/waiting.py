@@ -1,7 +1,8 @@
 """Waiting for what happens elsewhere: looked for often, and so long that a machine with much to do fails no test.
 
 Tests name what they wait for, and never how long it takes: neither this process nor one that it has started can count
-on its turn. A wait in vain is one that takes a minute.
+on its turn. A wait in vain is one that takes a minute. Where a test is about a time limit of the code, the limit is far
+away, and :class:`LoopTime` brings it about.
 """
 
 import asyncio
@@ -23,6 +24,22 @@ async def eventually(holds: Callable[[], object]) -> None:
                 await asyncio.sleep(0.005)
     except TimeoutError:
         raise TimeoutError(_IN_VAIN) from None
+
+
+class LoopTime:
+    """The clock of an event loop, for as long as that lives: it also goes forward when it is told to."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._goes_by = loop.time
+        self._ahead = 0.0
+        loop.time = self._now  # type: ignore[method-assign]
+
+    def advance(self, *, seconds: float) -> None:
+        """Let time pass: what is due by then happens in the loop's next round."""
+        self._ahead += seconds
+
+    def _now(self) -> float:
+        return self._goes_by() + self._ahead
 
 
 def until(holds: Callable[[], object], *, every: float = 0.01) -> None:

@@ -9,10 +9,11 @@ import pytest
 from broker.app import protocol
 from broker.app.serving import room_for_connections
 from tests.app.wire import CHUNKED, HOST, LARGE, POST, Served, serving_wire
-from tests.waiting import eventually
+from tests.waiting import LoopTime, eventually
 
 GET = b"GET /echo HTTP/1.1\r\n" + HOST + b"\r\n"
-SOON = 0.2
+A_LOOK = 0.005
+"""Seconds."""
 
 
 @pytest.fixture
@@ -22,23 +23,17 @@ async def served() -> AsyncIterator[Served]:
         yield served
 
 
-async def until_closed(served: Served, sent: bytes, piece: bytes = b"") -> bytes:
-    """What comes back to who sends ``sent`` and then ``piece`` again and again, until the server closes."""
+async def until_closed(served: Served, loop_time: LoopTime, within: float, sent: bytes, piece: bytes = b"") -> bytes:
+    """What comes back to who sends ``sent`` and then ``piece`` ten times ``within`` so many seconds, and again and
+    again, until the server closes."""
     async with served.caller() as caller:
         caller.writer.write(sent)
-
-        async def trickle() -> None:
-            while piece:
-                caller.writer.write(piece)
-                await asyncio.sleep(SOON / 10)
-
-        trickling = asyncio.create_task(trickle())
-        try:
-            return await caller.reader.read()
-        except ConnectionResetError:
-            return b""
-        finally:
-            trickling.cancel()
+        answers = asyncio.create_task(caller.reader.read())
+        while not answers.done():
+            caller.writer.write(piece)
+            await asyncio.sleep(A_LOOK)
+            loop_time.advance(seconds=within / 10)
+        return b"" if isinstance(answers.exception(), ConnectionResetError) else answers.result()
 
 
 @pytest.mark.parametrize(
@@ -54,37 +49,38 @@ async def until_closed(served: Served, sent: bytes, piece: bytes = b"") -> bytes
     ids=["silent", "one byte", "empty lines", "address", "fields", "value"],
 )
 async def test_a_head_that_does_not_come_ends_the_connection(
-    served: Served, monkeypatch: pytest.MonkeyPatch, sent: bytes, piece: bytes
+    served: Served, loop_time: LoopTime, sent: bytes, piece: bytes
 ) -> None:
     """However often a byte more arrives: the whole head has its time."""  # S11
-    monkeypatch.setattr(protocol, "_HEAD_SECONDS", SOON)
-    assert await until_closed(served, sent, piece) == b""
+    assert await until_closed(served, loop_time, protocol._HEAD_SECONDS, sent, piece) == b""
     assert served.asked == []
 
 
-async def test_a_second_head_has_its_time_too(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_second_head_has_its_time_too(served: Served, loop_time: LoopTime) -> None:
     """From its first byte on; the keep-alive of an idle connection does not begin anew with each."""
-    monkeypatch.setattr(protocol, "_HEAD_SECONDS", SOON)
-    answered = await until_closed(served, GET, b"\r\n")
+    answered = await until_closed(served, loop_time, protocol._HEAD_SECONDS, GET, b"\r\n")
     assert answered.count(b"HTTP/1.1 200") == 1
     assert served.connections() == []
 
 
-async def test_an_idle_connection_and_a_slow_app_are_left_alone(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_idle_connection_and_a_slow_app_are_left_alone(served: Served, loop_time: LoopTime) -> None:
     """The time is the head's alone."""
-    monkeypatch.setattr(protocol, "_HEAD_SECONDS", SOON)
+    longer = 2 * protocol._HEAD_SECONDS
     async with served.caller() as caller:
         assert (await caller.ask(GET))[0] == 200
-        await asyncio.sleep(2 * SOON)
+        loop_time.advance(seconds=longer)
+        await asyncio.sleep(A_LOOK)
         caller.writer.write(b"GET /slow HTTP/1.1\r\n" + HOST + b"\r\n")
-        await asyncio.sleep(2 * SOON)
+        await eventually(lambda: served.asked[-1] == "GET /slow")
+        loop_time.advance(seconds=longer)
+        await asyncio.sleep(A_LOOK)
         served.may_answer.set()
         assert (await caller.answer())[0] == 200
         # A body has its time from who reads it.
         caller.writer.write(POST + b"Content-Length: 1\r\n\r\n")
-        await asyncio.sleep(2 * SOON)
+        await eventually(lambda: served.asked[-1] == "POST /echo")
+        loop_time.advance(seconds=longer)
+        await asyncio.sleep(A_LOOK)
         assert (await caller.ask(b"a"))[0] == 200
 
 
@@ -98,42 +94,40 @@ async def test_an_idle_connection_is_closed_when_its_time_is_over(served: Served
 
 
 @pytest.mark.parametrize("piece", [b"1\r\na\r\n", b"400\r\n" + b"a" * 1024 + b"\r\n"], ids=["slowly", "fast"])
-async def test_the_rest_of_a_body_is_waited_for_only_so_long(
-    served: Served, monkeypatch: pytest.MonkeyPatch, piece: bytes
-) -> None:
+async def test_the_rest_of_a_body_is_waited_for_only_so_long(served: Served, loop_time: LoopTime, piece: bytes) -> None:
     """Whoever goes on sending after the answer ends with it."""  # S11
-    monkeypatch.setattr(protocol, "_REST_SECONDS", SOON)
     head = b"POST /unread HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
-    answered = await until_closed(served, head, piece)
+    answered = await until_closed(served, loop_time, protocol._REST_SECONDS, head, piece)
     assert answered.count(b"HTTP/1.1 200") in {0, 1}  # a reset may have overtaken it
     assert served.asked == ["POST /unread"]
 
 
-async def test_the_rest_of_a_body_that_comes_soon_ends_nothing(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_rest_of_a_body_that_comes_soon_ends_nothing(served: Served, loop_time: LoopTime) -> None:
     """Many libraries send head and body apart; an app that did not need the body may have answered in between."""
-    monkeypatch.setattr(protocol, "_REST_SECONDS", 1.0)
     async with served.caller() as caller:
         for _ in range(3):
             head = b"POST /unread HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\n"
             assert (await caller.ask(head))[0] == 200
             caller.writer.write(b"12345")
-        await asyncio.sleep(1.5)
+        [connection] = served.connections()
+        await eventually(lambda: not connection._seen.in_body)
+        loop_time.advance(seconds=2 * protocol._REST_SECONDS)
+        await asyncio.sleep(A_LOOK)
         assert (await caller.ask(GET))[0] == 200
 
 
 @pytest.mark.parametrize("size", ["medium", "large"])
 @pytest.mark.parametrize("ending", [b"", b"Connection: close\r\n"], ids=["kept alive", "closed"])
-async def test_who_takes_no_answer_is_cut_off(
-    served: Served, monkeypatch: pytest.MonkeyPatch, size: str, ending: bytes
-) -> None:
+async def test_who_takes_no_answer_is_cut_off(served: Served, loop_time: LoopTime, size: str, ending: bytes) -> None:
     """The process does not keep the answer for them, nor the connection."""  # F8
-    monkeypatch.setattr(protocol, "_WRITE_SECONDS", SOON)
     async with served.caller() as caller:
         caller.writer.transport.pause_reading()  # type: ignore[attr-defined]
         await eventually(lambda: len(served.connections()) == 1)
         served.connections()[0].timeout_keep_alive = 0
         caller.writer.write(b"GET /%s HTTP/1.1\r\n" % size.encode() + HOST + ending + b"\r\n")
         await eventually(lambda: served.asked == [f"GET /{size}"])
+        await eventually(lambda: all(connection._write_due for connection in served.connections()))
+        loop_time.advance(seconds=protocol._WRITE_SECONDS)
         await eventually(lambda: served.connections() == [])
 
 
@@ -154,9 +148,9 @@ async def test_a_body_that_nobody_reads_waits_at_the_sender(served: Served) -> N
         caller.writer.write(b"POST /slow HTTP/1.1\r\n" + HOST + b"Content-Length: 50000000\r\n\r\n")
         await eventually(lambda: served.asked == ["POST /slow"])
         caller.writer.write(b"x" * 50_000_000)
-        await asyncio.sleep(SOON)
         [connection] = served.connections()
-        assert connection.flow.read_paused
+        await eventually(lambda: connection.flow.read_paused)
+        await asyncio.sleep(A_LOOK)
         assert len(connection.cycle.body) <= (64 + 256) * 1024
         assert caller.writer.transport.get_write_buffer_size() > 10_000_000
 

@@ -92,23 +92,23 @@ async def test_a_broker_that_is_ended_in_the_middle_of_a_refresh_stores_what_com
     clock.advance(seconds=120)
     bearer = {"Authorization": f"Bearer {await app.broker_token()}"}
     path = f"/v1/connections/{connection['id']}/token"
-    behave(sandbox, access_token_ttl=3600, token_delay_ms=3000, reset_counters=True)
+    behave(sandbox, access_token_ttl=3600, hold_token_answers=True, reset_counters=True)
     one = variables | {"BROKER_WORKERS": "1"}
 
     with broker_to_signal(one, log=tmp_path / "log") as (url, process):
         async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as face:
             fetch = asyncio.create_task(face.post(path, headers=bearer, json={}))
-            await eventually(lambda: refreshes(sandbox) == (1, 0))  # rotated; the answer takes three seconds
-            process.send_signal(signal.SIGTERM)
-            await asyncio.sleep(1.2)  # a second signal within a second is the same wish
-            process.send_signal(signal.SIGTERM)
+            await eventually(lambda: refreshes(sandbox) == (1, 0))  # rotated, and not answered yet
+            while not fetch.done():  # a second signal within a second is the same wish
+                process.send_signal(signal.SIGTERM)
+                await asyncio.sleep(0.2)
+            behave(sandbox, hold_token_answers=False)
             answers = await asyncio.gather(fetch, return_exceptions=True)
-            assert await asyncio.to_thread(process.wait, 20) == 0
+            assert await asyncio.to_thread(process.wait, 60) == 0
         assert not any(isinstance(answer, httpx2.Response) and answer.status_code == 200 for answer in answers)
     assert raw_store.hget(names.record(connection["id"]), "g") == b"2"
     assert "work.unfinished" not in (tmp_path / "log").read_text()
 
-    behave(sandbox, token_delay_ms=0)
     with broker_process(one) as url:
         async with httpx2.AsyncClient(base_url=url, timeout=60, trust_env=False) as face:
             for body in ({}, {"stale_generation": 2}):

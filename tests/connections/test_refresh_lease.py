@@ -17,7 +17,7 @@ from broker.models.event import Event
 from broker.providers import Registry
 from broker.settings import Settings
 from broker.vault import names
-from broker.vault.leases import Lease
+from broker.vault.leases import Lease, Leases
 from broker.vault.redis.embedded import EmbeddedStore
 from tests.connections.practice import behave, refreshes
 from tests.vault.faulty_proxy import FaultyProxy
@@ -25,6 +25,8 @@ from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]
+RENEWALS = 4
+"""Within a lease's time."""
 
 
 @pytest.fixture
@@ -279,13 +281,31 @@ async def test_a_lease_is_renewed_while_the_provider_thinks(
     replica: Heart,
     sandbox: httpx2.Client,
     clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A provider slower than the lease is asked once all the same."""  # F6
+    renewals = 0
+
+    def count_renewals(leases: Leases) -> None:
+        leases.milliseconds = 3000
+        renew = leases.renew
+
+        async def counted(lease: Lease) -> bool:
+            nonlocal renewals
+            renewed = await renew(lease)
+            renewals += renewed
+            return renewed
+
+        monkeypatch.setattr(leases, "renew", counted)
+
     for each in (heart, replica):
-        each.leases.milliseconds = 200
-    behave(sandbox, token_delay_ms=800)
+        count_renewals(each.leases)
+    behave(sandbox, hold_token_answers=True)
     clock.advance(seconds=3601)
-    await asyncio.gather(*(each.refresher.refresh(stored.id, 1) for each in (heart, replica)))
+    refreshing = asyncio.gather(*(each.refresher.refresh(stored.id, 1) for each in (heart, replica)))
+    await eventually(lambda: renewals > RENEWALS)  # so the first lease alone would have run out
+    behave(sandbox, hold_token_answers=False)
+    await refreshing
     assert refreshes(sandbox) == (1, 0)
 
 

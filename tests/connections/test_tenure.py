@@ -9,6 +9,7 @@ import pytest
 import redis
 
 from broker.app.heart import Heart, build_heart
+from broker.clock import steady
 from broker.connections import attempt
 from broker.connections.tenure import Tenure
 from broker.errors import NotSent, OutcomeUnknown
@@ -285,10 +286,10 @@ async def test_a_lease_that_the_store_forgot_permits_nothing(
     stored: Connection, heart: Heart, raw_store: redis.Redis
 ) -> None:
     """A renewal finds that it is gone, as after a failover: whatever our clock says, it may be another's."""  # R5
-    heart.leases.milliseconds = 400
+    heart.leases.milliseconds = 4000
     lease = await heart.leases.take(stored, "lease_forgotten")
     assert isinstance(lease, Lease)
-    async with Tenure(heart.leases, lease, stored, asked_at=asyncio.get_running_loop().time()) as tenure:
+    async with Tenure(heart.leases, lease, stored, asked_at=steady()) as tenure:
         assert tenure.permits
         heart.leases.milliseconds = 60_000
         tenure._ends += 60  # our clock would still permit it

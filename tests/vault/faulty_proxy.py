@@ -68,6 +68,11 @@ class FaultyProxy:
         """Let it arrive now."""
         self._answers_flow.set()
 
+    @property
+    def stalls(self) -> bool:
+        """Whether answers are kept from arriving, by now."""
+        return not self._answers_flow.is_set()
+
     def drop_next_answer(self) -> None:
         """Swallow the next answer, and end its connection."""
         self._drop_next_answer = True

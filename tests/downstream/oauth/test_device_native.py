@@ -18,6 +18,7 @@ from broker.providers import Registry
 from tests.downstream.answers import oauth_error_of
 from tests.journey import everything_in
 from tests.machine import Machine, MakeMachine
+from tests.waiting import eventually
 from tests.world import PUBLIC_URL, FakeClock
 
 Pass = Callable[[float], None]
@@ -63,11 +64,7 @@ async def state_of(machine: Machine) -> str:
 
 async def until_asked(sandbox: httpx2.Client) -> None:
     """Wait until the provider has said yes."""
-    for _ in range(1000):
-        if "ok" in asked(sandbox):
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("it was never asked")
+    await eventually(lambda: "ok" in asked(sandbox))
 
 
 @pytest.fixture
@@ -286,7 +283,7 @@ async def test_machines_that_wait_keep_nobody_from_giving_a_grant_back(
     sandbox.post("/control", json={"hold_token_requests": True}).raise_for_status()
     seconds_pass(5)
     poll = asyncio.create_task(waiting.poll())
-    await asyncio.sleep(0.2)
+    await eventually(lambda: sandbox.get("/counters").json()["token_waiting"] == 1)
     record = await heart.records.read(connection_id)
     assert record is not None
     ending = await heart.lifecycle.disconnect(record, client_id=None, request_id=None)

@@ -17,37 +17,50 @@ from broker.vault.redis.line import Line
 from broker.vault.redis.pipeline import Pipeline
 from broker.vault.redis.sent import Sent
 from tests.vault.faulty_proxy import FaultyProxy
-from tests.waiting import eventually
+from tests.waiting import LoopTime, eventually
+
+DEADLINE = 600.0
+"""Seconds: no test gets there but by :class:`LoopTime`."""
 
 
-def through(proxy: FaultyProxy, *, deadline: float) -> Pipeline:
+def through(proxy: FaultyProxy) -> Pipeline:
     """A pipeline through the proxy."""
-    return Pipeline(connector(f"redis://{proxy.address}", connect_timeout=deadline), deadline=deadline)
+    return Pipeline(connector(f"redis://{proxy.address}", connect_timeout=DEADLINE), deadline=DEADLINE)
 
 
-async def test_a_store_that_stalls_is_given_up_by_the_deadline(proxy: FaultyProxy, raw_store: redis.Redis) -> None:
+async def test_a_store_that_stalls_is_given_up_by_the_deadline(
+    proxy: FaultyProxy, raw_store: redis.Redis, loop_time: LoopTime
+) -> None:
     """Callers get 503 while nothing is ever answered; afterwards all works, on one new connection."""  # R2
-    pipeline = through(proxy, deadline=0.2)
+    pipeline = through(proxy)
     await pipeline.execute("SET", "a", 0)
     proxy.stall_answers()
-    outcomes = await asyncio.gather(*(pipeline.execute("INCR", "a") for _ in range(5)), return_exceptions=True)
+    commands = [asyncio.create_task(pipeline.execute("INCR", "a")) for _ in range(5)]
+    await eventually(lambda: proxy.asked.count(b"INCR\r\n$1\r\na\r\n") == 5)
+    loop_time.advance(seconds=DEADLINE)
+    outcomes = await asyncio.gather(*commands, return_exceptions=True)
     assert all(isinstance(outcome, StoreUnavailable) and outcome.retry_after == 1 for outcome in outcomes)
-    with pytest.raises(StoreUnavailable, match="can't be reached"):  # connecting stalls as well
-        await pipeline.execute("INCR", "a")
+    another = asyncio.create_task(pipeline.execute("INCR", "a"))
+    await eventually(lambda: proxy.accepted == 2)  # connecting stalls as well
+    loop_time.advance(seconds=DEADLINE)
+    with pytest.raises(StoreUnavailable, match="can't be reached"):
+        await another
     proxy.release_answers()
     assert await pipeline.execute("GET", "a") == b"5"
     await eventually(lambda: len([c for c in raw_store.client_list() if c["name"] == "broker"]) == 1)
     await pipeline.aclose()
 
 
-async def test_what_waits_behind_a_stalled_batch_is_not_forgotten(proxy: FaultyProxy) -> None:
+async def test_what_waits_behind_a_stalled_batch_is_not_forgotten(proxy: FaultyProxy, loop_time: LoopTime) -> None:
     """Commands that were never sent are answered too, although the batch before them got lost."""  # R2
-    pipeline = through(proxy, deadline=0.2)
+    pipeline = through(proxy)
     await pipeline.execute("PING")
     proxy.stall_answers()
     first = asyncio.create_task(pipeline.execute("SET", "sent-before", 1))
     await eventually(lambda: b"sent-before" in proxy.asked)
     second = asyncio.create_task(pipeline.execute("SET", "never-sent", 1))
+    await asyncio.sleep(0)
+    loop_time.advance(seconds=DEADLINE)
     outcomes = await asyncio.gather(first, second, return_exceptions=True)
     assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
     assert b"never-sent" not in proxy.asked
@@ -56,7 +69,7 @@ async def test_what_waits_behind_a_stalled_batch_is_not_forgotten(proxy: FaultyP
 
 async def test_a_lost_answer_has_one_effect(proxy: FaultyProxy, raw_store: redis.Redis) -> None:
     """An INCR whose answer is dropped fails for its caller, and ran exactly once: nothing repeats it."""  # R3
-    pipeline = through(proxy, deadline=5)
+    pipeline = through(proxy)
     await pipeline.execute("PING")
     for run in range(1, 11):
         proxy.drop_next_answer()
@@ -73,7 +86,7 @@ async def test_a_connection_that_ends_within_a_batch_fails_the_rest_of_it(
     proxy: FaultyProxy, raw_store: redis.Redis, arrives: int, answered: int
 ) -> None:
     """Whose answer has arrived whole keeps it; the others fail; none of the batch is sent again."""  # R3
-    pipeline = through(proxy, deadline=5)
+    pipeline = through(proxy)
     await pipeline.execute("PING")
     proxy.end_after_answer_bytes(arrives)  # an answer to INCR is four bytes: ":1\r\n"
     outcomes = await asyncio.gather(*(pipeline.execute("INCR", f"n{n}") for n in range(4)), return_exceptions=True)
@@ -86,7 +99,7 @@ async def test_a_connection_that_ends_within_a_batch_fails_the_rest_of_it(
 
 async def test_a_connection_closed_while_idle_costs_no_request(proxy: FaultyProxy) -> None:
     """When the store hangs up between two requests, the second one is sent on a new connection and succeeds."""
-    pipeline = through(proxy, deadline=5)
+    pipeline = through(proxy)
     await pipeline.execute("PING")
     await proxy.cut()
     await proxy.heal()
@@ -112,7 +125,7 @@ async def test_a_connection_that_ended_before_it_was_taken_over_is_told_so(proxy
 
 async def test_a_store_that_is_down_fails_at_once_and_is_found_again(proxy: FaultyProxy) -> None:
     """While nobody listens each command fails; once somebody does, the next one succeeds."""  # R1
-    pipeline = through(proxy, deadline=5)
+    pipeline = through(proxy)
     await proxy.cut()
     for _ in range(3):
         with pytest.raises(StoreUnavailable, match="can't be reached"):
@@ -126,7 +139,7 @@ async def test_a_fault_that_nobody_foresaw_leaves_nobody_waiting(
     raw_store: redis.Redis, store_server: EmbeddedStore
 ) -> None:
     """All who wait get 503 and the log the fault's type, not its text; afterwards the same pipeline works."""  # R2
-    opened = connector(store_server.url, connect_timeout=2)
+    opened = connector(store_server.url, connect_timeout=DEADLINE)
     broken, quoted = True, f"{'canary'}-secret"
 
     async def connect() -> AbstractConnection:
@@ -134,11 +147,11 @@ async def test_a_fault_that_nobody_foresaw_leaves_nobody_waiting(
             raise TypeError(quoted)
         return await opened()
 
-    pipeline = Pipeline(connect)
+    pipeline = Pipeline(connect, deadline=DEADLINE)
     with capture_logs() as logged:
         for _ in range(2):
             commands = [pipeline.execute("INCR", "n") for _ in range(3)]
-            outcomes = await asyncio.wait_for(asyncio.gather(*commands, return_exceptions=True), 5)
+            outcomes = await asyncio.wait_for(asyncio.gather(*commands, return_exceptions=True), 60)
             assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
     assert [(entry["event"], entry["error"]) for entry in logged] == [("store.failed_unexpectedly", "TypeError")] * 2
     assert "canary-secret" not in str(logged)
@@ -151,7 +164,7 @@ async def test_a_fault_within_a_batch_fails_what_is_on_its_way(
     raw_store: redis.Redis, store_server: EmbeddedStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody knows what of it ran; the connection is given up, and the next command has a new one."""  # R2
-    pipeline = Pipeline(connector(store_server.url, connect_timeout=2))
+    pipeline = Pipeline(connector(store_server.url, connect_timeout=DEADLINE), deadline=DEADLINE)
     await pipeline.execute("PING")
 
     def breaks(*_: object) -> None:
@@ -160,7 +173,7 @@ async def test_a_fault_within_a_batch_fails_what_is_on_its_way(
     with monkeypatch.context() as broken, capture_logs() as logged:
         broken.setattr(Sent, "succeed", breaks)
         commands = [pipeline.execute("INCR", name) for name in ("n", "m")]
-        outcomes = await asyncio.wait_for(asyncio.gather(*commands, return_exceptions=True), 5)
+        outcomes = await asyncio.wait_for(asyncio.gather(*commands, return_exceptions=True), 60)
     assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
     assert [(entry["event"], entry["error"]) for entry in logged] == [("store.failed_unexpectedly", "KeyError")]
     assert await pipeline.execute("INCR", "m") == 2
@@ -172,7 +185,7 @@ async def test_no_acknowledged_write_is_lost_when_the_store_is_killed(tmp_path: 
     """kill -9 under load: whoever got an answer finds the write after the restart."""  # R7
     store = EmbeddedStore(tmp_path / "data")
     store.start()
-    pipeline = Pipeline(connector(store.url, connect_timeout=2), deadline=2)
+    pipeline = Pipeline(connector(store.url, connect_timeout=DEADLINE), deadline=DEADLINE)
     acknowledged: list[str] = []
     failed: list[str] = []
 
@@ -197,39 +210,37 @@ async def test_no_acknowledged_write_is_lost_when_the_store_is_killed(tmp_path: 
     store.stop()
 
 
-async def test_nobody_waits_longer_than_the_deadline_for_their_turn(proxy: FaultyProxy) -> None:
+async def test_nobody_waits_longer_than_the_deadline_for_their_turn(proxy: FaultyProxy, loop_time: LoopTime) -> None:
     """With the store silent, who came behind others hears it as soon as they did, not after another try."""  # R2
-    pipeline = through(proxy, deadline=0.4)
+    pipeline = through(proxy)
     await pipeline.execute("PING")
     proxy.stall_answers()
-    loop = asyncio.get_running_loop()
-
-    async def asked() -> float:
-        began = loop.time()
-        with pytest.raises(StoreUnavailable):
-            await pipeline.execute("SET", "a", "1")
-        return loop.time() - began
-
-    waits = [asyncio.create_task(asked())]
+    turns: list[list[asyncio.Task[object]]] = []
     for _ in range(4):
-        await asyncio.sleep(0.1)
-        waits += [asyncio.create_task(asked()) for _ in range(5)]
-    # One deadline, with room for a slow machine: without it, those behind waited for two.
-    assert max(await asyncio.gather(*waits)) < 0.7
+        turns.append([asyncio.create_task(pipeline.execute("SET", "a", "1")) for _ in range(5)])
+        await asyncio.sleep(0)  # they are put down
+        await eventually(lambda: b"SET\r\n$1\r\na\r\n" in proxy.asked)
+        loop_time.advance(seconds=DEADLINE / 4)
+    for turn in turns:  # a quarter of the deadline apart
+        await eventually(lambda told=turn: all(task.done() for task in told))  # type: ignore[misc]
+        assert all(isinstance(task.exception(), StoreUnavailable) for task in turn)
+        loop_time.advance(seconds=DEADLINE / 4)
     proxy.release_answers()
     assert await pipeline.execute("SET", "a", "2") == b"OK"
     await pipeline.aclose()
 
 
-async def test_an_answer_that_comes_too_late_is_nobodys(proxy: FaultyProxy) -> None:
+async def test_an_answer_that_comes_too_late_is_nobodys(proxy: FaultyProxy, loop_time: LoopTime) -> None:
     """Whoever gave up is told so once, and the next command has its own answer."""  # R4
-    pipeline = through(proxy, deadline=0.3)
+    pipeline = through(proxy)
     await pipeline.execute("SET", "late", "mine")
     proxy.stall_answers()
     first = asyncio.create_task(pipeline.execute("GET", "late"))
-    await eventually(lambda: b"GET" in proxy.asked)
-    await asyncio.sleep(0.2)
+    await eventually(lambda: b"GET\r\n$4\r\nlate\r\n" in proxy.asked)
+    loop_time.advance(seconds=DEADLINE * 2 / 3)
     second = asyncio.create_task(pipeline.execute("ECHO", "second"))
+    await asyncio.sleep(0)
+    loop_time.advance(seconds=DEADLINE / 3)
     with pytest.raises(StoreUnavailable):
         await first
     proxy.release_answers()

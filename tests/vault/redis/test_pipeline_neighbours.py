@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import redis
@@ -12,17 +13,19 @@ from broker.vault.redis.connecting import connector
 from broker.vault.redis.pipeline import Pipeline
 from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.server_process import TestServer, servers
-from tests.waiting import eventually
+from tests.waiting import LoopTime, eventually
 
 _HOUR = 3_600_000
+_DEADLINE = 600.0
+"""Seconds: no test gets there but by :class:`LoopTime`."""
 _MOMENTS = range(12)
 """Rounds of the event loop after which somebody leaves: from before anything left to after the answer is there."""
 
 
 @pytest.fixture
 async def pipeline(proxy: FaultyProxy) -> AsyncIterator[Pipeline]:
-    """A pipeline through the proxy, connected; a batch has a minute."""
-    pipeline = Pipeline(connector(f"redis://{proxy.address}", connect_timeout=2), deadline=60)
+    """A pipeline through the proxy, connected."""
+    pipeline = Pipeline(connector(f"redis://{proxy.address}", connect_timeout=_DEADLINE), deadline=_DEADLINE)
     await pipeline.execute("PING")
     yield pipeline
     await pipeline.aclose()
@@ -39,6 +42,12 @@ async def count(pipeline: Pipeline, name: str, amount: int) -> int:
     """Run a script that adds ``amount``; answers the sum."""
     reply: list[int] = await pipeline.run(scripts.COUNT, [name], [amount, _HOUR])
     return reply[0]
+
+
+async def a_few_rounds() -> None:
+    """Of the event loop, in which everybody here does what can be done at once."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 async def under_way(proxy: FaultyProxy, pipeline: Pipeline) -> asyncio.Task[object]:
@@ -110,26 +119,25 @@ async def test_what_cant_be_packed_fails_alone_while_a_batch_gathers(pipeline: P
 
 
 @pytest.mark.parametrize("arrives", [0, 1, 4 * 5, 4 * 5 + 3], ids=["nothing", "a byte", "five", "five and a half"])
-async def test_a_store_that_answers_a_part_and_stalls_serves_that_part(proxy: FaultyProxy, arrives: int) -> None:
+async def test_a_store_that_answers_a_part_and_stalls_serves_that_part(
+    pipeline: Pipeline, proxy: FaultyProxy, loop_time: LoopTime, arrives: int
+) -> None:
     """Whose answer is there has it before the deadline; the others hear by the deadline that there is none. What comes
     later is nobody's."""  # R2, R4
-    pipeline = Pipeline(connector(f"redis://{proxy.address}", connect_timeout=2), deadline=1)
-    await pipeline.execute("PING")
     proxy.stall_after_answer_bytes(arrives)  # an answer to INCR is four bytes: ":1\r\n"
     tasks = [asyncio.create_task(pipeline.execute("INCR", f"n{n}")) for n in range(10)]
     answered = arrives // 4
-    done, pending = await asyncio.wait(tasks, timeout=0.5)
-    assert {task.result() for task in done} == ({1} if answered else set())
-    assert done == set(tasks[:answered])
-    await asyncio.wait(pending)
+    await eventually(lambda: proxy.stalls)
+    assert await asyncio.gather(*tasks[:answered]) == [1] * answered
+    assert not any(task.done() for task in tasks[answered:])
+    loop_time.advance(seconds=_DEADLINE)
     for task in tasks[answered:]:
         with pytest.raises(StoreUnavailable, match="did not answer"):
-            task.result()
+            await task
     later = asyncio.create_task(pipeline.execute("MGET", *(f"n{n}" for n in range(10))))
     proxy.release_answers()
     assert await later == [b"1"] * 10
     assert await pipeline.execute("INCR", "n0") == 2
-    await pipeline.aclose()
 
 
 async def test_who_waits_behind_a_cut_batch_is_served_on_a_new_connection(
@@ -144,8 +152,9 @@ async def test_who_waits_behind_a_cut_batch_is_served_on_a_new_connection(
         for number in range(5):
             name = f"turn-{turn}-{number}"
             tasks[name] = asyncio.create_task(pipeline.execute("INCR", name))
-        # As many batches as the pipeline has on their way at once leave; the others gather.
-        await asyncio.sleep(0.02)
+        await a_few_rounds()  # as many batches as the pipeline has on their way at once leave; the others gather
+    line: Any = pipeline._stream._line
+    await eventually(lambda: sum(name.encode() in proxy.asked for name in tasks) == line.load)
     sent = [name for name in tasks if name.encode() in proxy.asked]
     behind = [name for name in tasks if name not in sent]
     assert sent
@@ -173,8 +182,7 @@ async def test_an_answer_that_is_no_answer_ends_its_batch_and_no_more(pipeline: 
 async def test_an_answer_that_nobody_asked_for_goes_to_nobody(pipeline: Pipeline, proxy: FaultyProxy) -> None:
     """What the store says between two batches is not taken for the answer to the next command."""  # R4
     proxy.say(b"$6\r\nforged\r\n")
-    for _ in range(20):  # rounds of the event loop, in which it arrives
-        await asyncio.sleep(0)
+    await a_few_rounds()  # in which it arrives
     assert await pipeline.execute("ECHO", "mine") == b"mine"
     assert await pipeline.execute("ECHO", "mine too") == b"mine too"
 
@@ -198,16 +206,15 @@ async def test_a_large_answer_and_small_ones_keep_apart(pipeline: Pipeline, raw_
 async def test_a_store_that_dies_in_a_batch_fails_all_who_have_no_answer(server: TestServer) -> None:
     """kill -9 while a batch is with it and another one waits: all of them hear 503, nothing ran, nothing is sent again;
     when the store is back, so is the pipeline."""  # R4
-    pipeline = Pipeline(connector(server.url, connect_timeout=2), deadline=30)
+    pipeline = Pipeline(connector(server.url, connect_timeout=_DEADLINE), deadline=_DEADLINE)
     await pipeline.execute("PING")
     server.stop()
     sent = [asyncio.create_task(pipeline.execute("INCR", f"n{n}")) for n in range(100)]
-    for _ in range(20):  # rounds of the event loop, in which the batch leaves
-        await asyncio.sleep(0)
+    await a_few_rounds()  # in which the batch leaves
     behind = [asyncio.create_task(pipeline.execute("INCR", f"n{n}")) for n in range(50)]
     await asyncio.sleep(0)
     server.kill()
-    outcomes = await asyncio.wait_for(asyncio.gather(*sent, *behind, return_exceptions=True), 20)
+    outcomes = await asyncio.wait_for(asyncio.gather(*sent, *behind, return_exceptions=True), 60)
     assert all(isinstance(outcome, StoreUnavailable) and outcome.retry_after for outcome in outcomes)
     await asyncio.to_thread(server.start)
     assert await asyncio.gather(*(pipeline.execute("INCR", f"n{n}") for n in range(100))) == [1] * 100
@@ -217,12 +224,12 @@ async def test_a_store_that_dies_in_a_batch_fails_all_who_have_no_answer(server:
 async def test_a_store_that_dies_while_it_answers_keeps_what_it_answered(server: TestServer) -> None:
     """kill -9 when the first answers of a long batch are there: who has one finds the write after the restart, and
     has the answer to its own command."""  # R4, R7
-    pipeline = Pipeline(connector(server.url, connect_timeout=2), deadline=30)
+    pipeline = Pipeline(connector(server.url, connect_timeout=_DEADLINE), deadline=_DEADLINE)
     await pipeline.execute("PING")
     tasks = [asyncio.create_task(count(pipeline, f"n{n}", 1000 + n)) for n in range(8000)]
     await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     server.kill()
-    outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 20)
+    outcomes = await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 60)
     answered = {n: outcome for n, outcome in enumerate(outcomes) if not isinstance(outcome, BaseException)}
     assert answered == {n: 1000 + n for n in answered}
     failed = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
@@ -237,16 +244,18 @@ async def test_a_store_that_dies_while_it_answers_keeps_what_it_answered(server:
 async def test_a_full_line_refuses_the_newcomer_and_is_taken_up_again(proxy: FaultyProxy) -> None:
     """With as many on their way and behind them as may be, one more is refused at once; those ahead of it get their own
     answers, and afterwards there is room."""  # R4
-    pipeline = Pipeline(connector(f"redis://{proxy.address}", connect_timeout=2), deadline=60, max_waiting=20)
+    pipeline = Pipeline(
+        connector(f"redis://{proxy.address}", connect_timeout=_DEADLINE), deadline=_DEADLINE, max_waiting=20
+    )
     await pipeline.execute("PING")
     proxy.stall_answers()
     tasks = []
     for turn in range(5):
         tasks += [asyncio.create_task(count(pipeline, f"{turn}-{n}", 100 * turn + n + 1)) for n in range(30)]
-        await asyncio.sleep(0.02)
+        await a_few_rounds()
     for _ in range(3):
         with pytest.raises(StoreUnavailable, match="too many"):
-            await asyncio.wait_for(pipeline.execute("SET", "newcomer", 1), 1)
+            await asyncio.wait_for(pipeline.execute("SET", "newcomer", 1), _DEADLINE / 2)
     refused = [n for n, task in enumerate(tasks) if task.done()]
     assert refused[:10] == list(range(20, 30))  # of those that came together the last ones
     proxy.release_answers()
@@ -258,16 +267,18 @@ async def test_a_full_line_refuses_the_newcomer_and_is_taken_up_again(proxy: Fau
     await pipeline.aclose()
 
 
-async def test_a_store_that_reads_no_more_is_given_up_by_the_deadline(server: TestServer) -> None:
+async def test_a_store_that_reads_no_more_is_given_up_by_the_deadline(server: TestServer, loop_time: LoopTime) -> None:
     """More is sent than the kernel takes, to a store that stands still: who was sent and who comes behind hear 503 by
     the deadline; when it goes on, so does the pipeline."""  # R2, R4
-    pipeline = Pipeline(connector(server.url, connect_timeout=1), deadline=1)
+    pipeline = Pipeline(connector(server.url, connect_timeout=_DEADLINE), deadline=_DEADLINE)
     await pipeline.execute("PING")
     server.stop()
     for _ in range(2):
-        commands = (pipeline.execute("SET", f"n{n}", b"x" * 100_000) for n in range(200))
-        outcomes = await asyncio.wait_for(asyncio.gather(*commands, return_exceptions=True), 20)
+        tasks = [asyncio.create_task(pipeline.execute("SET", f"n{n}", b"x" * 100_000)) for n in range(200)]
+        await a_few_rounds()
+        loop_time.advance(seconds=_DEADLINE)
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
         assert all(isinstance(outcome, StoreUnavailable) for outcome in outcomes)
     server.go_on()
-    assert await asyncio.wait_for(pipeline.execute("ECHO", "back"), 20) == b"back"
+    assert await pipeline.execute("ECHO", "back") == b"back"
     await pipeline.aclose()
