@@ -21,7 +21,9 @@ from broker.app.heart import Heart, build_heart
 from broker.models.access import CLIENT_SCOPES
 from broker.providers import Registry, load_providers
 from broker.settings import Settings
+from broker.vault.opening import open_store
 from broker.vault.redis.embedded import EmbeddedStore
+from broker.vault.redis.pipeline import Pipeline
 from tests.documented import Documented
 from tests.interop import node
 from tests.machine import Machine, MakeMachine
@@ -48,6 +50,9 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # Whom clients trust by default is read once, not for each of the thousands that tests make: it takes 20 ms.
     patch("httpcore2.default_ssl_context", cache(httpcore2.default_ssl_context)).start()
+    # A machine with much to do must not end what waits for a store; the tests of that reach the deadline on purpose.
+    for opens in (open_store, Pipeline.__init__):
+        patch.dict(opens.__kwdefaults__, deadline=60.0).start()
     for name in filter(_MACHINES_OWN.fullmatch, list(os.environ)):
         del os.environ[name]
 

@@ -217,11 +217,11 @@ def test_insisting_hurries(data_dir: Path) -> None:
     with serving(data_dir) as served:
         worker = served.worker()
         with served.answering(seconds=600) as slow:
-            while served.process.poll() is None:
+            while not slow.done():
                 served.process.terminate()
                 time.sleep(0.2)
             assert slow.result().status_code == 500
-        assert served.process.returncode == 0
+        assert served.process.wait() == 0
         assert not running(data_dir)
     assert ended_workers(data_dir) == {str(worker)}
 

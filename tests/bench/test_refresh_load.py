@@ -37,7 +37,7 @@ _WHERE = "https://simulated.example/token"
 @pytest.fixture
 async def store(raw_store: redis.Redis, store_server: EmbeddedStore) -> AsyncIterator[Store]:
     """The empty store."""
-    store = Pipeline(connector(store_server.url, connect_timeout=2))
+    store = Pipeline(connector(store_server.url, connect_timeout=60))
     yield store
     await store.aclose()
 

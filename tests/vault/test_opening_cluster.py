@@ -138,13 +138,13 @@ async def test_missing_replicas_are_named_for_each_node(group: Group, keyring: K
 async def test_losing_the_node_that_knows_the_keys_ends_no_other(group: Group, keyring: Keyring) -> None:
     """Who opened the store goes on at the others, also over new connections; who comes new has to wait."""  # R2
     key, home = elsewhere(group), group.node_of(names.KEYRING)
-    store = open_store(group.url, keyring, wait_replicas=0, deadline=1)
+    store = open_store(group.url, keyring, wait_replicas=0)
     await store.execute("SET", key, "1")
     home.kill()
     try:
         await hang_up(group.node_of(key), store, key)
         assert await store.execute("GET", key) == b"1"
-        later = open_store(group.url, keyring, wait_replicas=0, deadline=1)
+        later = open_store(group.url, keyring, wait_replicas=0)
         failure = await failure_of(later, key)
         assert ("knows of its keys can't be reached" in failure.detail, failure.retry_after) == (True, 3)
     finally:

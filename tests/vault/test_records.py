@@ -129,7 +129,7 @@ async def test_a_crash_between_record_and_index_is_seen_in_the_outbox(
     proxy: FaultyProxy, raw_store: redis.Redis, keyring: Keyring
 ) -> None:
     """Record and event are one step: whenever the record is there, so is the event that lists it again."""
-    pipeline = Pipeline(connector(f"redis://{proxy.address}", connect_timeout=2), deadline=2)
+    pipeline = Pipeline(connector(f"redis://{proxy.address}", connect_timeout=60))
     await pipeline.execute("PING")
     connection = a_connection()
     proxy.drop_next_answer()

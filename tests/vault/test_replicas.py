@@ -138,7 +138,7 @@ async def test_beats_go_on_after_the_store_was_away(
     """A beat that fails is tried again soon; it ends neither the beats nor the process."""  # R1
     monkeypatch.setattr("broker.vault.replicas.BEAT_EVERY", 0.05)
     ring = one_ring()
-    store = open_store(f"redis://{proxy.address}", ring, wait_replicas=0, deadline=0.5)
+    store = open_store(f"redis://{proxy.address}", ring, wait_replicas=0)
     failed = 0
 
     class Watched(Replicas):

@@ -185,7 +185,7 @@ async def test_a_script_on_a_slot_on_its_way_is_refused_whole(group: Group, stor
 
 async def test_a_lost_node_takes_only_its_own_keys(group: Group, keyring: Keyring) -> None:
     """503 for them, and readiness names the node; others go on; once it is back, all is there."""  # R1, R2, R5
-    store = open_store(group.url, keyring, wait_replicas=0, deadline=1)
+    store = open_store(group.url, keyring, wait_replicas=0)
     assert isinstance(store, ClusterStore)
     await asyncio.gather(*(store.execute("SET", key, "kept") for key in KEYS))
     lost = group.node_of(KEYS[0])
@@ -206,7 +206,7 @@ async def test_a_lost_node_takes_only_its_own_keys(group: Group, keyring: Keyrin
 
 async def test_a_broken_cluster_is_not_hammered(group: Group, keyring: Keyring) -> None:
     """A thousand commands for a lost node are a few questions for the map, not a thousand."""
-    store = open_store(group.url, keyring, wait_replicas=0, deadline=1)
+    store = open_store(group.url, keyring, wait_replicas=0)
     assert isinstance(store, ClusterStore)
     await asyncio.gather(*(store.execute("SET", key, "kept") for key in KEYS))
     lost = group.node_of(KEYS[0])
@@ -289,7 +289,7 @@ async def test_an_answer_that_got_lost_is_not_asked_for_again(group: Group) -> N
 async def test_a_replica_takes_over_and_no_confirmed_commit_is_lost(keyring: Keyring) -> None:
     """kill -9 of a primary under load: its keys are 503 until its replica took over, others go on."""  # R5, R7
     with three_node_cluster(replicas=1) as group:
-        store = open_store(group.url, keyring, wait_replicas=1, deadline=1)
+        store = open_store(group.url, keyring, wait_replicas=1)
         lost = group.node_of("{lost}:0")
         other = next(f"{{{key}}}" for key in KEYS if group.node_of(f"{{{key}}}") is not lost)
         confirmed: list[str] = []
@@ -365,7 +365,7 @@ def through(group: Group, proxies: dict[int, FaultyProxy]) -> ClusterStore:
         return ask
 
     def open_node(node: Node) -> Pipeline:
-        return Pipeline(connector(f"redis://{node}", connect_timeout=5), deadline=20)
+        return Pipeline(connector(f"redis://{node}", connect_timeout=60), deadline=60)
 
     return ClusterStore([Node("seed", 1)], asker_of=asker_of, open_node=open_node, retired_after=1)
 

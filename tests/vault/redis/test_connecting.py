@@ -19,7 +19,7 @@ async def test_a_connection_knows_every_script_and_says_who_it_is(
     raw_store: redis.Redis, store_server: EmbeddedStore
 ) -> None:
     """All scripts are loaded before the first command; the store's CLIENT LIST shows the broker."""
-    connection = await connector(store_server.url, connect_timeout=2)()
+    connection = await connector(store_server.url, connect_timeout=60)()
     assert all(raw_store.script_exists(*(script.sha for script in scripts.ALL)))
     assert [client["name"] for client in raw_store.client_list()].count("broker") == 1
     await connection.disconnect()
@@ -27,7 +27,7 @@ async def test_a_connection_knows_every_script_and_says_who_it_is(
 
 async def test_redis_py_does_not_repeat_anything(raw_store: redis.Redis, store_server: EmbeddedStore) -> None:
     """The library's own retries, ten by default, are off: they would run a write whose answer got lost again."""  # R3
-    connection = await connector(store_server.url, connect_timeout=2)()
+    connection = await connector(store_server.url, connect_timeout=60)()
     assert connection.retry.get_retries() == 0
     assert connection.retry_on_error == []
     await connection.disconnect()
@@ -67,7 +67,7 @@ async def test_a_connection_whose_scripts_cant_be_loaded_is_closed(
     """A store that refuses SCRIPT LOAD (an ACL) answers 503, and no connection stays behind at it."""  # R4
     raw_store.acl_setuser("limited", enabled=True, nopass=True, categories=["+@all"], commands=["-script"], keys=["*"])
     try:
-        pipeline = Pipeline(connector(f"{store_server.url}?username=limited&password=x", connect_timeout=2))
+        pipeline = Pipeline(connector(f"{store_server.url}?username=limited&password=x", connect_timeout=60))
         for _ in range(5):
             with pytest.raises(StoreUnavailable):
                 await pipeline.execute("PING")
@@ -104,7 +104,7 @@ async def test_something_that_is_no_store_is_unavailable() -> None:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server:
         port = server.sockets[0].getsockname()[1]
-        pipeline = Pipeline(connector(f"redis://127.0.0.1:{port}", connect_timeout=1), deadline=1)
+        pipeline = Pipeline(connector(f"redis://127.0.0.1:{port}", connect_timeout=60))
         with pytest.raises(StoreUnavailable):
             await pipeline.execute("PING")
         await pipeline.aclose()

@@ -18,7 +18,7 @@ KEYS = 400
 @pytest.fixture
 async def pipeline(proxy: FaultyProxy) -> AsyncIterator[Pipeline]:
     """A pipeline through the proxy, connected; a batch has a minute."""
-    pipeline = Pipeline(connector(f"redis://{proxy.address}", connect_timeout=2), deadline=60)
+    pipeline = Pipeline(connector(f"redis://{proxy.address}", connect_timeout=60))
     await pipeline.execute("PING")
     yield pipeline
     await pipeline.aclose()
