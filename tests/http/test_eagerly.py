@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from broker.http.eagerly import Patience, within
+from tests.waiting import LoopTime
 
 
 async def _nothing() -> str:
@@ -49,15 +50,17 @@ async def test_beyond_the_deadline_it_is_cancelled() -> None:
     assert ended == ["cleaned up"]
 
 
-async def test_patience_begins_with_the_first_wait_and_is_one_for_all() -> None:
+async def test_patience_begins_with_the_first_wait_and_is_one_for_all(loop_time: LoopTime) -> None:
     """What is waited for afterwards has what is left of it."""
-    patience = Patience(0.2)
+    patience = Patience(600)
     await within(patience, _nothing())
+    loop_time.advance(seconds=1000)
     first = asyncio.get_running_loop().time()
     await within(patience, asyncio.sleep(0.05))
+    loop_time.advance(seconds=600)
     with pytest.raises(TimeoutError):
-        await within(patience, asyncio.sleep(10))
-    assert first + 0.2 <= patience.until() == patience.until()
+        await within(patience, asyncio.sleep(600))
+    assert first + 600 <= patience.until() == patience.until()
 
 
 async def test_who_is_cancelled_takes_it_along() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from broker.sandbox import provider, token
 from tests.sandbox.app import ALL_SCOPES, CREDENTIALS, VERIFIER, App
+from tests.waiting import until
 
 MACHINE = {"grant_type": "client_credentials"}
 
@@ -213,7 +214,7 @@ def test_the_work_is_done_before_the_delayed_answer(app: App) -> None:
     """A caller that gives up during the delay has rotated its refresh token all the same."""
     app.control(rotation="strict")
     tokens = app.connect()
-    app.control(token_delay_ms=3_000, reset_counters=True)
+    app.control(token_delay_ms=4_000, reset_counters=True)
     with pytest.raises(httpx2.ReadTimeout):
         app.http.post(
             "/token",
@@ -221,7 +222,7 @@ def test_the_work_is_done_before_the_delayed_answer(app: App) -> None:
             auth=CREDENTIALS,
             timeout=1,
         )
-    assert app.counters()["token"]["refresh_token"] == {"ok": 1, "error": 0}
+    until(lambda: app.counters()["token"]["refresh_token"] == {"ok": 1, "error": 0})
     app.control(token_delay_ms=0)
     assert refused(app.refresh(tokens["refresh_token"])) == "invalid_grant"
 

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from broker.errors import AddressRefused, NotSent, ProviderError
-from broker.upstream.discovery import TIME_TO_LIVE, Discovery
+from broker.upstream.discovery import PATIENCE, TIME_TO_LIVE, Discovery
 from broker.upstream.egress import Egress
 from broker.upstream.metadata import Metadata
 from tests.upstream.conftest import NOW
 from tests.upstream.practice_server import Asked, PracticeServer, json_answer, practice_server, raw_answer
+from tests.waiting import LoopTime, eventually
 
 RFC8414 = "/.well-known/oauth-authorization-server"
 OPENID = "/.well-known/openid-configuration"
@@ -176,10 +177,9 @@ async def test_an_older_copy_is_not_believed_for_ever(server: PracticeServer, di
 
 
 async def test_an_older_copy_is_not_waited_for_long(
-    server: PracticeServer, discovery: Discovery, time: Time, monkeypatch: pytest.MonkeyPatch
+    server: PracticeServer, discovery: Discovery, time: Time, loop_time: LoopTime
 ) -> None:
     """A well-known address that hangs leaves the call that it is for most of its time."""  # P1
-    monkeypatch.setattr("broker.upstream.discovery.PATIENCE", 0.1)
     server.answers[RFC8414] = json_answer(document(server))
     known = await ask(discovery, server.origin)
     time.now += TIME_TO_LIVE
@@ -188,8 +188,10 @@ async def test_an_older_copy_is_not_waited_for_long(
         await asyncio.Event().wait()
 
     server.answers[RFC8414] = silence
-    async with asyncio.timeout(5):
-        assert await ask(discovery, server.origin, deadline=60) == known
+    asking = asyncio.create_task(ask(discovery, server.origin, deadline=100 * PATIENCE))
+    await eventually(lambda: len(server.asked) == 2)
+    loop_time.advance(seconds=PATIENCE)
+    assert await asking == known
 
 
 @pytest.mark.parametrize("answer", ["another issuer", "nothing"])
@@ -239,15 +241,20 @@ async def test_a_failing_provider_sent_nothing_of_ours(
         await ask(discovery, server.origin)
 
 
-async def test_a_silent_provider_sent_nothing_of_ours(server: PracticeServer, discovery: Discovery) -> None:
+async def test_a_silent_provider_sent_nothing_of_ours(
+    server: PracticeServer, discovery: Discovery, loop_time: LoopTime
+) -> None:
     """The deadline is for all the documents together."""  # P1
 
     async def silence(_: Asked, __: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
     server.answers[RFC8414] = silence
+    asking = asyncio.create_task(ask(discovery, server.origin, deadline=60))
+    await eventually(lambda: server.asked)
+    loop_time.advance(seconds=60)
     with pytest.raises(NotSent, match=f"{RFC8414}.*took too long"):
-        await ask(discovery, server.origin, deadline=0.2)
+        await asking
     assert targets(server) == [RFC8414]
 
 

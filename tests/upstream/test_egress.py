@@ -14,6 +14,7 @@ from broker.errors import AddressRefused, InvalidRequest, NotSent, OutcomeUnknow
 from broker.upstream.egress import MAX_BODY, Egress, OutboundRequest
 from tests.upstream.practice_server import Asked, Handler, PracticeServer, practice_server, raw_answer
 from tests.upstream.tls import contexts_for
+from tests.waiting import LoopTime, eventually
 
 NEVER = 60.0
 """A deadline that a passing test doesn't reach."""
@@ -46,11 +47,16 @@ async def test_what_is_sent_and_what_comes_back(server: PracticeServer, egress: 
 
 
 @pytest.mark.parametrize("misbehaviour", [silence, trickle])
-async def test_the_deadline_is_total(server: PracticeServer, egress: Egress, misbehaviour: Handler) -> None:
+async def test_the_deadline_is_total(
+    server: PracticeServer, egress: Egress, loop_time: LoopTime, misbehaviour: Handler
+) -> None:
     """Silence ends at the deadline, and so does an answer that comes a byte at a time."""  # P1
     server.answers["/"] = misbehaviour
+    sending = asyncio.create_task(egress.send(OutboundRequest("GET", server.origin), deadline=NEVER, trusted=True))
+    await eventually(lambda: server.asked)
+    loop_time.advance(seconds=NEVER)
     with pytest.raises(OutcomeUnknown, match="it took too long"):
-        await egress.send(OutboundRequest("GET", server.origin), deadline=0.2, trusted=True)
+        await sending
 
 
 async def test_a_large_body_is_not_read_to_its_end(server: PracticeServer, egress: Egress) -> None:
@@ -363,9 +369,13 @@ async def test_a_deadline_that_passes_before_sending_was_not_sent() -> None:
         await out.aclose()
 
 
-async def test_a_tls_handshake_that_never_ends_was_not_sent(egress: Egress) -> None:
+async def test_a_tls_handshake_that_never_ends_was_not_sent(egress: Egress, loop_time: LoopTime) -> None:
     """A port that accepts and says nothing: the request itself has not left."""  # P1
     async with practice_server() as mute:
+        request = OutboundRequest("GET", mute.origin.replace("http", "https"))
+        sending = asyncio.create_task(egress.send(request, deadline=NEVER, trusted=True))
+        await eventually(lambda: mute.running)
+        loop_time.advance(seconds=NEVER)
         with pytest.raises(NotSent, match="it took too long"):
-            await egress.send(OutboundRequest("GET", mute.origin.replace("http", "https")), deadline=0.2, trusted=True)
+            await sending
         assert mute.asked == []

@@ -22,6 +22,7 @@ from tests.upstream.publishing import (
     time,
     to_hang,
 )
+from tests.waiting import LoopTime, eventually
 
 __all__ = ["key_sets", "time"]
 
@@ -165,19 +166,23 @@ async def test_callers_share_one_request(server: PracticeServer, key_sets: KeySe
 
 
 async def test_a_silent_address_is_not_waited_for_long(
-    server: PracticeServer, key_sets: KeySets[Names], time: Time, monkeypatch: pytest.MonkeyPatch
+    server: PracticeServer, key_sets: KeySets[Names], time: Time, loop_time: LoopTime
 ) -> None:
     """Five seconds where there is no copy, two where there is one."""  # P1
-    monkeypatch.setattr("broker.upstream.key_sets.DEADLINE", 0.1)
-    monkeypatch.setattr("broker.upstream.key_sets.PATIENCE", 0.05)
     server.answers["/jwks"] = to_hang()
+    asking = asyncio.create_task(anything(key_sets, at(server)))
+    await eventually(lambda: len(server.asked) == 1)
+    loop_time.advance(seconds=5)
     with pytest.raises(NotSent, match="too long"):
-        await anything(key_sets, at(server))
+        await asking
     server.answers["/other"] = published("a")
     await anything(key_sets, at(server, "/other"))
     server.answers["/other"] = to_hang()
     time.now += TIME_TO_LIVE
-    assert await anything(key_sets, at(server, "/other")) == ("a",)
+    asking = asyncio.create_task(anything(key_sets, at(server, "/other")))
+    await eventually(lambda: len(server.asked) == 3)
+    loop_time.advance(seconds=2)
+    assert await asking == ("a",)
 
 
 async def test_so_many_sets_are_fetched_at_once_and_no_more(

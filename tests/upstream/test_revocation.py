@@ -10,6 +10,7 @@ from broker.upstream.endpoints import resolve
 from broker.upstream.revocation import RevocationOutcome, parse_outcome, revoke
 from tests.upstream.conftest import NOW, MakeProvider
 from tests.upstream.practice_server import Asked, PracticeServer, inbound, json_answer, practice_server, raw_answer
+from tests.waiting import LoopTime, eventually
 
 BASIC = basic("client-one", "client-secret-0123456789")
 
@@ -134,7 +135,7 @@ def test_what_an_answer_means(status: int, body: bytes, outcome: str) -> None:
 
 
 async def test_a_provider_out_of_reach_is_pending(
-    server: PracticeServer, egress: Egress, make_provider: MakeProvider
+    server: PracticeServer, egress: Egress, make_provider: MakeProvider, loop_time: LoopTime
 ) -> None:
     """Nobody there, no answer, or no client secret yet: it may work later."""
 
@@ -144,8 +145,11 @@ async def test_a_provider_out_of_reach_is_pending(
     server.answers["/revoke"] = silence
     async with practice_server() as gone:
         pass
-    for place in (gone, server):
-        outcome = await revoke_at(egress, make_provider, place, deadline=0.2)
+    unreached = await revoke_at(egress, make_provider, gone)
+    waiting = asyncio.create_task(revoke_at(egress, make_provider, server, deadline=60))
+    await eventually(lambda: server.asked)
+    loop_time.advance(seconds=60)
+    for outcome in (unreached, await waiting):
         assert (outcome.outcome, outcome.status) == ("pending", None)
 
 
