@@ -16,7 +16,7 @@ from broker.providers import Registry
 from broker.settings import Settings
 from broker.vault import names
 from tests.background.ahead import DAY, HOUR, MINUTE, apps_own, chore_of, crash, due_at, generations, stored, work_off
-from tests.connections.practice import behave, refreshes
+from tests.connections.practice import behave, hold_answers, let_answers_go, refreshes
 from tests.journey import MakeClient
 from tests.observe.capture import logged
 from tests.processes import broker_process
@@ -245,13 +245,14 @@ async def test_a_refresh_under_way_is_not_ended_with_the_chore(
     heart: Heart, ahead: RefreshAhead, sandbox: httpx2.Client, connection_id: str, clock: FakeClock
 ) -> None:
     """What the provider answers is stored, though nobody waits for it."""  # F3
-    behave(sandbox, token_delay_ms=300)
+    hold_answers(sandbox)
     clock.advance(seconds=55 * MINUTE)
     await ahead.step()
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     await ahead.aclose()
     assert (await stored(heart, connection_id)).generation == 1
-    assert await heart.refresher.drain(5) == 0
+    let_answers_go(sandbox)
+    assert await heart.refresher.drain(60) == 0
     assert (await stored(heart, connection_id)).generation == 2
 
 

@@ -13,7 +13,7 @@ from broker.background.chores import WhatIsDue
 from broker.providers import Registry
 from broker.providers.schema import Provider, Revocation
 from broker.vault import names
-from tests.connections.practice import behave, queued, refreshes, revocations
+from tests.connections.practice import behave, hold_answers, let_answers_go, queued, refreshes, revocations
 from tests.journey import everything_in
 from tests.vault.faulty_proxy import FaultyProxy
 from tests.waiting import eventually
@@ -246,15 +246,16 @@ async def test_what_a_refresh_brings_after_the_end_is_given_back_too(
     app: ServiceClient, http: httpx2.AsyncClient, sandbox: httpx2.Client, raw_store: redis.Redis, heart: Heart
 ) -> None:
     """Disconnected while the provider answers a refresh: the new tokens are nobody's, and are revoked as well."""
-    behave(sandbox, rotation="revoke_on_reuse", token_delay_ms=0)
+    behave(sandbox, rotation="revoke_on_reuse")
     connection = await app.connect(Person(http))
-    behave(sandbox, token_delay_ms=300)
+    hold_answers(sandbox)
     caller = asyncio.create_task(app.fetch(connection["id"], stale_generation=1))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     assert (await disconnect(app, connection["id"]))["outcome"] == "revoked"
     assert revocations(sandbox) == 1
+    let_answers_go(sandbox)
     answer = await caller
     assert (answer.status_code, answer.json()["code"]) == (409, "reauth_required")
-    assert await heart.refresher.drain(5) == 0
+    assert await heart.refresher.drain(60) == 0
     assert revocations(sandbox) == 2
     assert not {b"a", b"s"} & set(raw_store.hgetall(names.record(connection["id"])))

@@ -9,7 +9,7 @@ import pytest
 
 from broker.app.heart import Heart
 from broker.background.chores import WhatIsDue
-from tests.connections.practice import behave, refreshes, revocations
+from tests.connections.practice import behave, hold_answers, let_answers_go, refreshes, revocations
 from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
 
@@ -81,13 +81,14 @@ async def test_a_refresh_that_comes_too_late_does_not_end_the_siblings_grant(
 ) -> None:
     """Disconnected during a refresh: the new tokens are dropped; revoking them would end the sibling's."""  # P9
     first, second = await connect(app, http), await connect(app, http)
-    behave(sandbox, rotation="strict", token_delay_ms=300)
+    behave(sandbox, rotation="strict")
+    hold_answers(sandbox)
     caller = asyncio.create_task(app.fetch(first, stale_generation=1))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     assert (await disconnect(app, first))["outcome"] == "skipped_shared"
+    let_answers_go(sandbox)
     assert (await caller).status_code == 409
     assert revocations(sandbox) == 0
-    behave(sandbox, token_delay_ms=0)
     assert (await app.fetch(second, stale_generation=1)).status_code == 200
 
 
@@ -104,10 +105,11 @@ async def test_an_account_that_is_just_being_connected_is_waited_for(
     mine = await connect(app, http)
     opened = await other.open_session(provider="practice-shared")
     returned = await Person(http, ALICE).connect(opened["connect_url"])
-    behave(sandbox, token_delay_ms=500)
+    hold_answers(sandbox)
     completing = asyncio.create_task(other.complete(opened["id"], returned["completion_code"]))
     await eventually(lambda: sandbox.get("/counters").json()["token"]["authorization_code"]["ok"] == 2)
     assert (await disconnect(app, mine))["outcome"] == "pending"
+    let_answers_go(sandbox)
     theirs = (await completing).json()["connection"]["id"]
     clock.advance(seconds=31)
     assert (

@@ -15,7 +15,7 @@ from broker.models.event import Event
 from broker.vault import names, scripts
 from broker.vault.redis.store import Argument, Commit, Confirmation
 from broker.vault.scripts import Script
-from tests.connections.practice import behave, refreshes
+from tests.connections.practice import behave, hold_answers, let_answers_go, refreshes
 from tests.vault.samples import outbox
 from tests.waiting import eventually
 from tests.world import Person, ServiceClient
@@ -192,11 +192,13 @@ async def test_what_is_committed_at_the_very_end_is_waited_for(
     connection_id: str, heart: Heart, replicas: Replicas, sandbox: httpx2.Client
 ) -> None:
     """A refresh that ends while the process does is followed, too: it is confirmed before the store is let go."""  # F3
-    behave(sandbox, token_delay_ms=300)
+    hold_answers(sandbox)
     replicas.confirm = False
     refresh = asyncio.create_task(heart.refresher.refresh(connection_id, 1))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
-    ending = asyncio.create_task(heart.aclose(work_ends_within=10))
+    ending = asyncio.create_task(heart.aclose(work_ends_within=60))
+    await asyncio.sleep(0)
+    let_answers_go(sandbox)
     await refresh
     await eventually(lambda: replicas.commits >= 3)
     assert not ending.done()

@@ -13,7 +13,7 @@ import redis
 
 from broker.settings import Settings
 from broker.vault import names
-from tests.connections.practice import behave, refreshes
+from tests.connections.practice import behave, let_answers_go, refreshes
 from tests.processes import broker_process, broker_to_signal
 from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
@@ -102,7 +102,7 @@ async def test_a_broker_that_is_ended_in_the_middle_of_a_refresh_stores_what_com
             while not fetch.done():  # a second signal within a second is the same wish
                 process.send_signal(signal.SIGTERM)
                 await asyncio.sleep(0.2)
-            behave(sandbox, hold_token_answers=False)
+            let_answers_go(sandbox)
             answers = await asyncio.gather(fetch, return_exceptions=True)
             assert await asyncio.to_thread(process.wait, 60) == 0
         assert not any(isinstance(answer, httpx2.Response) and answer.status_code == 200 for answer in answers)

@@ -14,7 +14,7 @@ from broker.models.connection import Credential
 from broker.providers import Registry
 from broker.settings import Settings
 from broker.upstream.token_response import TokenSet
-from tests.connections.practice import behave, refreshes
+from tests.connections.practice import behave, hold_answers, let_answers_go, refreshes
 from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
 
@@ -95,13 +95,14 @@ async def test_a_caller_that_gives_up_stops_no_refresh(
     app: ServiceClient, connection: dict[str, Any], sandbox: httpx2.Client, heart: Heart
 ) -> None:
     """Cancelled while the provider answers: what it answers is stored, and the next caller gets it."""  # F2
-    behave(sandbox, token_delay_ms=200)
+    hold_answers(sandbox)
     caller = asyncio.create_task(app.fetch(connection["id"], stale_generation=1))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
-    assert await heart.refresher.drain(10) == 0
+    let_answers_go(sandbox)
+    assert await heart.refresher.drain(60) == 0
     assert (await app.fetch(connection["id"])).json()["generation"] == 2
     assert (await app.fetch(connection["id"], stale_generation=2)).json()["generation"] == 3
     assert refreshes(sandbox) == (2, 0)
@@ -111,10 +112,11 @@ async def test_who_joined_is_served_although_the_first_caller_gave_up(
     app: ServiceClient, connection: dict[str, Any], sandbox: httpx2.Client
 ) -> None:
     """The refresh belongs to nobody."""  # F2
-    behave(sandbox, token_delay_ms=200)
+    hold_answers(sandbox)
     first, second = (asyncio.create_task(app.fetch(connection["id"], stale_generation=1)) for _ in range(2))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     first.cancel()
+    let_answers_go(sandbox)
     assert (await second).json()["generation"] == 2
     assert refreshes(sandbox) == (1, 0)
 
@@ -124,11 +126,12 @@ async def test_draining_waits_for_what_runs(
 ) -> None:
     """A process that ends tells how many refreshes it leaves behind, and with patience leaves none."""  # F3
     assert await heart.refresher.drain(0) == 0
-    behave(sandbox, token_delay_ms=200)
+    hold_answers(sandbox)
     caller = asyncio.create_task(app.fetch(connection["id"], stale_generation=1))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     assert await heart.refresher.drain(0) == 1
-    assert await heart.refresher.drain(10) == 0
+    let_answers_go(sandbox)
+    assert await heart.refresher.drain(60) == 0
     assert (await caller).status_code == 200
 
 

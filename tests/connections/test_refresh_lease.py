@@ -19,7 +19,7 @@ from broker.settings import Settings
 from broker.vault import names
 from broker.vault.leases import Lease, Leases
 from broker.vault.redis.embedded import EmbeddedStore
-from tests.connections.practice import behave, refreshes
+from tests.connections.practice import behave, hold_answers, let_answers_go, refreshes
 from tests.vault.faulty_proxy import FaultyProxy
 from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
@@ -134,7 +134,7 @@ async def test_a_stale_writer_neither_overwrites_nor_releases(
     sandbox: httpx2.Client,
 ) -> None:
     """The provider answers after the lease ran out and another replica has stored a token: that one stays."""  # F6
-    behave(sandbox, token_delay_ms=300)
+    hold_answers(sandbox)
     caller = asyncio.create_task(app.fetch(stored.id, stale_generation=1))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     raw_store.delete(names.lease(stored.id))
@@ -142,8 +142,9 @@ async def test_a_stale_writer_neither_overwrites_nor_releases(
     second = await replica.leases.take(replace(stored, generation=2), "lease_other")
     assert isinstance(second, Lease)
 
+    let_answers_go(sandbox)
     assert (await caller).json()["access_token"] == "the newer one"
-    assert await heart.refresher.drain(5) == 0
+    assert await heart.refresher.drain(60) == 0
     assert raw_store.get(names.lease(stored.id)) == b"lease_other"
     found = await heart.records.read_with_credential(stored.id)
     assert found is not None
@@ -300,11 +301,11 @@ async def test_a_lease_is_renewed_while_the_provider_thinks(
 
     for each in (heart, replica):
         count_renewals(each.leases)
-    behave(sandbox, hold_token_answers=True)
+    hold_answers(sandbox)
     clock.advance(seconds=3601)
     refreshing = asyncio.gather(*(each.refresher.refresh(stored.id, 1) for each in (heart, replica)))
     await eventually(lambda: renewals > RENEWALS)  # so the first lease alone would have run out
-    behave(sandbox, hold_token_answers=False)
+    let_answers_go(sandbox)
     await refreshing
     assert refreshes(sandbox) == (1, 0)
 

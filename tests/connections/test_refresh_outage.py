@@ -15,10 +15,10 @@ from broker.providers import Registry
 from broker.settings import Settings
 from broker.vault.records import Written
 from broker.vault.redis.embedded import EmbeddedStore
-from tests.connections.practice import behave, refreshes
+from tests.connections.practice import behave, hold_answers, let_answers_go, refreshes
 from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.samples import outbox
-from tests.waiting import eventually
+from tests.waiting import LoopTime, eventually
 from tests.world import PUBLIC_URL, FakeClock, Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]
@@ -84,10 +84,11 @@ async def test_a_commit_waits_for_the_store_to_come_back(
 ) -> None:
     """Cut off after the provider rotated: the commit is repeated until stored, and the next refresh works."""  # F1
     failures = count_failures(behind, monkeypatch)
-    behave(sandbox, token_delay_ms=200)
+    hold_answers(sandbox)
     caller = asyncio.create_task(app.fetch(connection_id, stale_generation=1))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     await proxy.cut()
+    let_answers_go(sandbox)
     await eventually(lambda: len(failures) >= 2)
     assert not caller.done()
     await proxy.heal()
@@ -103,20 +104,22 @@ async def test_a_caller_waits_no_longer_than_a_request_can(
     connection_id: str,
     proxy: FaultyProxy,
     sandbox: httpx2.Client,
+    loop_time: LoopTime,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The store stays away after the provider answered: the caller gets 503, the commit goes on."""  # R2
     failures = count_failures(behind, monkeypatch)
-    monkeypatch.setattr(behind.refresher, "_longest_wait", 0.6)
-    behave(sandbox, token_delay_ms=200)
+    hold_answers(sandbox)
     caller = asyncio.create_task(app.fetch(connection_id, stale_generation=1))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     await proxy.cut()
+    let_answers_go(sandbox)
+    await eventually(lambda: len(failures) >= 1)
+    loop_time.advance(seconds=behind.refresher._longest_wait)
     answer = await caller
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-    await eventually(lambda: len(failures) >= 1)
     await proxy.heal()
-    await behind.refresher.drain(5)
+    assert await behind.refresher.drain(60) == 0
     assert (await app.fetch(connection_id)).json()["generation"] == 2
     assert refreshes(sandbox) == (1, 0)
 
@@ -131,16 +134,17 @@ async def test_a_commit_survives_its_impatient_caller(
 ) -> None:
     """Nobody waits any more and the store is still gone: it is stored all the same when the store returns."""  # F1, F2
     failures = count_failures(behind, monkeypatch)
-    behave(sandbox, token_delay_ms=200)
+    hold_answers(sandbox)
     caller = asyncio.create_task(app.fetch(connection_id, stale_generation=1))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     await proxy.cut()
+    let_answers_go(sandbox)
     await eventually(lambda: failures)
     caller.cancel()
     await asyncio.gather(caller, return_exceptions=True)
     assert await behind.refresher.drain(0) == 1
     await proxy.heal()
-    assert await behind.refresher.drain(10) == 0
+    assert await behind.refresher.drain(60) == 0
     assert (await app.fetch(connection_id)).json()["generation"] == 2
 
 
@@ -155,10 +159,11 @@ async def test_a_commit_whose_answer_was_lost_happens_once(
 ) -> None:
     """The store carried it out and its answer got lost: the repeat is told so; one generation, one event."""  # R3, F1
     failures = count_failures(behind, monkeypatch)
-    behave(sandbox, token_delay_ms=200)
+    hold_answers(sandbox)
     caller = asyncio.create_task(app.fetch(connection_id, stale_generation=1))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     proxy.drop_next_answer()
+    let_answers_go(sandbox)
     assert (await caller).json()["generation"] == 2
     assert len(failures) == 1
     events = [event.type for event in outbox(raw_store, connection_id)]

@@ -16,7 +16,7 @@ from broker.models.event import Event
 from broker.providers import Registry
 from broker.providers.schema import Identity, Provider
 from broker.settings import Settings
-from tests.connections.practice import behave, refreshes
+from tests.connections.practice import behave, hold_answers, late_answers, let_answers_go, refreshes
 from tests.vault.faulty_proxy import FaultyProxy
 from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
@@ -102,7 +102,8 @@ async def test_a_refusal_of_a_replaced_token_is_not_believed(
     connection = await app.connect(Person(http), provider="practice-graceful")
     before = await heart.records.read(connection["id"])
     assert before is not None
-    behave(sandbox, revoke_grants=True, token_delay_ms=200)
+    behave(sandbox, revoke_grants=True)
+    hold_answers(sandbox)
     caller = asyncio.create_task(fetch(app, connection["id"], stale_generation=1))
     refreshing = asyncio.create_task(app.call("POST", f"/v1/connections/{connection['id']}/refresh"))
     await eventually(lambda: refreshes(sandbox) == (0, 1))
@@ -110,6 +111,7 @@ async def test_a_refusal_of_a_replaced_token_is_not_believed(
     assert (
         await heart.records.replace(before, replace(before, generation=2), Credential("newer", "next"), event)
     ).stored
+    let_answers_go(sandbox)
     answer = await caller
     assert (answer.status_code, answer.json().get("access_token")) == (200, "newer")
     assert (await refreshing).status_code == 200
@@ -118,15 +120,21 @@ async def test_a_refusal_of_a_replaced_token_is_not_believed(
 
 
 async def test_a_connection_that_was_authorized_anew_meanwhile_stays_active(
-    app: ServiceClient, http: httpx2.AsyncClient, connection: dict[str, Any], sandbox: httpx2.Client
+    app: ServiceClient,
+    http: httpx2.AsyncClient,
+    connection: dict[str, Any],
+    sandbox: httpx2.Client,
+    heart: Heart,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The person reconnects while the refresh of the old grant is refused: the new grant is what counts."""  # P7
-    behave(sandbox, revoke_grants=True, token_delay_ms=400)
+    behave(sandbox, revoke_grants=True)
+    arrive = late_answers(heart, monkeypatch)
     caller = asyncio.create_task(fetch(app, connection["id"], stale_generation=1))
     await eventually(lambda: refreshes(sandbox) == (0, 1))
-    behave(sandbox, token_delay_ms=0)
     renewed = await app.connect(Person(http), connection_id=connection["id"])
     assert (renewed["id"], renewed["generation"]) == (connection["id"], 2)
+    arrive.set()
     answer = await caller
     assert (answer.status_code, answer.json().get("generation")) == (200, 2)
     assert (await seen(app, connection["id"]))["status"] == "active"

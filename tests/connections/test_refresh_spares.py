@@ -18,7 +18,7 @@ from broker.providers import Registry
 from broker.settings import Settings
 from broker.vault import names
 from broker.vault.leases import Lease
-from tests.connections.practice import behave, refreshes, revocations
+from tests.connections.practice import behave, hold_answers, late_answers, let_answers_go, refreshes, revocations
 from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
 
@@ -148,16 +148,17 @@ async def test_who_comes_too_late_parks_what_it_obtained(
 ) -> None:
     """Another replica's commit was faster: the record keeps that one, and this one is beside it, within the grant."""
     # F6
-    behave(sandbox, rotation="grace", token_delay_ms=300)
+    behave(sandbox, rotation="grace")
     connection = await connected(app, http, heart, provider="practice-grace")
+    hold_answers(sandbox)
     caller = asyncio.create_task(heart.refresher.refresh(connection.id, 1))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     later = await commit(heart, connection, Credential("faster", "of-the-faster-one"))
+    let_answers_go(sandbox)
     await caller
     _, credential = await held(heart, connection.id)
     assert credential == Credential("faster", "of-the-faster-one")
     (candidate,) = (await heart.parked.candidates(later)).refresh_tokens
-    behave(sandbox, token_delay_ms=0)
     # And it works: the record's own token is none that the provider knows.
     await heart.refresher.refresh(connection.id, 2)
     _, renewed = await held(heart, connection.id)
@@ -169,12 +170,14 @@ async def test_who_comes_too_late_brings_back_what_was_given_up_meanwhile(
 ) -> None:
     """A faster commit, then a refusal of it: the late token is the one that works, so it becomes the credential."""
     # F1
-    behave(sandbox, rotation="strict", token_delay_ms=300)
+    behave(sandbox, rotation="strict")
     connection = await connected(app, http, heart)
+    hold_answers(sandbox)
     caller = asyncio.create_task(heart.refresher.refresh(connection.id, 1))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     later = await commit(heart, connection, Credential("faster", "refused"))
     assert await heart.records.annotate(later, status=Status.REAUTH_REQUIRED, updated_at=heart.clock())
+    let_answers_go(sandbox)
     await caller
     current, _ = await held(heart, connection.id)
     assert (current.status, current.generation) == (Status.ACTIVE, 3)
@@ -192,12 +195,14 @@ async def test_what_comes_after_a_new_authorization_is_given_back(
 ) -> None:
     """It is of a grant that nobody lives from any more; unless revoking it would end the new one as well."""  # P9
     connection = await connected(app, http, heart, provider=provider)
-    behave(sandbox, rotation="strict", token_delay_ms=300)
+    behave(sandbox, rotation="strict")
+    hold_answers(sandbox)
     caller = asyncio.create_task(heart.refresher.refresh(connection.id, 1))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     renewed = replace(connection, generation=2, grant_id="grant_of_today")
     event = Event("connection.renewed", connection.tenant, heart.clock(), connection.id)
     assert (await heart.records.replace(connection, renewed, Credential("new", "new"), event)).stored
+    let_answers_go(sandbox)
     await caller
     assert (await heart.parked.candidates(connection)).refresh_tokens == ()
     assert (await heart.parked.candidates(renewed)).refresh_tokens == ()
@@ -235,13 +240,13 @@ async def test_a_late_token_over_a_refusal_is_verified(
     """A stalled holder's token comes after another replica waited in vain, saw the old one refused and gave up: where
     the grant lives the connection is back; where the second request ended it, it says so; no dead token is served."""
     # F1, F6, P10
-    behave(sandbox, rotation=rotation, token_delay_ms=1000)
+    behave(sandbox, rotation=rotation)
     connection = await connected(app, http, heart)
+    arrive = late_answers(heart, monkeypatch)
     clock.advance(seconds=3601)
     stalled = asyncio.create_task(heart.refresher.refresh(connection.id, 1))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     raw_store.delete(names.lease(connection.id))  # as its time does
-    behave(sandbox, token_delay_ms=0)
     clock.advance(seconds=60)  # whatever the provider may take, it is over
     monkeypatch.setattr(attempt, "_STORES_WITHIN", 0.1)
     with pytest.raises(ReauthRequired):
@@ -251,6 +256,7 @@ async def test_a_late_token_over_a_refusal_is_verified(
     assert given_up.health.last_error is not None
     assert (given_up.status, given_up.health.last_error.code) == (Status.REAUTH_REQUIRED, "refresh_outcome_unknown")
 
+    arrive.set()
     outcome = (await asyncio.gather(stalled, return_exceptions=True))[0]
     assert (outcome is None) is works
     current, _ = await held(heart, connection.id)
@@ -329,8 +335,9 @@ async def test_a_lost_answer_hides_no_connection_that_was_given_up(
 ) -> None:
     """The late commit is repeated because its answer was lost: the repeat hears, too, that it has to bring back."""
     # R3, F1
-    behave(sandbox, rotation="strict", token_delay_ms=300)
+    behave(sandbox, rotation="strict")
     connection = await connected(app, http, heart)
+    hold_answers(sandbox)
     refresh = heart.records.replace
     answers = []
 
@@ -344,6 +351,7 @@ async def test_a_lost_answer_hides_no_connection_that_was_given_up(
     late = asyncio.create_task(heart.refresher.refresh(connection.id, 1))
     await eventually(lambda: refreshes(sandbox) == (1, 0))
     assert await heart.records.annotate(connection, status=Status.REAUTH_REQUIRED, updated_at=heart.clock())
+    let_answers_go(sandbox)
     await late
     assert [(written.stored, written.given_up) for written in answers] == [(True, True)] * 2
     assert (await app.fetch(connection.id)).json()["generation"] == 2

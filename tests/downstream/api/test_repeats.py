@@ -13,6 +13,7 @@ from broker.app.heart import build_heart
 from broker.providers import Registry
 from broker.settings import Settings
 from broker.vault.repeats import TAKEN_OVER_AFTER, StoredRepeats
+from tests.connections.practice import hold_answers, let_answers_go
 from tests.downstream.answers import code_of
 from tests.journey import MakeClient, everything_in, snapshot
 from tests.waiting import eventually
@@ -258,11 +259,12 @@ async def test_a_caller_that_goes_away_stops_nothing(
 ) -> None:
     """What was begun is carried through, and its answer waits for the one who asks again."""  # R4
     await app.broker_token()
-    sandbox.post("/control", json={"token_delay_ms": 300}).raise_for_status()
+    hold_answers(sandbox)
     asking = asyncio.create_task(app.call("POST", "/v1/connections", CONNECTION, headers=KEY))
     await eventually(lambda: list(raw_store.scan_iter("*rep_*")))
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
+    let_answers_go(sandbox)
     [kept] = raw_store.scan_iter("*rep_*")
     await eventually(lambda: raw_store.hexists(kept, "a"))
     answer = await app.call("POST", "/v1/connections", CONNECTION, headers=KEY)
