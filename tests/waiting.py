@@ -7,8 +7,10 @@ away, and :class:`LoopTime` brings it about.
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
+Result = TypeVar("Result")
 _PATIENCE = 60.0
 _IN_VAIN = "what was waited for did not come about"
 
@@ -37,6 +39,14 @@ class LoopTime:
     def advance(self, *, seconds: float) -> None:
         """Let time pass: what is due by then happens in the loop's next round."""
         self._ahead += seconds
+
+    async def hurry(self, work: Awaitable[Result], *, seconds: float = 60) -> Result:
+        """The result of ``work``, which runs into time limits: ``seconds`` pass over and over until it is there."""
+        task = asyncio.ensure_future(work)
+        while not task.done():
+            await asyncio.sleep(0.1)
+            self.advance(seconds=seconds)
+        return await task
 
     def _now(self) -> float:
         return self._goes_by() + self._ahead

@@ -53,7 +53,7 @@ async def repeating(
 async def test_a_step_is_repeated(heart: Heart) -> None:
     """Busy or idle, it comes again."""
     step = Step(3, 0, 1, 0, 0)
-    async with repeating(step, Leadership(heart.store)), asyncio.timeout(5):
+    async with repeating(step, Leadership(heart.store)), asyncio.timeout(60):
         await step.done.wait()
     assert step.calls >= 5
 
@@ -64,7 +64,7 @@ async def test_a_step_that_fails_is_logged_and_tried_again(
     """A store that is away is a delay, a mistake of ours a traceback; neither ends the chore."""
     monkeypatch.setattr(loop, "_AFTER_FAILURE", 0)
     step = Step(StoreUnavailable("the store is away"), ValueError("a mistake"), 1)
-    async with repeating(step, Leadership(heart.store)), asyncio.timeout(5):
+    async with repeating(step, Leadership(heart.store)), asyncio.timeout(60):
         await step.done.wait()
     assert '"chore.delayed"' in logged.getvalue()
     assert "the store is away" in logged.getvalue()
@@ -76,11 +76,11 @@ async def test_one_replica_does_a_chore_at_a_time(heart: Heart) -> None:
     first, second = Leadership(heart.store), Leadership(heart.store)
     assert await first.leads("sample")
     idle, busy = Step(1), Step(1, 1)
-    async with repeating(idle, second), repeating(busy, first), asyncio.timeout(5):
+    async with repeating(idle, second), repeating(busy, first), asyncio.timeout(60):
         await busy.done.wait()
         assert idle.calls == 0
     await first.resign()
-    async with repeating(idle, second), asyncio.timeout(5):
+    async with repeating(idle, second), asyncio.timeout(60):
         await idle.done.wait()
 
 

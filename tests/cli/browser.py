@@ -16,7 +16,7 @@ import httpx2
 def visit(link: str, decision: str) -> httpx2.Response:
     """Press Continue, decide at the provider, come back; answers the page at the return address."""
     broker = "{0.scheme}://{0.netloc}".format(urlsplit(link))
-    with httpx2.Client(trust_env=False, timeout=30) as browser:
+    with httpx2.Client(trust_env=False, timeout=60) as browser:
         form = {"decision": "continue"}
         if "=" in decision or decision == "cancel":
             name, _, value = decision.partition("=")
@@ -30,7 +30,7 @@ def visit(link: str, decision: str) -> httpx2.Response:
 
 def approve(broker: str, user_code: str) -> httpx2.Response:
     """Enter a machine's code, press Approve, allow everything at the provider; answers the page where that ends."""
-    with httpx2.Client(trust_env=False, timeout=30) as browser:
+    with httpx2.Client(trust_env=False, timeout=60) as browser:
         form = {"user_code": user_code, "decision": "approve"}
         left = browser.post(f"{broker}/device", data=form, headers={"Origin": broker})
         return _decide(browser, left.headers["location"], "allow")

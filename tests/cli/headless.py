@@ -137,7 +137,7 @@ def line_of(stream: IO[str] | None) -> str:
 def approve(link: str, *, account: str = "alice@practice.example", decision: str = "allow") -> str:
     """Approve on the broker's page and answer at the provider; the text of the page at the end."""
     broker, _, code = link.partition("/device?user_code=")
-    with httpx2.Client(trust_env=False, timeout=30) as browser:
+    with httpx2.Client(trust_env=False, timeout=60) as browser:
         browser.get(link).raise_for_status()
         form = {"user_code": code, "decision": "approve"}
         left = browser.post(f"{broker}/device", data=form, headers={"Origin": broker})
@@ -156,5 +156,5 @@ def decline(link: str) -> str:
     """Decline on the broker's page; the text of the page at the end."""
     broker, _, code = link.partition("/device?user_code=")
     form = {"user_code": code, "decision": "decline"}
-    with httpx2.Client(trust_env=False, timeout=30) as browser:
+    with httpx2.Client(trust_env=False, timeout=60) as browser:
         return browser.post(f"{broker}/device", data=form, headers={"Origin": broker}).text

@@ -158,7 +158,7 @@ def test_a_broker_that_dies_meanwhile_is_noticed(tmp_path: Path, sandbox_url: st
         assert process.stderr is not None
         assert "/connect/" in process.stderr.readline() + process.stderr.readline()
     with process:
-        stdout, stderr = process.communicate(timeout=20)
+        stdout, stderr = process.communicate(timeout=60)
     assert (process.returncode, stdout) == (3, "")
     assert "the broker stopped answering meanwhile" in stderr
 

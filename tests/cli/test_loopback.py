@@ -32,7 +32,7 @@ class Desk:
 
 def get(address: str, **parameters: str) -> httpx2.Response:
     """What a browser is shown at the return address."""
-    return httpx2.get(address, params=parameters or None, trust_env=False, timeout=10)
+    return httpx2.get(address, params=parameters or None, trust_env=False, timeout=60)
 
 
 def test_an_answer_with_the_state_is_taken_once() -> None:
@@ -40,7 +40,7 @@ def test_an_answer_with_the_state_is_taken_once() -> None:
     desk = Desk({"id": "con_1"})
     with listening(STATE, desk) as (address, result):
         pages = [get(address, state=STATE, completion_code="code") for _ in range(2)]
-        assert result.result(10) == {"id": "con_1"}
+        assert result.result(60) == {"id": "con_1"}
     assert [page.status_code for page in pages] == [200, 200]
     assert "Connected" in pages[0].text
     assert desk.brought == [{"state": STATE, "completion_code": "code"}]
@@ -73,7 +73,7 @@ def test_a_failure_is_told_to_the_browser_and_to_the_terminal() -> None:
     with listening(STATE, Desk(Conflict("no <b>good</b>"))) as (address, result):
         page = get(address, state=STATE)
         with pytest.raises(Conflict, match="no <b>good</b>"):
-            result.result(10)
+            result.result(60)
     assert page.status_code == 400
     assert "Not connected" in page.text
     assert "no &lt;b&gt;good&lt;/b&gt;" in page.text
@@ -84,7 +84,7 @@ def test_an_unforeseen_error_reaches_the_terminal_only() -> None:
     with listening(STATE, Desk(ZeroDivisionError("canary"))) as (address, result):
         page = get(address, state=STATE)
         with pytest.raises(ZeroDivisionError):
-            result.result(10)
+            result.result(60)
     assert page.status_code == 500
     assert "canary" not in page.text
 
@@ -94,7 +94,7 @@ def test_the_page_is_shown_only_when_it_is_true() -> None:
     may_finish = Event()
 
     def finish(_: Mapping[str, str]) -> dict[str, Any]:
-        assert may_finish.wait(10)
+        assert may_finish.wait(60)
         return {}
 
     with listening(STATE, finish) as (address, result), ThreadPoolExecutor(1) as pool:
@@ -103,7 +103,7 @@ def test_the_page_is_shown_only_when_it_is_true() -> None:
         assert not page.done()
         may_finish.set()
         assert page.result().status_code == 200
-        assert result.result(10) == {}
+        assert result.result(60) == {}
 
 
 def test_a_silent_connection_holds_nobody_up() -> None:
@@ -112,7 +112,7 @@ def test_a_silent_connection_holds_nobody_up() -> None:
         port = urlsplit(address).port
         with socket.create_connection(("127.0.0.1", port)):
             assert get(address, state=STATE).status_code == 200
-            assert result.result(10) == {}
+            assert result.result(60) == {}
 
 
 def test_the_page_can_do_nothing() -> None:

@@ -48,7 +48,7 @@ async def test_giving_up_the_wait_cancels_nothing() -> None:
     await asyncio.gather(*callers, return_exceptions=True)
     assert (work.started, work.finished) == (1, 0)
     work.may_end.set()
-    assert await detached.drain(10) == 0
+    assert await detached.drain(60) == 0
     assert (work.started, work.finished) == (1, 1)
 
 
@@ -67,8 +67,8 @@ async def test_a_failure_is_everybodys_who_waits_and_is_not_remembered() -> None
     unheard = asyncio.create_task(detached.join("key", fail))
     await asyncio.sleep(0)
     unheard.cancel()
-    assert await detached.drain(10) == 0
-    assert await detached.drain(10) == 0
+    assert await detached.drain(60) == 0
+    assert await detached.drain(60) == 0
 
 
 async def test_draining_tells_what_it_leaves() -> None:
@@ -81,5 +81,5 @@ async def test_draining_tells_what_it_leaves() -> None:
     other.may_end.set()
     assert await detached.drain(0.05) == 1
     work.may_end.set()
-    assert await detached.drain(10) == 0
+    assert await detached.drain(60) == 0
     assert await asyncio.gather(*callers) == [1, 1]

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import httpx2
@@ -14,12 +13,11 @@ from broker.app.composition import app_of
 from broker.app.heart import Heart, build_heart
 from broker.providers import Registry
 from broker.settings import Settings
-from broker.vault.opening import open_store
 from broker.vault.redis.embedded import EmbeddedStore
 from tests.connections.practice import refreshes
 from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.servers import valkey
-from tests.waiting import eventually
+from tests.waiting import LoopTime, eventually
 from tests.world import PUBLIC_URL, FakeClock, Person, ServiceClient
 
 MakeClient = Callable[..., Awaitable[ServiceClient]]
@@ -42,11 +40,8 @@ async def proxy(store_server: EmbeddedStore) -> AsyncIterator[FaultyProxy]:
 
 
 @pytest.fixture
-def behind(
-    proxy: FaultyProxy, settings: Settings, providers: Registry, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
-) -> Heart:
-    """A heart that reaches the store through ``proxy`` and gives it half a second."""
-    monkeypatch.setattr("broker.app.heart.open_store", partial(open_store, deadline=0.5))
+def behind(proxy: FaultyProxy, settings: Settings, providers: Registry, clock: FakeClock) -> Heart:
+    """A heart that reaches the store through ``proxy``."""
     url = SecretStr(f"redis://{proxy.address}")
     return build_heart(settings.model_copy(update={"redis_url": url}), providers, clock)
 
@@ -89,6 +84,7 @@ async def test_a_store_that_fails_mid_request_is_a_503_by_the_deadline(
     sandbox: httpx2.Client,
     proxy: FaultyProxy,
     behind: Heart,
+    loop_time: LoopTime,
     fault: str,
 ) -> None:
     """Fetches answer 503 with Retry-After and the provider isn't bothered; afterwards they go on."""  # R2
@@ -101,11 +97,11 @@ async def test_a_store_that_fails_mid_request_is_a_503_by_the_deadline(
             await proxy.cut()
         else:
             proxy.stall_answers()
-        answers = await asyncio.gather(*(app.fetch(connection["id"], min_ttl=n) for n in range(10)))
-        for answer in answers:
+        fetches = asyncio.gather(*(app.fetch(connection["id"], min_ttl=n) for n in range(10)))
+        for answer in await loop_time.hurry(fetches):
             assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
             assert int(answer.headers["Retry-After"]) >= 1
-        assert (await face.get("/readyz")).status_code == 503
+        assert (await loop_time.hurry(face.get("/readyz"))).status_code == 503
         assert (await face.get("/livez")).status_code == 200
         if fault == "gone":
             await proxy.heal()

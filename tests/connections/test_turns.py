@@ -207,7 +207,7 @@ async def test_a_slot_that_came_too_late_is_given_back(
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
     proxy.release_answers()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await eventually(lambda: raw_store.zcard(gate) == 0)
     await store.aclose()
 

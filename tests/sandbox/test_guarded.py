@@ -67,7 +67,7 @@ def aws_signature(
         signed_body_value=hashlib.sha256(body).hexdigest(),
         signed_body_header_type=crt.AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
     )
-    signed = crt.aws_sign_request(request, config).result(10)
+    signed = crt.aws_sign_request(request, config).result(60)
     return {name: value for name, value in signed.headers if name != "host"}
 
 

@@ -60,7 +60,7 @@ def test_it_announces_itself_once_and_ends_cleanly(number: signal.Signals) -> No
                 app = App(http)
                 assert app.redeem(answer(app.authorize())["code"]).status_code == 200
             process.send_signal(number)
-            said = process.communicate(timeout=20)
+            said = process.communicate(timeout=60)
             assert process.returncode == 0
         finally:
             process.kill()

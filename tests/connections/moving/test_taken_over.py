@@ -282,7 +282,7 @@ async def test_a_hold_that_can_not_be_prolonged_is_lost(
         await asyncio.sleep(0.05)
         hold.check()
         raw_store.delete("broker:leader:import x")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await hold.wait()
         assert hold.is_set()
         with pytest.raises(TakenOver):
@@ -297,6 +297,6 @@ async def test_a_stop_reaches_those_who_wait_for_the_hold(heart: Heart) -> None:
         assert hold is not None
         stop.set()
         assert hold.is_set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await hold.wait()
         hold.check()

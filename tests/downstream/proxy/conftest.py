@@ -112,7 +112,7 @@ async def caller(heart: Heart, app: ServiceClient) -> AsyncIterator[ProxyCaller]
     port = listener.getsockname()[1]
     headers = {"Authorization": f"Bearer {await app.broker_token()}"}
     url = f"http://127.0.0.1:{port}"
-    async with httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=20) as http:
+    async with httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False, timeout=60) as http:
         yield ProxyCaller(http, app, port, headers["Authorization"])
     server.should_exit = server.force_exit = True
     await running

@@ -99,7 +99,7 @@ def by_the_other_implementation(
         signed_body_value=hashlib.sha256(body).hexdigest(),
         signed_body_header_type=crt.AwsSignedBodyHeaderType.X_AMZ_CONTENT_SHA_256,
     )
-    made: str = crt.aws_sign_request(request, config).result(10).headers.get("Authorization")
+    made: str = crt.aws_sign_request(request, config).result(60).headers.get("Authorization")
     return made
 
 

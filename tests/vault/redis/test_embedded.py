@@ -6,10 +6,12 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from redis import Redis
@@ -185,14 +187,14 @@ def test_a_killed_server_is_replaced(store: EmbeddedStore) -> None:
 
 def test_a_hung_server_is_ended_by_force(store: EmbeddedStore, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that reacts to nothing is killed, and stopping still comes to an end without losing a write."""
-    monkeypatch.setattr(server, "_SHUTDOWN_SECONDS", 0.05)
-    monkeypatch.setattr(server, "_KILL_SECONDS", 0.5)
-    monkeypatch.setattr("broker.vault.redis.wire._ANSWER_SECONDS", 0.05)
+    monkeypatch.setattr("broker.vault.redis.wire._ANSWER_SECONDS", 3)
     store.start()
     put(store)
     assert store.pid is not None
     os.kill(store.pid, signal.SIGSTOP)
-    store.stop()
+    with monkeypatch.context() as hasty:
+        hasty.setattr(server, "_SHUTDOWN_SECONDS", 0.05)
+        store.stop()
     assert not running(data_dir)
     store.start()
     assert value(store) == "kept"
@@ -249,7 +251,18 @@ def test_loading_is_waited_for(store: EmbeddedStore, data_dir: Path, monkeypatch
         batch.execute()
     store.stop()
     monkeypatch.setitem(server._OPTIONS, "key-load-delay", "1")
-    monkeypatch.setattr(server, "_SILENT_SECONDS", 0.1)
+    loading, ping = 0, server.Server._ping
+
+    def counted(asked: server.Server) -> str:
+        nonlocal loading
+        answer = ping(asked)
+        loading += answer.startswith("LOADING")
+        return answer
+
+    # A minute goes by with each answer that it is loading: more than a silent server is given.
+    passing = SimpleNamespace(monotonic=lambda: time.monotonic() + 60 * loading, sleep=time.sleep)
+    monkeypatch.setattr(server.Server, "_ping", counted)
+    monkeypatch.setattr(server, "time", passing)
     store.launch()
     with pytest.raises(StoreUnavailable, match="interrupted"):
         store.wait_ready(interrupted=lambda: running(data_dir))
@@ -258,6 +271,7 @@ def test_loading_is_waited_for(store: EmbeddedStore, data_dir: Path, monkeypatch
     store.start()
     with client(store) as redis:
         assert redis.dbsize() == 12_000
+    assert loading > 1
 
 
 def test_a_long_path_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
