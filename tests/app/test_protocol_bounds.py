@@ -77,7 +77,10 @@ async def test_an_idle_connection_and_a_slow_app_are_left_alone(served: Served, 
         served.may_answer.set()
         assert (await caller.answer())[0] == 200
         # A body has its time from who reads it.
-        caller.writer.write(POST + b"Content-Length: 1\r\n\r\n")
+        [connection] = served.connections()
+        caller.writer.write(POST)
+        await eventually(lambda: connection._due)
+        caller.writer.write(b"Content-Length: 1\r\n\r\n")
         await eventually(lambda: served.asked[-1] == "POST /echo")
         loop_time.advance(seconds=longer)
         await asyncio.sleep(A_LOOK)

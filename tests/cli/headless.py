@@ -78,7 +78,7 @@ class Home:
         """Run a command to its end, with ``says`` on its stdin."""
         with self.start(*words, **variables) as process:
             try:
-                stdout, stderr = process.communicate(says, timeout=30)
+                stdout, stderr = process.communicate(says, timeout=60)
             finally:
                 process.kill()
         assert "Traceback" not in stderr, stderr

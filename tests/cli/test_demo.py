@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -30,6 +29,7 @@ from broker.cli.demo.person import NoSuchButton, Person, buttons
 from broker.cli.demo.processes import Processes, ProcessFailed, python_module
 from broker.cli.demo.stage import Stage
 from broker.cli.demo.strongroom import Search, Strongroom
+from tests.waiting import until
 
 _SECRET = re.compile(r"\b(?:pat|prt|pac|bat|brt|bcs|ref)_[A-Za-z0-9_-]{9,}")
 _READY = "Ctrl-C ends everything"
@@ -73,9 +73,8 @@ class Demo:
         origins = set(re.findall(r"http://127\.0\.0\.1:\d+", self.printed))
         assert len(pids) == 3
         for pid in map(int, pids):
-            # An orphan has ended before whoever adopts it has taken note; the test's time limit ends a wait in vain.
-            while _exists(pid):
-                time.sleep(0.01)
+            # An orphan has ended before whoever adopts it has taken note.
+            until(lambda: not _exists(pid))  # noqa: B023 - awaited here
         for origin in origins:
             with pytest.raises(httpx2.ConnectError):
                 httpx2.get(origin, trust_env=False)

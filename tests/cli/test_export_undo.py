@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,10 +19,11 @@ from broker.vault import names
 from tests.cli.conftest import Cli
 from tests.cli.test_exporting import connections_in
 from tests.connections.moving.sealing import OURS
+from tests.waiting import until
 
 AtHeart = Callable[[Callable[[Heart], Coroutine[Any, Any, Any]]], Any]
 MakeConnection = Callable[..., Connection]
-_PATIENCE = 30
+_PATIENCE = 60
 
 
 @pytest.fixture
@@ -55,10 +55,8 @@ def in_the_middle(
     command = [sys.executable, "-m", "broker.cli.main", "connections", "export", *words, "--switch-off"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         try:
-            until = time.monotonic() + _PATIENCE
-            while statuses(raw_store, others) != ["disabled"] * len(others):
-                assert process.poll() is None
-                assert time.monotonic() < until
+            until(lambda: process.poll() is not None or statuses(raw_store, others) == ["disabled"] * len(others))
+            assert process.poll() is None
             yield process
         finally:
             process.kill()

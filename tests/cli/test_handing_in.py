@@ -17,7 +17,7 @@ import pytest
 from tests.kinds.cases import ALICE, ALICE_KEY, made_by
 
 PASSWORD = "practice-password-alice"
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 _FILE = "Path of a file that holds it: "
 
 

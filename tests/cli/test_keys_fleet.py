@@ -108,7 +108,7 @@ class Load:
         self.failures: list[str] = []
 
     async def __aenter__(self) -> "Load":
-        self._http = httpx2.AsyncClient(timeout=30, trust_env=False)
+        self._http = httpx2.AsyncClient(timeout=60, trust_env=False)
         loops = ((connection, turn) for connection in self._connections for turn in range(2))
         self._tasks = [asyncio.create_task(self._go_on(*each)) for each in loops]
         return self

@@ -3,7 +3,6 @@
 import base64
 import stat
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -15,6 +14,7 @@ from redis.exceptions import NoPermissionError
 
 from broker.vault.redis.server import find_program
 from tests.deploy.conftest import MakeSecrets
+from tests.waiting import until
 
 DEPLOY = Path(__file__).resolve().parent.parent.parent / "deploy"
 
@@ -28,11 +28,8 @@ def socket(tmp_path: Path, secrets: Path) -> Iterator[str]:
     options = ["--dir", str(tmp_path), "--aclfile", str(acl), "--port", "0", "--unixsocket", str(path)]
     with subprocess.Popen([find_program(), DEPLOY / "valkey.conf", *options], stdout=subprocess.DEVNULL) as server:
         try:
-            deadline = time.monotonic() + 30
-            while not answers(str(path)):
-                assert server.poll() is None, "the store refused its configuration"
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            until(lambda: server.poll() is not None or answers(str(path)))
+            assert server.poll() is None, "the store refused its configuration"
             yield str(path)
         finally:
             server.terminate()

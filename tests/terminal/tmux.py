@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 PROMPT: Final = "$"
-_PATIENCE: Final = 30.0
+_PATIENCE: Final = 60.0
 _SHELL: Final = ("bash", "--noprofile", "--norc", "-i")
 
 

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -30,6 +29,7 @@ from tests.cli.conftest import KEY
 from tests.connections.moving.taking_in import all_of, die_after, key_row, listed, order_of, stored, take
 from tests.journey import MakeClient
 from tests.processes import broker_environment
+from tests.waiting import until
 from tests.world import FakeClock
 
 MANY = 10_000
@@ -244,11 +244,8 @@ def ended(process: "subprocess.Popen[str]") -> tuple[int, str, str]:
 
 def kill_once(process: "subprocess.Popen[str]", reached: Callable[[], bool]) -> None:
     """``kill -9`` as soon as it has come so far."""
-    deadline = time.monotonic() + 60
-    while not reached():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    until(lambda: process.poll() is not None or reached(), every=0.005)
+    assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
 
@@ -322,9 +319,7 @@ def test_a_signal_ends_it_between_two_rows(
     file = tmp_path / "all.jsonl"
     file.write_text("\n".join(json.dumps(_line(number)) for number in range(1, 1501)))
     process = command(environ, str(file), "--no-verify", "--json")
-    while len(records(raw_store)) < 300:
-        assert process.poll() is None
-        time.sleep(0.005)
+    until(lambda: process.poll() is not None or len(records(raw_store)) >= 300, every=0.005)
     process.send_signal(number)
     exit_code, said, _ = ended(process)
     report = json.loads(said)
