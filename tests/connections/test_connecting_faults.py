@@ -18,7 +18,7 @@ from tests.world import Person, ServiceClient
 @pytest.fixture
 def providers(providers: Registry) -> Registry:
     """The practice providers with a deadline that a test can wait for."""
-    return Registry(provider.model_copy(update={"timeout": 1.0}) for provider in providers)
+    return Registry(provider.model_copy(update={"timeout": 3.0}) for provider in providers)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -41,7 +41,7 @@ def providers(providers: Registry, sandbox_url: str, line: FaultyProxy) -> Regis
                 "authorization_endpoint": f"{sandbox_url}/authorize",
                 "token_endpoint": f"http://{line.address}/token",
                 "identity": Identity(url=f"{sandbox_url}/whoami", id="/sub"),
-                "timeout": 1.0,
+                "timeout": 3.0,
             }
         )
 
