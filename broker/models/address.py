@@ -13,4 +13,7 @@ def address_of(text: str) -> IPv4Address | IPv6Address | None:
         address = ip_address(text)
     except ValueError:
         return None
-    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
+    if isinstance(address, IPv4Address):
+        return address
+    # Without the zone, which means something to the one machine alone that wrote it down (RFC 4007 §11).
+    return address.ipv4_mapped or IPv6Address(int(address))

@@ -21,6 +21,8 @@ _HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z)(?![0-9.]+\Z){_LABEL}(\.{_LABEL})*")
 _URL_PATH = re.compile(r"(/(?!\.{1,2}(/|\Z))[A-Za-z0-9._~-]+)*/?")
 _KEY = re.compile(r"(?P<kid>[A-Za-z0-9._-]{1,32}):(?P<key>[A-Za-z0-9+/_-]{43}=)")
 _RETENTION = re.compile(r"(?P<amount>[0-9]{1,9})(?P<unit>[smhd])\s*,\s*(?P<events>[0-9]{1,12})")
+_MAPPED_BITS = 96
+"""Those in front of the IPv4 address in an IPv6 address that maps it (RFC 4291 §2.5.5.2)."""
 _UNIT_MS = {"s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 
 
@@ -112,7 +114,15 @@ def _network(text: str) -> Network:
 
 def parse_networks(value: object) -> object:
     """``10.0.0.0/8, ::1`` → IP networks; a network with host bits set is refused as a likely mistake."""
-    return tuple(map(_network, _items(value))) if isinstance(value, str) else value
+    return tuple(_unmapped(_network(item)) for item in _items(value)) if isinstance(value, str) else value
+
+
+def _unmapped(network: Network) -> Network:
+    """``::ffff:10.0.0.0/104`` is 10.0.0.0/8: addresses are compared in that form, too."""
+    if isinstance(network, IPv4Network) or network.prefixlen < _MAPPED_BITS:
+        return network
+    mapped = network.network_address.ipv4_mapped
+    return network if mapped is None else IPv4Network((mapped, network.prefixlen - _MAPPED_BITS))
 
 
 def parse_hosts(value: object) -> object:

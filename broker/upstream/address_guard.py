@@ -50,13 +50,14 @@ def parse_address(address: str) -> httpx2.URL:
         raise AddressRefused("the address holds characters that an address can't have")
     try:
         url = httpx2.URL(address)
-    except httpx2.InvalidURL:
+        host = url.host
+    except (httpx2.InvalidURL, UnicodeError):  # the latter: an international name that is none (RFC 5891)
         raise AddressRefused("the address is not a valid URL") from None
-    if not url.host or "%" in url.host or not (url.port is None or 0 < url.port < 65536):
+    if not host or "%" in host or not (url.port is None or 0 < url.port < 65536):
         raise AddressRefused("the address has no valid host and port")
     if url.userinfo or url.fragment:
         raise AddressRefused("the address has user info or a fragment")
-    if url.scheme == "https" or (url.scheme == "http" and is_loopback(url.host)):
+    if url.scheme == "https" or (url.scheme == "http" and is_loopback(host)):
         return url
     raise AddressRefused("an https address is required (plain http only on loopback)")
 

@@ -68,7 +68,8 @@ def of_the_api(url: str, base: str) -> str:
     try:
         written, read = _origins_of(base)
         # Nearly always it is spelt as the operator spelt it, and then nothing can be read in two ways.
-        spelt_alike = url.startswith((f"{written}/", f"{written}?"))
+        # But for a path that begins with its question mark: some read all before the first slash as the host.
+        spelt_alike = url.startswith(f"{written}/")
         origin = read if spelt_alike else _origin(parse_address(url))
     except AddressRefused as error:
         raise InvalidRequest(error.detail) from None

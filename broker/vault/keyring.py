@@ -26,7 +26,7 @@ _VERSION = 1
 _NONCE_BYTES = 12
 _KEY_BYTES = 32
 _DERIVED_KEYS_CACHED = 8192
-_LENGTHS = struct.Struct(">5IQ")
+_LENGTHS = struct.Struct(">5I")
 
 
 class Place(NamedTuple):
@@ -201,5 +201,5 @@ def key_of(envelope: bytes) -> str:
 def _additional_data(place: Place, kid: str) -> bytes:
     tenant, owner, grant, field, generation = place
     # Lengths in front, as in _length_prefixed: no two places authenticate the same.
-    lengths = _LENGTHS.pack(len(tenant), len(owner), len(grant), len(field), len(kid), generation)
-    return lengths + f"{tenant}{owner}{grant}{field}{kid}".encode()
+    lengths = _LENGTHS.pack(len(tenant), len(owner), len(grant), len(field), len(kid))
+    return lengths + generation.to_bytes(8, "big") + f"{tenant}{owner}{grant}{field}{kid}".encode()

@@ -13,6 +13,7 @@ from broker.models.address import address_of
         ("::FFFF:cb00:7107", "203.0.113.7"),
         ("2001:DB8:0::7", "2001:db8::7"),
         ("::203.0.113.7", "::cb00:7107"),
+        ("fe80::1%eth0 <b>", "fe80::1"),
     ],
 )
 def test_an_address_is_read_whatever_way_it_is_written(text: str, address: str) -> None:

@@ -152,6 +152,12 @@ def test_what_is_neither_host_nor_network_is_refused(value: str) -> None:
     assert refusal(EGRESS_ALLOW=value).startswith("BROKER_EGRESS_ALLOW: ")
 
 
+def test_a_mapped_network_is_the_network_that_it_maps() -> None:
+    """Callers' addresses are compared in that form, too."""
+    networks = load(TRUSTED_PROXIES="::ffff:10.0.0.0/104,::ffff:192.0.2.1,::/0,fd00::/8").trusted_proxies
+    assert [str(network) for network in networks] == ["10.0.0.0/8", "192.0.2.1/32", "::/0", "fd00::/8"]
+
+
 def test_trusted_proxies_are_never_names() -> None:
     """Whom to trust must not depend on a resolver."""
     assert refusal(TRUSTED_PROXIES="proxy.example").startswith("BROKER_TRUSTED_PROXIES: ")

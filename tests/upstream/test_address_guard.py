@@ -182,6 +182,8 @@ async def test_a_name_that_does_not_resolve_was_not_sent() -> None:
         "https://provider\u3002test/",
         "https://\u2460.test/",
         "https://0177.0.0.1/",
+        "https://xn--bcher-kva.test../",
+        "https://xn--bcher-kva.test%00/",
         "",
     ],
 )

@@ -41,6 +41,13 @@ def test_what_does_not_begin_with_a_slash_goes_nowhere(path: str) -> None:
         api_address.below("https://api.example", path, "")
 
 
+@pytest.mark.parametrize("url", ["https://api.example?@evil.example/", "https://api.example?a=b@evil.example/x"])
+def test_a_query_in_the_place_of_a_path_names_no_other_host(url: str) -> None:
+    """Some read all that stands before the first slash as user info and host."""  # G1
+    with pytest.raises(InvalidRequest):
+        api_address.of_the_api(url, BASE)
+
+
 @pytest.mark.parametrize(
     ("url", "result"),
     [

@@ -120,7 +120,9 @@ async def test_whatever_is_stored_ends_up_under_the_new_key(
             await each.aclose()
 
 
-@pytest.mark.parametrize("kind", ["flipped byte", "unknown key", "no envelope", "no header", "no tenant"])
+@pytest.mark.parametrize(
+    "kind", ["flipped byte", "unknown key", "no envelope", "no header", "no tenant", "no generation"]
+)
 async def test_what_cant_be_opened_is_named_and_keeps_the_old_key(
     open_: Open, filled: Filled, raw_store: redis.Redis, kind: str
 ) -> None:
@@ -139,6 +141,8 @@ async def test_what_cant_be_opened_is_named_and_keeps_the_old_key(
             raw_store.set(names.revocation(job.connection_id), b"{}\n" + sealed)
         case "no tenant":
             raw_store.hdel(key, "t")
+        case "no generation":
+            raw_store.hset(key, "g", str(2**70))
     before = raw_store.hget(key, "a")
     ring = both()
     rotation = rotation_of(await open_(ring), ring)
@@ -155,6 +159,7 @@ async def test_what_cant_be_opened_is_named_and_keeps_the_old_key(
         "no envelope": {""},
         "no header": {"k1"},
         "no tenant": {"k1"},
+        "no generation": {"k1"},
     }
     assert set(await rotation.count()) - {"k2"} == left[kind]
 
