@@ -31,10 +31,10 @@ async def test_a_window_begins_with_its_first_event_and_is_not_prolonged(
     counters: Counters, raw_store: redis.Redis
 ) -> None:
     """No counter is ever without an end, and each event is told when that is."""  # F8
-    assert 59_000 < (await counters.count(NAME, 60_000)).left <= 60_000
-    raw_store.pexpire(names.counter(NAME), 1_000)
-    assert 0 < (await counters.count(NAME, 60_000)).left <= 1_000
-    assert 0 < int(raw_store.pttl(names.counter(NAME))) <= 1_000
+    assert 50_000 < (await counters.count(NAME, 60_000)).left <= 60_000
+    raw_store.pexpire(names.counter(NAME), 20_000)
+    assert 0 < (await counters.count(NAME, 60_000)).left <= 20_000
+    assert 0 < int(raw_store.pttl(names.counter(NAME))) <= 20_000
 
 
 async def test_a_window_that_has_ended_is_forgotten(counters: Counters, raw_store: redis.Redis) -> None:
@@ -44,7 +44,7 @@ async def test_a_window_that_has_ended_is_forgotten(counters: Counters, raw_stor
     raw_store.pexpire(names.counter(NAME), 0)
     number, left = await counters.count(NAME, 60_000)
     assert number == 1
-    assert 59_000 < left <= 60_000
+    assert 50_000 < left <= 60_000
 
 
 async def test_a_store_that_is_gone_is_told_as_such(counters: Counters, pipeline: Store) -> None:
@@ -60,10 +60,10 @@ async def test_what_is_given_back_stays_within_its_window(counters: Counters, ra
     """One less, the end unmoved; never below nothing, and where no window is open none begins."""  # F8
     for _ in range(2):
         await counters.count(NAME, 60_000)
-    raw_store.pexpire(names.counter(NAME), 1_000)
+    raw_store.pexpire(names.counter(NAME), 20_000)
     await counters.give_back(NAME)
     assert raw_store.get(names.counter(NAME)) == b"1"
-    assert 0 < int(raw_store.pttl(names.counter(NAME))) <= 1_000
+    assert 0 < int(raw_store.pttl(names.counter(NAME))) <= 20_000
     for _ in range(3):
         await counters.give_back(NAME)
     assert raw_store.get(names.counter(NAME)) == b"0"
