@@ -120,9 +120,10 @@ class Bookkeeping:
     async def _write_out(self, events: Iterable[Event]) -> None:
         try:
             await self._sink.write(json.dumps(event.shown(), separators=(",", ":")) for event in events)
-        except OSError:
+        except OSError as error:
             # The events stay in their outbox until the sink takes them.
-            raise StoreUnavailable("the events sink can't be written", retry_after=5) from None
+            reason = error.strerror or type(error).__name__
+            raise StoreUnavailable(f"the events sink can't be written: {reason}", retry_after=5) from None
 
     async def _list_again(self, events: Iterable[Event]) -> None:
         """List connections that were made: whoever made them may have died before that."""

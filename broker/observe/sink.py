@@ -2,14 +2,16 @@
 
 A collector can stall, and so can a disk. Writing happens in a thread of its own, one write at a time, and is waited for
 only so long: a stalled sink holds up the moving of events, which stay in their outboxes, and nothing else, not even the
-end of the process.
+end of the process. What is only slow gets everything once: a write that ends well after its caller has gone counts when
+its lines come again.
 """
 
 import asyncio
-import fcntl
+import errno
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 from typing import Final
@@ -17,20 +19,29 @@ from typing import Final
 _FILE: Final = "file:"
 _STDOUT: Final = 1
 """The descriptor: ``sys.stdout`` has a lock, which a stalled write would hold when the interpreter wants to end."""
-_PATIENCE: Final = 5.0
+_PATIENCE: Final = 1.0
+"""Seconds. Who reads the record waits, too; and what takes longer isn't lost."""
+_REMEMBERED: Final = 2_000
+"""Lines. Usually they come again with the next try; if another replica has moved them meanwhile, they never do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    lines: Sequence[str]
+    outcome: "Future[None]"
 
 
 class Sink:
     """``none``, ``stdout`` or ``file:PATH``.
 
-    An event may arrive twice: after a crash, after a write that failed or took too long, or from two replicas that
-    settle at once; its id tells. A line that was cut off (by a full disk, or a crash) stays as it is, and the next one
-    begins a new line. It isn't taken back: others follow the file, and would take it for a new one if it got shorter.
+    An event may arrive twice: after a crash, after a write that failed, or from two replicas that settle at once; its
+    id tells. A line that was cut off (by a full disk, or a crash) stays as it is, and the next one begins a new line.
+    It isn't taken back: others follow the file, and would take it for a new one if it got shorter.
     """
 
     def __init__(self, target: str, *, patience: float = _PATIENCE) -> None:
         """
-        :param patience: seconds that a write may take.
+        :param patience: seconds that a write is waited for.
         :raises ValueError: another target.
         """
         if target not in {"none", "stdout"} and not target.startswith(_FILE):
@@ -38,7 +49,10 @@ class Sink:
         self._target = target
         self._patience = patience
         self._turn = asyncio.Lock()
-        self._latest: Future[None] | None = None
+        self._latest: _Write | None = None
+        """Begun, and not known to have ended."""
+        self._arrived: set[str] = set()
+        """Lines that were written when nobody waited for it any more."""
         self._cut_off = False
         """Whether the last line on standard output may lack its end."""
 
@@ -46,17 +60,38 @@ class Sink:
         """Write the lines before returning. Where there is nobody to tell, none of them is asked for.
 
         :raises OSError: they can't be written, or not in time (:class:`TimeoutError`), or an earlier write has still
-            not ended. Some of them may have been written; the events stay where they are.
+            not ended. Some of them may have been written; the events stay where they are, and are to be tried again.
         """
-        text = b"" if self._target == "none" else "".join(f"{line}\n" for line in lines).encode()
-        if not text:
+        wanted = [] if self._target == "none" else list(lines)
+        if not wanted:
             return
-        append = self._print if self._target == "stdout" else self._append
         async with self._turn:
-            if self._latest is not None and not self._latest.done():
-                raise TimeoutError("an earlier write has not ended")
-            self._latest = _in_a_thread(append, text)
-            await asyncio.wait_for(asyncio.wrap_future(self._latest), self._patience)
+            self._look_at_the_latest()
+            if missing := [line for line in wanted if line not in self._arrived]:
+                await self._write(missing)
+            self._arrived.difference_update(wanted)
+
+    def _look_at_the_latest(self) -> None:
+        if self._latest is None:
+            return
+        if not self._latest.outcome.done():
+            raise TimeoutError(errno.ETIMEDOUT, "an earlier write has not ended")
+        # One that failed in the end has arrived in part at most: all of it is written again.
+        if self._latest.outcome.exception() is None:
+            if len(self._arrived) > _REMEMBERED:
+                self._arrived.clear()
+            self._arrived.update(self._latest.lines)
+        self._latest = None
+
+    async def _write(self, lines: Sequence[str]) -> None:
+        append = self._print if self._target == "stdout" else self._append
+        text = "".join(f"{line}\n" for line in lines).encode()
+        self._latest = _Write(lines, _in_a_thread(append, text))
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(self._latest.outcome), self._patience)
+        except TimeoutError:
+            raise TimeoutError(errno.ETIMEDOUT, f"a write takes more than {self._patience:g} s") from None
+        self._latest = None
 
     def _print(self, text: bytes) -> None:
         begun, self._cut_off = self._cut_off, True
@@ -68,8 +103,8 @@ class Sink:
         # Audit events name subjects: others on the machine have no business with them.
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
-            # Other workers append to the file, too: what is at its end now must be there when the lines follow it.
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            # No lock: whoever may read the file could hold it, and not every file system has one. Other workers append,
+            # too; a local file system takes what one call of write appends as a whole, so that their lines don't mix.
             size = os.fstat(descriptor).st_size
             _write_whole(descriptor, b"\n" + text if size and not _ends_a_line(path) else text)
         finally:
@@ -101,6 +136,11 @@ def _write_whole(descriptor: int, text: bytes) -> None:
 
 
 def _ends_a_line(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+    """Whether the file is known to: one that may only be appended to can't be asked, and an empty line in it harms
+    nobody."""
+    try:
+        with path.open("rb") as file:
+            file.seek(-1, os.SEEK_END)
+            return file.read(1) == b"\n"
+    except OSError:
+        return False

@@ -27,6 +27,8 @@ class Documents:
         # First: one that is listed and not there is passed over, one that is there must be seen.
         await self._store.execute("SADD", names.CLIENTS, client_id)
         await self._write(client_id, b"", document, event)
+        # And last: it may stand under an id that was just being deleted.
+        await self._store.execute("SADD", names.CLIENTS, client_id)
 
     async def replace_client(self, client_id: str, before: bytes, document: Document, event: Event) -> bool:
         """Store another document in place of ``before`` and write ``event`` down; ``False`` if ``before`` does not
@@ -38,6 +40,9 @@ class Documents:
         arguments: list[Argument] = ["" if event is None else event.encode()]
         removed = await self._store.run(scripts.CLIENT_DELETE, _with_outbox(client_id), arguments)
         await self._store.execute("SREM", names.CLIENTS, client_id)
+        if await self.client(client_id) is not None:
+            # Somebody has registered it again meanwhile.
+            await self._store.execute("SADD", names.CLIENTS, client_id)
         return bool(removed)
 
     async def clients(self) -> list[str]:

@@ -2,7 +2,9 @@
 
 import asyncio
 import json
+import os
 import stat
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 import redis
 
 from broker.app.heart import Heart, build_heart
+from broker.errors import StoreUnavailable
 from broker.models.event import Event
 from broker.models.ids import bucket_of, new_id
 from broker.observe.sink import Sink
@@ -20,6 +23,7 @@ from broker.settings.values import Retention
 from broker.vault import names
 from broker.vault.journal import Journal
 from tests.journey import MakeClient
+from tests.waiting import eventually
 from tests.world import FakeClock, ServiceClient
 
 DAY = 86_400_000
@@ -179,8 +183,31 @@ async def test_a_sink_that_cannot_be_written_keeps_events_where_they_are(
         assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
         assert answer.headers["retry-after"] == "5"
         assert raw_store.xlen(names.outbox(connection_id)) == 1
+        with pytest.raises(StoreUnavailable, match="the events sink can't be written: No space left on device"):
+            await heart.bookkeeping.settle_all()
     assert await heart.bookkeeping.settle_all() == 1
     assert len(journal(raw_store)) == 2
+
+
+async def test_while_a_write_hangs_the_record_is_refused_at_once(
+    heart: Heart, app: ServiceClient, connection_id: str, tmp_path: Path
+) -> None:
+    """Nobody waits a second time for the same write; once it has ended, its events count, and come once."""
+    assert (await app.fetch(connection_id)).status_code == 200
+    (tmp_path / "events.jsonl").unlink()
+    os.mkfifo(tmp_path / "events.jsonl")  # writing begins when somebody reads
+    with pytest.raises(StoreUnavailable, match="a write takes more than 1 s"):
+        await heart.bookkeeping.settle_all()
+    for path in ("/v1/events", f"/v1/connections/{connection_id}/events"):
+        answer = await app.call("GET", path)
+        assert (answer.status_code, answer.json()["code"]) == (503, "store_unavailable")
+        assert "an earlier write has not ended" in answer.json()["detail"]
+    with await asyncio.to_thread((tmp_path / "events.jsonl").open) as collector:
+        line = await asyncio.to_thread(collector.readline)
+        await eventually(lambda: all(thread.name != "events sink" for thread in threading.enumerate()))
+        [listed] = (await app.call("GET", "/v1/events?type=token.released")).raise_for_status().json()["items"]
+        assert json.loads(line)["id"] == listed["id"]
+        assert await asyncio.to_thread(collector.read) == ""
 
 
 async def test_one_unreadable_entry_does_not_stop_the_record(

@@ -1,5 +1,6 @@
 """The events sink: a JSON line each, in a file that is nobody else's business, and no stall that spreads."""
 
+import fcntl
 import json
 import os
 import resource
@@ -9,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -77,6 +79,33 @@ async def test_half_a_line_that_somebody_else_left_is_left_alone(tmp_path: Path)
     assert path.read_text() == '{"id":"evt_1"}\n{"id":"ev\n{}\n'
 
 
+async def test_a_file_that_may_only_be_appended_to_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether its last line is whole can't be seen: each batch begins a line of its own, so that none gets lost."""
+    path, really = tmp_path / "events.jsonl", Path.open
+
+    def opened(asked: Path, *more: Any) -> Any:
+        if asked == path:
+            raise PermissionError(13, "Permission denied")
+        return really(asked, *more)
+
+    sink = Sink(f"file:{path}")
+    with monkeypatch.context() as patched:  # the tests may run as root, who may read everything
+        patched.setattr(Path, "open", opened)
+        for line in ('{"id":1}', '{"id":2}'):
+            await sink.write([line])
+    assert path.read_text().split() == ['{"id":1}', '{"id":2}']
+
+
+async def test_a_lock_on_the_file_holds_nothing_up(tmp_path: Path) -> None:
+    """Whoever may read a file can lock it."""
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"id":1}\n')
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        await Sink(f"file:{path}").write(['{"id":2}'])
+        assert file.read().split() == ['{"id":1}', '{"id":2}']
+
+
 async def test_half_a_line_on_standard_output_is_ended_first(tmp_path: Path) -> None:
     """There nobody can look at what was written; the sink remembers that it may not have been all."""
     path, sink = tmp_path / "collected", Sink("stdout")
@@ -130,8 +159,8 @@ def test_a_stalled_collector_is_waited_for_only_so_long() -> None:
             process.kill()
     said = answers.splitlines()
     assert said[0] == "others go on"
-    assert said[1] == "TimeoutError()"
-    assert said[2:] == ["TimeoutError('an earlier write has not ended')"]
+    assert said[1] == "TimeoutError(110, 'a write takes more than 0.2 s')"
+    assert said[2:] == ["TimeoutError(110, 'an earlier write has not ended')"]
 
 
 async def test_a_file_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:

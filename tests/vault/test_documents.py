@@ -1,18 +1,20 @@
 """Documents: clients and broker tokens, whole or not at all, gone when their time is over."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from typing import Any, cast
 
 import pytest
 import redis
 
 from broker.errors import StoreUnavailable
 from broker.models.event import Event
-from broker.vault import names
+from broker.vault import names, scripts
 from broker.vault.documents import Documents
 from broker.vault.redis.connecting import connector
 from broker.vault.redis.pipeline import Pipeline
-from broker.vault.redis.store import Store
+from broker.vault.redis.store import Argument, Reply, Store
+from broker.vault.scripts import Script
 from tests.vault.faulty_proxy import FaultyProxy
 from tests.vault.samples import NOW, outbox
 
@@ -50,6 +52,73 @@ async def test_a_client_is_replaced_as_it_was_read_or_not_at_all(pipeline: Store
     assert not await documents.replace_client("cl_1", now, {"name": "third"}, CHANGED)
     assert await documents.client("cl_1") is None
     assert outbox(raw_store, "cl_1") == [MADE, CHANGED, DELETED]
+
+
+Happens = Callable[[], Awaitable[None]] | None
+
+
+class Between:
+    """A store on which something else happens right before or after one script runs."""
+
+    def __init__(self, store: Store, script: Script, *, before: Happens = None, after: Happens = None) -> None:
+        self._store, self._script = store, script
+        self._before, self._after = before, after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def run(self, script: Script, keys: Sequence[str], arguments: Sequence[Argument] = ()) -> Reply:
+        """As the store does."""
+        if script is self._script and self._before:
+            await self._before()
+        reply = await self._store.run(script, keys, arguments)
+        if script is self._script and self._after:
+            await self._after()
+        return reply
+
+
+async def test_who_is_registered_again_while_being_deleted_is_listed(pipeline: Store) -> None:
+    """Between the deletion's two steps."""
+    documents = Documents(pipeline)
+    await documents.put_client("cl_1", {"name": "first"}, MADE)
+
+    async def register() -> None:
+        await documents.put_client("cl_1", {"name": "second"}, MADE)
+
+    await Documents(cast(Store, Between(pipeline, scripts.CLIENT_DELETE, after=register))).delete_client(
+        "cl_1", DELETED
+    )
+    assert await documents.client("cl_1") == b'{"name": "second"}'
+    assert await documents.clients() == ["cl_1"]
+
+
+async def test_who_is_deleted_while_being_registered_again_is_listed(pipeline: Store) -> None:
+    """The whole deletion, between the registration's first two steps."""
+    documents = Documents(pipeline)
+    await documents.put_client("cl_1", {"name": "first"}, MADE)
+
+    async def delete() -> None:
+        await documents.delete_client("cl_1", DELETED)
+
+    again = Documents(cast(Store, Between(pipeline, scripts.CLIENT_WRITE, before=delete)))
+    await again.put_client("cl_1", {"name": "second"}, MADE)
+    assert await documents.client("cl_1") == b'{"name": "second"}'
+    assert await documents.clients() == ["cl_1"]
+
+
+async def test_what_cant_be_recorded_of_a_client_is_not_done(pipeline: Store, raw_store: redis.Redis) -> None:
+    """Its outbox is something else: neither is it changed or deleted, nor a new one stored in its place."""
+    documents = Documents(pipeline)
+    await documents.put_client("cl_1", {"name": "first"}, MADE)
+    raw_store.set(names.outbox("cl_1"), "no stream")
+    for change in (
+        lambda: documents.replace_client("cl_1", b'{"name": "first"}', {"name": "second"}, CHANGED),
+        lambda: documents.put_client("cl_1", {"name": "second"}, MADE),
+        lambda: documents.delete_client("cl_1", DELETED),
+    ):
+        with pytest.raises(StoreUnavailable):
+            await change()
+        assert await documents.client("cl_1") == b'{"name": "first"}'
 
 
 Step = Callable[[Documents], Awaitable[object]]

@@ -6,6 +6,7 @@
 if ARGV[1] ~= '' and redis.call('GET', KEYS[1]) ~= ARGV[1] then
     return 0
 end
-redis.call('SET', KEYS[1], ARGV[2])
+-- First of the writes: where no event can be written, nothing is changed.
 redis.call('XADD', KEYS[2], '*', 'e', ARGV[3])
+redis.call('SET', KEYS[1], ARGV[2])
 return 1
