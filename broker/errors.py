@@ -23,6 +23,7 @@
     │   ├── ProviderRefused          ... with an OAuth error code of its own
     │   └── UnusableToken            ... it issued a token that can't be served; what was sent for it is spent
     ├── ProviderUnavailable          503 provider_unavailable
+    │   ├── NotConfigured            the providers file lacks an entry that a connection needs
     │   ├── NotSent                  nothing reached the provider (DNS, connect, TLS)
     │   ├── OutcomeUnknown           sent, but no readable answer came back
     │   └── ProviderBusy             the provider asked for patience (429, or 503 with Retry-After)
@@ -38,7 +39,10 @@ A message never holds a secret: whoever raises an error writes a text about *wha
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar, Final, Literal, Self
+
+_MENDED_WITHIN: Final = 60
+"""Seconds after which a caller may look again whether the operator has put the file right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +254,18 @@ class ProviderUnavailable(BrokerError):
 
     code = "provider_unavailable"
     status = 503
+
+
+class NotConfigured(ProviderUnavailable):
+    """This broker's providers file has no entry for a connection's provider; another replica's, or the next one, may.
+
+    The connection is there, and as it was: whoever heard that there is none might forget it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the providers file of this broker has no entry for this connection's provider", retry_after=_MENDED_WITHIN
+        )
 
 
 class NotSent(ProviderUnavailable):

@@ -12,6 +12,7 @@ from typing import Final
 
 import structlog
 
+from broker.background.configured import LOOKED_AT_AGAIN, Configured
 from broker.background.lanes import Lane, Lanes
 from broker.clock import Clock
 from broker.connections import schedule
@@ -26,7 +27,6 @@ from broker.vault.records import Records
 
 _AT_ONCE: Final = 512
 """Connections in work, or in line for their provider, in this process."""
-_NOT_USABLE_FOR: Final = 3_600_000
 _A_DAY: Final = 86_400_000
 
 log = structlog.get_logger(__name__)
@@ -39,7 +39,7 @@ class Checking:
         self._due = due
         self._records = records
         self._lifecycle = lifecycle
-        self._providers = providers
+        self._configured = Configured(providers, metrics.checks, clock)
         self._clock = clock
         self._lanes = Lanes()
         self._working: set[asyncio.Task[None]] = set()
@@ -93,10 +93,9 @@ class Checking:
         now = self._clock()
         if connection is None or connection.status in {Status.REVOKED, Status.DISABLED}:
             return None
-        if connection.provider not in self._providers or not self._providers.get(connection.provider).ready:
-            # Not struck off: the next broker may be started with the entry mended.
-            return now + _NOT_USABLE_FOR
-        provider = self._providers.get(connection.provider)
+        provider = self._configured.provider_of(connection)
+        if provider is None:
+            return now + LOOKED_AT_AGAIN
         again = schedule.next_check(provider, now=now)
         if provider.identity is None or again is None:
             return now + _A_DAY

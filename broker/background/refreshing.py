@@ -21,6 +21,7 @@ from typing import Final
 
 import structlog
 
+from broker.background.configured import LOOKED_AT_AGAIN, Configured
 from broker.background.lanes import Lane, Lanes
 from broker.clock import Clock
 from broker.connections import schedule
@@ -44,8 +45,6 @@ _LOOKS_EVERY: Final = 5.0
 """Seconds between looks at what is due: each asks for every bucket, however little there is to do."""
 _LOOKS_AGAIN: Final = 1.0
 """The same while some are expected back that had found no place."""
-_NOT_USABLE_FOR: Final = 3_600_000
-"""Milliseconds until a connection is looked at again whose provider is not configured, or with another OAuth app."""
 _AGAIN_AFTER: Final = 30
 """Seconds, where a failure doesn't say."""
 
@@ -68,7 +67,7 @@ class RefreshAhead:
         self._due = due
         self._records = records
         self._refresher = refresher
-        self._providers = providers
+        self._configured = Configured(providers, metrics.refreshes_ahead, clock)
         self._clock = clock
         self._lanes = Lanes()
         self._working: set[asyncio.Task[None]] = set()
@@ -174,11 +173,10 @@ class RefreshAhead:
         if due is None or due > now:
             await self._due.settle(entry, due=due)
             return
-        if connection.provider not in self._providers or not self._providers.get(connection.provider).ready:
-            # Not struck off: the next broker may be started with the entry mended.
-            await self._due.settle(entry, due=now + _NOT_USABLE_FOR)
+        provider = self._configured.provider_of(connection)
+        if provider is None:
+            await self._due.settle(entry, due=now + LOOKED_AT_AGAIN)
             return
-        provider = self._providers.get(connection.provider)
         if schedule.is_active(connection, provider, now) or schedule.keepalive_is_due(
             connection, provider, now=now, has_refresh_token=has_refresh_token
         ):
@@ -229,7 +227,7 @@ class RefreshAhead:
         now = self._clock()
         if isinstance(error, RequestError):
             # Configured differently, or the person's turn: nothing that a moment would change.
-            again = now + _NOT_USABLE_FOR
+            again = now + LOOKED_AT_AGAIN
         else:
             seconds = error.retry_after or _AGAIN_AFTER
             again = now + int(seconds * (1 + random.random()) * 1000)  # noqa: S311 - spreads load, keeps no secret

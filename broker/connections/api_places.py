@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from broker.errors import Conflict
 from broker.models.access import Reach
 from broker.models.connection import Connection, Served
 from broker.providers import Provider, Registry
@@ -54,12 +53,13 @@ class ApiPlaces:
     def of(self, connection: Connection | Served) -> ApiPlace:
         """The place of a connection that was read, or released, just now.
 
-        :raises Conflict: its provider has no API, or is no longer configured.
+        :raises Conflict: its provider has no API.
+        :raises NotConfigured: the providers file lacks its provider.
         """
         place = self._places.get(connection.id)
         if place is not None and place.grant_id == connection.grant_id and place.parameters == connection.parameters:
             return place
-        provider = self.provider_of(connection)
+        provider = self._providers.of_connection(connection.provider)
         api = self._upstream.api(provider, connection.parameters)
         place = ApiPlace(
             connection.id,
@@ -74,12 +74,3 @@ class ApiPlaces:
             del self._places[next(iter(self._places))]
         self._places[connection.id] = place
         return place
-
-    def provider_of(self, connection: Connection | Served) -> Provider:
-        """The provider whose API the connection's is.
-
-        :raises Conflict: it is no longer configured.
-        """
-        if connection.provider not in self._providers:
-            raise Conflict("the connection's provider is no longer in the providers file")
-        return self._providers.get(connection.provider)

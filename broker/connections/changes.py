@@ -62,6 +62,7 @@ class Changes:
         :raises InvalidCredentials: the new credential is of no use; the old one is as it was.
         :raises ReauthRequired: the connection was disconnected.
         :raises Conflict: it is another account's with the new credential, or is being changed by somebody else.
+        :raises NotConfigured: for a new credential, or another one's, a provider is needed that the file lacks.
         """
         await self._check_fallback(connection, change, reach)
         for _ in range(_ATTEMPTS):
@@ -111,9 +112,7 @@ class Changes:
     async def _renew(
         self, connection: Connection, change: Change, *, client_id: str | None, request_id: str | None
     ) -> Connection:
-        if connection.provider not in self._providers:
-            raise Conflict("the connection's provider is no longer in the providers file")
-        provider = self._providers.get(connection.provider)
+        provider = self._providers.of_connection(connection.provider)
 
         def amend(before: Connection, after: Connection) -> Connection:
             noted = amended(before, change, now=after.updated_at)

@@ -85,14 +85,15 @@ class Lifecycle:
         was handed in and was refused is asked about again: it is active again if it works again.
 
         :param unasked: nobody waits for the answer. Then what tells nothing about the credential is not noted.
-        :raises Conflict: the connection is switched off, or its provider is no longer configured.
+        :raises Conflict: the connection is switched off.
+        :raises NotConfigured: the providers file lacks its provider.
         :raises ReauthRequired, ProviderError, ProviderUnavailable: the credential does not work, or nobody knows.
         """
         refused_before = connection.static and connection.status is Status.REAUTH_REQUIRED
         if connection.status is not Status.ACTIVE and not refused_before:
             raise unusable(connection.status)
-        if connection.provider not in self._providers:
-            raise Conflict("the connection's provider is no longer in the providers file")
+        # Before a refresh, and whatever its token's age.
+        self._providers.of_connection(connection.provider)
         if not connection.outlives(self._clock()):
             connection = await self.refresh(connection, request_id=request_id)
         try:

@@ -19,7 +19,7 @@ from broker.connections.obtaining import PATIENCE, Attempt, Overtaken
 from broker.connections.persistence import until_stored
 from broker.connections.tenure import Tenure
 from broker.connections.verdict import TOLD_TO_WAIT, blameless
-from broker.errors import BrokerError, Conflict, NotFound, ProviderUnavailable, ReauthRequired
+from broker.errors import BrokerError, NotFound, ProviderUnavailable, ReauthRequired
 from broker.models.connection import Connection, Credential, Health, Status, unusable
 from broker.models.ids import new_id
 from broker.observe import steps
@@ -108,7 +108,8 @@ class Refresher:
         :raises NotFound: the connection is gone.
         :raises ReauthRequired: the grant is; only the person can bring it back.
         :raises ProviderError: the provider refused for another reason.
-        :raises ProviderUnavailable: it can't be reached, or the refresh takes longer than this call waits.
+        :raises ProviderUnavailable: it can't be reached, is not in the providers file, or the refresh takes longer than
+            this call waits.
         :raises StoreUnavailable: the store can't be asked.
         """
         asked = _Asked(connection_id, generation, None if refused else min_ttl, refused)
@@ -183,9 +184,7 @@ class Refresher:
 
     async def _minting_provider(self, connection: Connection) -> tuple[Provider, str]:
         """The provider that the credential came from, and the address of its token endpoint."""
-        if connection.provider not in self._providers:
-            raise Conflict("the connection's provider is no longer in the providers file")
-        provider = self._providers.get(connection.provider)
+        provider = self._providers.of_connection(connection.provider)
         endpoints = await self._upstream.endpoints(provider, connection.parameters)
         if minted_by(provider, endpoints) != connection.minted:
             # Sent elsewhere, or with another app's credentials, the refresh token would be leaked or refused.

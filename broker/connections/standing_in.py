@@ -10,6 +10,8 @@ def may_stand_in(asked: Connection, other: Connection, providers: Registry) -> s
 
     Two connections are the same account if the provider's whoami, asked at one and the same address, said the same id
     for both. Accounts can change, so this is asked anew whenever it matters.
+
+    :raises NotConfigured: the providers file lacks the provider of one of them, so that nobody can tell.
     """
     if other.id == asked.id:
         return "a connection can't stand in for itself"
@@ -31,9 +33,7 @@ def may_stand_in(asked: Connection, other: Connection, providers: Registry) -> s
 
 def _whoami(connection: Connection, providers: Registry) -> tuple[str, str, str] | None:
     """What is asked whose account it is, and where the id stands in the answer."""
-    if connection.provider not in providers:
-        return None
-    provider: Provider = providers.get(connection.provider)
+    provider: Provider = providers.of_connection(connection.provider)
     rule = provider.identity
     if rule is None:
         return None

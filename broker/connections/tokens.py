@@ -12,6 +12,7 @@ from broker.errors import (
     Forbidden,
     InvalidRequest,
     MissingProviderScopes,
+    NotConfigured,
     NotFound,
     ProviderError,
     ProviderUnavailable,
@@ -61,6 +62,7 @@ class Tokens:
 
         :raises Forbidden: its credentials never leave the broker.
         :raises Conflict: they are no tokens.
+        :raises NotConfigured: the providers file lacks it.
         """
         if connection.provider not in self._handed_out:
             raise self._refusal(Kept("withheld", provider=connection.provider))
@@ -86,6 +88,7 @@ class Tokens:
         :raises MissingProviderScopes: the reference needs provider scopes that the connection lacks.
         :raises Forbidden: the provider's credentials never leave the broker, or the caller is held to certain requests.
         :raises Conflict: the connection is switched off, or has no token.
+        :raises NotConfigured: the providers file lacks the connection's provider.
         :raises ProviderError, ProviderUnavailable: a refresh was needed and failed.
         :raises StoreUnavailable: the store can't be asked.
         """
@@ -164,6 +167,9 @@ class Tokens:
         other = await self._records.read(asked.fallback)
         if other is None or not reach.covers(other.tenant, other.provider):
             return None
+        if other.provider not in self._providers:
+            # It can't serve, and that the other one has to be authorized again holds whatever the file lacks.
+            return None
         return None if may_stand_in(asked, other, self._providers) else other
 
     async def _refreshed(
@@ -209,7 +215,7 @@ class Tokens:
             case "moved":
                 return Moved("the connection was authorized anew in this very moment; try again")
             case "withheld" if kept.provider not in self._all:
-                return NotFound("there is no such provider")
+                return NotConfigured()
             case "withheld" if kept.provider in self._leaving:
                 return Conflict("a credential of this kind is no token; ask for the authorization of a request instead")
             case "withheld":

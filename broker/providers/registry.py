@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from broker.errors import NotFound
+from broker.errors import NotConfigured, NotFound
 from broker.providers.schema import Provider
 
 
@@ -29,6 +29,16 @@ class Registry:
             return self._providers[name]
         except KeyError:
             raise NotFound("there is no such provider") from None
+
+    def of_connection(self, name: str) -> Provider:
+        """The provider of a connection that there is, by the ``name`` that its record has.
+
+        :raises NotConfigured: it is no longer in the file, or not in this one.
+        """
+        try:
+            return self._providers[name]
+        except KeyError:
+            raise NotConfigured from None
 
     def __contains__(self, name: object) -> bool:
         return name in self._providers

@@ -8,7 +8,7 @@ from broker.downstream.api.bodies import IssueReference
 from broker.downstream.api.gate import JSON, Call, Gate
 from broker.downstream.api.views import ReferenceView
 from broker.downstream.operation import DeclaredRoute, Operation
-from broker.errors import Conflict, Forbidden, MissingProviderScopes, NotFound, ReauthRequired
+from broker.errors import Conflict, Forbidden, MissingProviderScopes, NotFound, ProviderUnavailable, ReauthRequired
 
 _SCOPE = "references:issue"
 _ISSUE = Operation(
@@ -23,7 +23,7 @@ _ISSUE = Operation(
     answer=ReferenceView,
     status=201,
     creates=True,
-    refuses=(NotFound, Forbidden, MissingProviderScopes, ReauthRequired, Conflict),
+    refuses=(NotFound, Forbidden, MissingProviderScopes, ReauthRequired, Conflict, ProviderUnavailable),
 )
 
 
