@@ -11,7 +11,13 @@ from broker.app.heart import Heart
 from broker.cli.changing import create, update
 from broker.cli.exporting import export
 from broker.cli.importing import import_
-from broker.cli.one_connection import ConnectionId, account_name, existing_connection, print_connection
+from broker.cli.one_connection import (
+    ConnectionId,
+    account_name,
+    existing_connection,
+    note_missing_providers,
+    print_connection,
+)
 from broker.cli.output import Json, Yes, confirm, note, print_fields, print_json, print_table
 from broker.cli.parameters import named_tenant
 from broker.cli.session import with_heart
@@ -51,6 +57,7 @@ def list_(
         found, next_cursor = await heart.directory.page(
             tenant, subject=subject, wanted=wanted, cursor=cursor, limit=limit
         )
+        note_missing_providers(heart, found)
         return ConnectionList(items=[ConnectionView.of(connection) for connection in found], next_cursor=next_cursor)
 
     page = with_heart(work)
@@ -68,7 +75,9 @@ def show(connection_id: ConnectionId, as_json: Json = False) -> None:
     """Show a connection; never its credential."""
 
     async def work(heart: Heart) -> ConnectionView:
-        return ConnectionView.of(await existing_connection(heart, connection_id))
+        connection = await existing_connection(heart, connection_id)
+        note_missing_providers(heart, [connection])
+        return ConnectionView.of(connection)
 
     print_connection(with_heart(work), as_json=as_json)
 

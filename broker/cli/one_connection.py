@@ -1,14 +1,15 @@
 """One connection: found by its id, and shown to people."""
 
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
 from broker.app.heart import Heart
-from broker.cli.output import print_fields, print_json
+from broker.cli.output import note, print_fields, print_json
 from broker.downstream.api.views import AccountView, ConnectionView, ConsentView
 from broker.errors import NotFound
-from broker.models.connection import Connection
+from broker.models.connection import Connection, Status
 from broker.models.ids import is_id
 
 ConnectionId = Annotated[str, typer.Argument(metavar="CONNECTION_ID", help="con_…")]
@@ -23,6 +24,14 @@ async def existing_connection(heart: Heart, connection_id: str) -> Connection:
     if connection is None:
         raise NotFound("no such connection")
     return connection
+
+
+def note_missing_providers(heart: Heart, connections: Iterable[Connection]) -> None:
+    """Say beside the output for which providers of these connections the providers file has no entry."""
+    used = {each.provider for each in connections if each.status is not Status.REVOKED}
+    for provider in sorted(used.difference(heart.providers.names)):
+        file = heart.settings.providers_file
+        note(f"{file} has no entry {provider}: a broker with this file can't use its connections, only end them")
 
 
 def account_name(account: AccountView | None) -> str | None:

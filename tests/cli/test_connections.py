@@ -3,6 +3,7 @@
 import io
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -53,6 +54,25 @@ def test_a_connection_is_shown_without_its_credential(
     assert shown.json["status"] == "active"
     for text in (shown.stdout, cli("connections", "show", connection.id).stdout):
         assert "pat_" not in text
+
+
+def test_a_provider_that_is_gone_from_the_file_is_named(
+    cli: Cli, make_connection: MakeConnection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside the output, once however many connections it has; an ended one has no need of it."""
+    orphans = [make_connection() for _ in range(2)]
+    make_connection(provider="practice-two")
+    (tmp_path / "fewer.yaml").write_text("providers: {practice-two: {type: none, display_name: Another one}}")
+    monkeypatch.setenv("BROKER_PROVIDERS_FILE", "fewer.yaml")
+    listed = cli("connections", "list", "--json")
+    assert len(listed.json["items"]) == 3
+    assert [line for line in listed.stderr.splitlines() if "has no entry" in line] == [
+        "fewer.yaml has no entry practice: a broker with this file can't use its connections, only end them"
+    ]
+    assert "has no entry practice:" in cli("connections", "show", orphans[0].id).stderr
+    for orphan in orphans:
+        cli("connections", "delete", orphan.id, "--yes")
+    assert "has no entry" not in cli("connections", "list").stderr
 
 
 def test_what_was_consented_to_is_shown(cli: Cli, make_connection: MakeConnection) -> None:
