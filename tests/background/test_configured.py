@@ -1,7 +1,7 @@
 """What falls due and can't be done for want of an entry: counted, told once an hour, and struck off nowhere."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from io import StringIO
 from typing import Any
@@ -36,18 +36,20 @@ def counted(chore: str, provider: str) -> float:
     return float(of.labels(provider, "not_configured")._value.get())
 
 
-def without(providers: Iterable[Any], name: str) -> Registry:
-    """The entries but for that one."""
-    return Registry(entry for entry in providers if entry.name != name)
+@pytest.fixture
+async def poorer(settings: Settings, providers: Registry, clock: FakeClock) -> AsyncIterator[Heart]:
+    """A broker on the same store whose file lacks the practice provider."""
+    poorer = build_heart(settings, Registry(entry for entry in providers if entry.name != "practice"), clock)
+    yield poorer
+    await poorer.aclose(work_ends_within=5)
 
 
 async def test_whose_entry_is_gone_is_seen_by_the_operator(
-    heart: Heart, settings: Settings, providers: Registry, clock: FakeClock, logged: StringIO
+    heart: Heart, poorer: Heart, clock: FakeClock, logged: StringIO
 ) -> None:
     """One line an hour, with the provider's name, however many are due; the metric has a name from the file or none."""
     await apps_own(heart, 3)
     before = counted("ahead", "-")
-    poorer = build_heart(settings, without(providers, "practice"), clock)
     chore = chore_of(poorer)
     assert await work_off(chore) == 3
     assert counted("ahead", "-") == before + 3
@@ -57,24 +59,21 @@ async def test_whose_entry_is_gone_is_seen_by_the_operator(
     clock.advance(seconds=HOUR)
     assert await work_off(chore) == 3
     assert (len(told(logged)), counted("ahead", "-")) == (2, before + 6)
-    await poorer.aclose(work_ends_within=5)
 
 
 async def test_tests_that_fall_due_are_seen_as_well(
-    heart: Heart, settings: Settings, providers: Registry, clock: FakeClock, logged: StringIO
+    heart: Heart, poorer: Heart, clock: FakeClock, logged: StringIO
 ) -> None:
     """Credentials that nobody refreshes fall due for nothing else; they are due again in an hour."""
     (connection_id,) = await apps_own(heart, 1)
     await heart.store.execute("ZADD", names.due(connection_id), clock(), f"{Kind.CHECK.value}:{connection_id}")
     before = counted("checks", "-")
-    poorer = build_heart(settings, without(providers, "practice"), clock)
     checking = Checking(poorer.due, poorer.records, poorer.lifecycle, poorer.providers, clock)
     assert await checking.step() == 1
     await checking.finish()
     assert (counted("checks", "-"), [line["provider"] for line in told(logged)]) == (before + 1, ["practice"])
     due = await heart.store.execute("ZSCORE", names.due(connection_id), f"{Kind.CHECK.value}:{connection_id}")
     assert int(due) == clock() + HOUR * 1000
-    await poorer.aclose(work_ends_within=5)
 
 
 @pytest.mark.parametrize(
