@@ -7,7 +7,6 @@ verification its own work is measured, too, for it runs on the same machine.
 
 import json
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -66,9 +65,8 @@ def _rows(running: World, number: int, subjects: Iterator[int]) -> Iterator[dict
 
 def _timed(running: World, steps: dict[str, Any], *words: str) -> dict[str, Any]:
     """Run the command; answers its document and its seconds, and notes in ``steps`` how fast each step went."""
-    command = [sys.executable, "-m", "bench.moving", "connections", "import", *words, "--json"]
     began = time.perf_counter()
-    process = subprocess.run(command, env=running.environment, capture_output=True, text=True, check=True)
+    process = running.command("bench.moving", "connections", "import", *words, "--json")
     document: dict[str, Any] = json.loads(process.stdout)
     document["seconds"] = round(time.perf_counter() - began, 2)
     for line in process.stderr.splitlines():

@@ -1,4 +1,8 @@
-"""A broker and a practice provider as real processes on loopback, for measuring."""
+"""A broker and a practice provider as real processes on loopback, for measuring.
+
+Whoever measures may have a broker of their own on this machine: nothing that is started here, and no command, is given
+its ``BROKER_`` variables or the ``.env`` of the working directory, so none of it comes near its store.
+"""
 
 import json
 import os
@@ -11,12 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Final
 
 import httpx2
 
 from bench.processes import children
+from bench.wrk import RoundFailed
 
+_ROOT: Final = Path(__file__).parent.parent
 _PROVIDERS = """
 providers:
   practice:
@@ -45,6 +51,18 @@ class World:
     seconds_to_ready: float
     environment: dict[str, str]
 
+    def command(self, module: str, *words: str) -> "subprocess.CompletedProcess[str]":
+        """Run ``module``, the broker's commands or what stands around them, as this broker's operator would.
+
+        :raises RoundFailed: it didn't end well; with what it said.
+        """
+        line = [sys.executable, "-m", module, *words]
+        folder = self.environment["BROKER_DATA_DIR"]
+        ended = subprocess.run(line, env=self.environment, cwd=folder, capture_output=True, text=True, check=False)
+        if ended.returncode:
+            raise RoundFailed(f"broker {' '.join(words)} ended with {ended.returncode}: {ended.stderr.strip()}")
+        return ended
+
     def client(self) -> tuple[str, str]:
         """A client of the broker with every scope: its id and secret."""
         client = self.register("bench")
@@ -53,14 +71,9 @@ class World:
     def register(self, name: str, *options: str) -> dict[str, Any]:
         """``broker clients create`` with these options; answers what it printed."""
         scope = "connect connections:read connections:write tokens:read events:read"
-        made = subprocess.check_output(
-            [
-                *(sys.executable, "-m", "broker.cli.main", "clients", "create", name),
-                *("--scope", scope, "--return-url", "https://bench.example/back", *options, "--json"),
-            ],
-            env=self.environment,
-        )
-        client: dict[str, Any] = json.loads(made)
+        return_url = "https://bench.example/back"
+        words = ("clients", "create", name, "--scope", scope, "--return-url", return_url, *options, "--json")
+        client: dict[str, Any] = json.loads(self.command("broker.cli.main", *words).stdout)
         return client
 
     def workers(self) -> list[int]:
@@ -85,7 +98,7 @@ def world(
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         environment = {
-            **os.environ,
+            **_bare_environment(),
             "BROKER_DATA_DIR": f"{folder}/data",
             "BROKER_PROVIDERS_FILE": str(providers),
             "BROKER_PORT": str(port),
@@ -95,7 +108,7 @@ def world(
         }
         began = time.perf_counter()
         broker = subprocess.Popen(
-            [sys.executable, "-m", "broker.cli.main", "serve"], env=environment, stderr=subprocess.DEVNULL
+            [sys.executable, "-m", "broker.cli.main", "serve"], env=environment, cwd=folder, stderr=subprocess.DEVNULL
         )
         try:
             url = f"http://127.0.0.1:{port}"
@@ -104,6 +117,13 @@ def world(
         finally:
             broker.terminate()
             broker.wait(60)
+
+
+def _bare_environment() -> dict[str, str]:
+    """The shell's variables without a broker's settings."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("BROKER_")}
+    # Where they are started, the packages are not.
+    return {**inherited, "PYTHONPATH": str(_ROOT)}
 
 
 def _until_ready(url: str, began: float) -> float:
@@ -122,6 +142,7 @@ def _until_ready(url: str, began: float) -> float:
 def _sandbox(rotation: str) -> Iterator[tuple[str, int]]:
     with subprocess.Popen(
         [sys.executable, "-m", "broker.sandbox", "--rotation", rotation, "--auto-consent"],
+        env=_bare_environment(),
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

@@ -31,7 +31,7 @@ class WrkMissing(Exception):
 
 
 class RoundFailed(Exception):
-    """Some answers were no success, or did not come; the message says how many, and which statuses were seen."""
+    """Some answers were no success, or did not come, or a command failed; the message says how many, which, and why."""
 
 
 @dataclass(frozen=True)
