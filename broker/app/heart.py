@@ -22,6 +22,7 @@ from broker.connections.attempt import Attempts
 from broker.connections.authorization import Authorizations
 from broker.connections.bookkeeping import Bookkeeping
 from broker.connections.changes import Changes
+from broker.connections.command_bookkeeping import CommandBookkeeping
 from broker.connections.commits import Commits
 from broker.connections.completion import Completions
 from broker.connections.durability import Durability
@@ -142,9 +143,12 @@ class Heart:
         await self.store.aclose()
 
 
-def build_heart(settings: Settings, providers: Registry, clock: Clock = system_clock) -> Heart:
+def build_heart(
+    settings: Settings, providers: Registry, clock: Clock = system_clock, *, for_command: bool = False
+) -> Heart:
     """Compose. Opens nothing yet: the store connects when it is first used.
 
+    :param for_command: for one of the operator's, which leaves the moving of events to the broker that runs.
     :raises ConfigurationError: there are no usable encryption keys.
     """
     keyring = _keyring(settings)
@@ -203,14 +207,16 @@ def build_heart(settings: Settings, providers: Registry, clock: Clock = system_c
         public_url=settings.public_url,
     )
     changes = Changes(records, intake, providers, clock)
-    bookkeeping = Bookkeeping(journal, records, Sink(settings.events_sink), clock)
+    replicas = Replicas(store, keyring)
+    kept = (journal, records, Sink(settings.events_sink), clock)
+    bookkeeping = CommandBookkeeping(*kept, replicas) if for_command else Bookkeeping(*kept)
     tokens = Tokens(Releases(store, keyring), records, refresher, providers, clock)
     return Heart(
         settings=settings,
         clock=clock,
         store=store,
         keyring=keyring,
-        replicas=Replicas(store, keyring),
+        replicas=replicas,
         providers=providers,
         upstream=upstream,
         key_sets=key_sets,

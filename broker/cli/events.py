@@ -36,18 +36,22 @@ def events(
 ) -> None:
     """Show the audit record, newest first."""
 
-    async def work(heart: Heart) -> EventList:
+    async def work(heart: Heart) -> tuple[EventList, int]:
         after = decode_cursor(cursor) if cursor else None
         read = await _reader(heart, tenant, connection)
+        # What was recorded before this command is in what it shows, unless the sink doesn't take it.
+        waiting = await heart.bookkeeping.bring_in(connection)
         while True:
             found = await read(after, limit)
             after = found[-1][0] if len(found) >= limit else None
             shown = [EventView.of(event) for _, event in found if type_ in {None, event.type}]
             # A page without any such event is no answer while there are older ones.
             if shown or after is None:
-                return EventList(items=shown, next_cursor=after.encode() if after else None)
+                return EventList(items=shown, next_cursor=after.encode() if after else None), waiting
 
-    page = with_heart(work)
+    page, waiting = with_heart(work)
+    if waiting:
+        note(f"Not shown yet: events that wait for the events sink, or for a broker to move them ({waiting}).")
     if as_json:
         print_json(page)
         return
@@ -58,10 +62,8 @@ def events(
 
 
 async def _reader(heart: Heart, tenant: str, connection: str | None) -> _Read:
-    """Reads the record of the tenant, or of one connection. What was recorded before this command is in it."""
+    """Reads the record of the tenant, or of one connection."""
     if connection is None:
-        await heart.bookkeeping.settle_all()
         return partial(heart.journal.of_tenant, tenant)
     its_tenant = (await existing_connection(heart, connection)).tenant
-    await heart.bookkeeping.settle_connection(connection)
     return partial(heart.journal.of_connection, its_tenant, connection)

@@ -30,7 +30,6 @@ from broker.connections.moving.switching_off import SwitchingOff
 from broker.errors import Conflict, FieldFault, InvalidRequest, StoreUnavailable
 from broker.models.connection import Status
 from broker.models.ids import new_id
-from broker.vault.rotation import Rotation
 
 
 class SkippedView(BaseModel):
@@ -97,7 +96,7 @@ def export(
 
         async def work(heart: Heart) -> ExportView:
             await undo_broken_off(heart)
-            running = await _running(heart)
+            running = await heart.replicas.serving()
             sealer = Sealer(
                 recipient, export_id=new_id("exp"), broker=heart.settings.public_url, created_at=heart.clock()
             )
@@ -159,11 +158,6 @@ def _writer(out: BinaryIO) -> Write:
 def _exporting(heart: Heart, switching_off: SwitchingOff | None) -> Exporting:
     parts = (heart.store, heart.records, heart.parked, heart.journal, heart.bookkeeping, heart.clock)
     return Exporting(*parts, switching_off)
-
-
-async def _running(heart: Heart) -> int:
-    state = await Rotation(heart.store, heart.keyring, heart.replicas).state()
-    return sum(replica.role == "worker" for replica in state.living)
 
 
 def _read(path: Path) -> bytes:

@@ -52,7 +52,7 @@ async def heart_for_command(settings: Settings, providers: Registry) -> AsyncIte
     # What a command has to say it says itself.
     logs.configure("WARNING", settings.log_format)
     # This makes the keys where there are none yet; they must exist before the store that is written with them.
-    heart = build_heart(settings, providers)
+    heart = build_heart(settings, providers, for_command=True)
     with store_for_command(settings.data_dir) if settings.redis_url is None else nullcontext():
         try:
             yield heart

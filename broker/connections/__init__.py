@@ -20,7 +20,8 @@
   it; ``verdict`` – what a failure means.
 * ``whoami`` – asking a provider whose token it is, and whether it accepts it.
 * ``schedule`` – when a connection is refreshed next without anybody asking.
-* ``bookkeeping`` – the audit record moves from the outboxes to the journal, and indexes follow the records.
+* ``bookkeeping`` – the audit record moves from the outboxes to the journal, and indexes follow the records;
+  ``command_bookkeeping`` – what of it a command leaves to the broker that runs.
 * ``intake`` – credentials that are handed in: judged in three steps, then stored; ``credential_format`` – the
   first, ``credential_document`` – for those that come as a file; ``importing`` – tokens that somebody else obtained.
 * ``changes`` – what an app says of a connection, and a new credential in the place of the old one; ``standing_in`` –

@@ -67,6 +67,15 @@ class Bookkeeping:
         """Settle the bucket of one connection."""
         await self._settle([bucket_of(connection_id)])
 
+    async def bring_in(self, connection_id: str | None = None) -> int:
+        """Have what was recorded before the call stand in the journal: of one connection, or all of it.
+
+        :returns: how many events are left waiting, those included that came meanwhile.
+        :raises StoreUnavailable: as :meth:`settle_all`.
+        """
+        await (self.settle_all() if connection_id is None else self.settle_connection(connection_id))
+        return 0
+
     async def enter(self, events: Sequence[Event]) -> None:
         """Write events down at once that stand in no outbox. Whoever makes them can make them again.
 

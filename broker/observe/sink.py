@@ -56,6 +56,11 @@ class Sink:
         self._cut_off = False
         """Whether the last line on standard output may lack its end."""
 
+    @property
+    def is_output(self) -> bool:
+        """Whether lines go to the standard output of the process."""
+        return self._target == "stdout"
+
     async def write(self, lines: Iterable[str]) -> None:
         """Write the lines before returning. Where there is nobody to tell, none of them is asked for.
 
@@ -84,7 +89,7 @@ class Sink:
         self._latest = None
 
     async def _write(self, lines: Sequence[str]) -> None:
-        append = self._print if self._target == "stdout" else self._append
+        append = self._print if self.is_output else self._append
         text = "".join(f"{line}\n" for line in lines).encode()
         self._latest = _Write(lines, _in_a_thread(append, text))
         try:

@@ -8,7 +8,7 @@ empty is gone.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -30,6 +30,8 @@ _MOVED_AT_ONCE: Final = 400
 """Events, or a few more: each step with them keeps the process from its requests for no more than a moment."""
 _WRITTEN_AT_ONCE: Final = 1_000
 """Events in one call of a script, whose stack is bounded."""
+_FOR_SINK: Final = "s"
+"""The field of an outbox's entry that holds an event for the sink alone; of others it is ``e``."""
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +45,8 @@ class Parcel:
     event: Event
     text: bytes | str
     """The event as the journal is to have it."""
+    kept: bool = True
+    """Whether the journal is to have it; else the sink alone."""
 
 
 class Journal:
@@ -68,7 +72,28 @@ class Journal:
 
         :raises StoreUnavailable: it may not stand there.
         """
-        await self._store.execute("XADD", names.outbox(event.connection_id or ""), "*", "e", event.encode())
+        await self._note("e", event)
+
+    async def note_for_sink(self, events: Iterable[Event]) -> None:
+        """Put events into outboxes that are on record already, or never to be: whoever moves them tells the sink alone.
+
+        :raises StoreUnavailable: they may not stand there.
+        """
+        await asyncio.gather(*(self._note(_FOR_SINK, event) for event in events))
+
+    async def _note(self, name: str, event: Event) -> None:
+        await self._store.execute("XADD", names.outbox(event.connection_id or ""), "*", name, event.encode())
+
+    async def newest(self, buckets: Sequence[int]) -> dict[int, bytes | str]:
+        """Bucket → the newest entry of its outbox, for those that have any."""
+        waiting = await self.waiting(buckets)
+        entries = await asyncio.gather(*map(self._newest, waiting))
+        return dict(zip(waiting, entries, strict=True))
+
+    async def held(self, newest: Mapping[int, bytes | str]) -> dict[int, bytes | str]:
+        """Those of :meth:`newest` whose outbox still has that entry, or an older one."""
+        pages = await asyncio.gather(*(self._page(bucket, "-", last, 1) for bucket, last in newest.items()))
+        return {bucket: last for (bucket, last), page in zip(newest.items(), pages, strict=True) if page}
 
     async def waiting(self, buckets: Sequence[int]) -> dict[int, int]:
         """Bucket → number of events in its outbox, for those that have any; also of those that can't be read."""
@@ -136,14 +161,16 @@ class Journal:
             text = fields[1]
             # Journals are listed by what their members begin with.
             as_it_is = text.startswith(b'{"id":"%b",' % event.id.encode())
-            parcels.append(Parcel(bucket, entry.decode(), event, text if as_it_is else event.encode()))
+            kept = fields[0] != _FOR_SINK.encode()
+            parcels.append(Parcel(bucket, entry.decode(), event, text if as_it_is else event.encode(), kept))
         if len(parcels) < len(page):
             self._unreadable[bucket] = self._unreadable.get(bucket, 0) + len(page) - len(parcels)
         return parcels
 
     async def move(self, parcels: Sequence[Parcel], now: int) -> None:
         """Write what was collected into the journals, and drop what is too old at ``now`` (ms) or too much."""
-        await self._write([(parcel.event, parcel.text) for parcel in parcels], str(now - self._keep_milliseconds))
+        told = [(parcel.event, parcel.text) for parcel in parcels if parcel.kept]
+        await self._write(told, str(now - self._keep_milliseconds))
 
     async def write(self, events: Iterable[Event]) -> None:
         """Write events into the journals that stand in no outbox."""

@@ -109,6 +109,14 @@ class Replicas:
             beating.cancel()
             await asyncio.gather(beating, return_exceptions=True)
 
+    async def serving(self) -> int:
+        """How many processes that serve requests count as living.
+
+        :raises StoreUnavailable: it can't be asked.
+        """
+        _, living = await self._store.run(scripts.KEYRING_STATE, [names.KEYRING, names.REPLICAS], [])
+        return sum(replica.role == "worker" for replica in replicas_of(living))
+
     async def sign_off(self) -> None:
         """Say that this process ends and seals nothing more; if that can't be said, its time runs out by itself."""
         if not self._may_be_listed:

@@ -177,3 +177,14 @@ def test_replicas_and_keyring_share_a_slot() -> None:
     """One script sees both, also on a Cluster."""
     assert key_slot(names.REPLICAS.encode()) == key_slot(names.KEYRING.encode())
     assert names.REPLICAS.startswith(names.PREFIX)
+
+
+async def test_who_serves_is_no_command(join: Join) -> None:
+    """Of both, those that live are counted."""
+    worker, command = await join(one_ring()), await join(one_ring())
+    assert await command.serving() == 0
+    await worker.beat()
+    async with command.counted():
+        assert await command.serving() == 1
+    await worker.sign_off()
+    assert await command.serving() == 0
