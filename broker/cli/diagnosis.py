@@ -14,6 +14,7 @@ from broker.app.heart import Heart
 from broker.cli.providers_check import CheckedProvider, ask_issuers, lacks
 from broker.cli.session import heart_for_command
 from broker.errors import BrokerError, ConfigurationError, StoreUnavailable
+from broker.observe.sink import Sink
 from broker.providers import Registry, load_providers
 from broker.settings import Settings
 from broker.settings.store_address import parse_store_address
@@ -111,6 +112,16 @@ def of_data_dir(settings: Settings) -> Check:
         return Check(name=name, status="fail", message=str(error))
     advice = f"broker serve closes it, and so does: chmod 700 {place}"
     return Check(name=name, status="warn", message=f"{place} is open to other users", advice=advice)
+
+
+def of_events_sink(settings: Settings) -> Check:
+    """Whether audit events can also be written where they are to be; no line is."""
+    name, sink = "events sink", settings.events_sink
+    obstacle = Sink(sink).obstacle()
+    if obstacle is None:
+        return Check(name=name, status="ok", message="none: events are kept in the store" if sink == "none" else sink)
+    advice = "until a broker can write it, events wait in the store, and GET /v1/events answers 503: docs/operations.md"
+    return Check(name=name, status="warn", message=f"{sink} can't be written: {obstacle}", advice=advice)
 
 
 async def of_store(settings: Settings, providers: Registry) -> list[Check]:

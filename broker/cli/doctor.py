@@ -22,7 +22,7 @@ _COLOURS: Final = {"ok": typer.colors.GREEN, "warn": typer.colors.YELLOW, "fail"
 
 @commands.command()
 def doctor(as_json: Json = False) -> None:
-    """Check settings, providers, store, keys, clock and port. Fails if something has to be mended."""
+    """Check settings, providers, store, keys, clock, port and events sink. Fails if something has to be mended."""
     checks = list(_examine())
     failed = any(check.status == "fail" for check in checks)
     if as_json:
@@ -48,6 +48,7 @@ def _examine() -> Iterator[Check]:
         yield from diagnosis.of_faults("providers file", error)
     yield diagnosis.of_addresses(settings)
     yield diagnosis.of_data_dir(settings)
+    yield diagnosis.of_events_sink(settings)
     yield from asyncio.run(diagnosis.of_store(settings, Registry(()) if providers is None else providers))
     yield diagnosis.of_listening(settings)
     if providers is not None:

@@ -9,6 +9,7 @@ its lines come again.
 import asyncio
 import errno
 import os
+import select
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -60,6 +61,26 @@ class Sink:
     def is_output(self) -> bool:
         """Whether lines go to the standard output of the process."""
         return self._target == "stdout"
+
+    def obstacle(self) -> str | None:
+        """Why lines could not be written now, as far as that shows without writing one; ``None``: nothing is seen.
+
+        Nothing is made, and nothing is waited for.
+        """
+        if not self._target.startswith(_FILE):
+            return None
+        path = Path(self._target.removeprefix(_FILE))
+        try:
+            # A pipe that nobody reads would be waited for.
+            descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+        except FileNotFoundError:
+            return _obstacle_to_making(path)
+        except OSError as error:
+            return "nobody reads it" if error.errno == errno.ENXIO else (error.strerror or "can't be opened").lower()
+        try:
+            return None if select.select([], [descriptor], [], 0)[1] else "its reader has stalled"
+        finally:
+            os.close(descriptor)
 
     async def write(self, lines: Iterable[str]) -> None:
         """Write the lines before returning. Where there is nobody to tell, none of them is asked for.
@@ -138,6 +159,12 @@ def _write_whole(descriptor: int, text: bytes) -> None:
     left = memoryview(text)
     while left:
         left = left[os.write(descriptor, left) :]
+
+
+def _obstacle_to_making(path: Path) -> str | None:
+    if not path.parent.is_dir():
+        return "its folder is not there"
+    return None if os.access(path.parent, os.W_OK | os.X_OK) else "nothing may be made in its folder"
 
 
 def _ends_a_line(path: Path) -> bool:

@@ -42,6 +42,7 @@ def test_a_sound_set_up_passes(cli: Cli) -> None:
         "providers file": "ok",
         "public address": "ok",
         "data directory": "ok",
+        "events sink": "ok",
         "store": "ok",
         "encryption keys": "ok",
         "store memory": "warn",
@@ -318,3 +319,17 @@ def test_what_listens_at_the_port_is_told_apart(
         result = cli("doctor", "--json")
         assert (result.exit_code, found(result)["running broker"]) == (1, "fail")
         assert "can't be listened on" in message(result, "running broker")
+
+
+def test_an_events_sink_that_cant_take_lines_is_a_warning(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With why; a pipe that nobody reads hangs nobody. Tokens are served without it, so it fails nothing."""
+    pipe = tmp_path / "collector"
+    os.mkfifo(pipe)
+    monkeypatch.setenv("BROKER_EVENTS_SINK", f"file:{pipe}")
+    result = cli("doctor", "--json")
+    assert (result.exit_code, found(result)["events sink"]) == (0, "warn")
+    assert message(result, "events sink") == f"file:{pipe} can't be written: nobody reads it"
+    monkeypatch.setenv("BROKER_EVENTS_SINK", f"file:{tmp_path}/events.jsonl")
+    assert found(cli("doctor", "--json"))["events sink"] == "ok"

@@ -48,6 +48,44 @@ async def test_none_writes_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().out == ""
 
 
+def test_what_can_be_written_has_no_obstacle(tmp_path: Path) -> None:
+    """A file that is there or can be made, a pipe that is read; to look makes nothing and writes nothing."""
+    file, pipe = tmp_path / "events.jsonl", tmp_path / "collector"
+    assert Sink(f"file:{file}").obstacle() is None
+    assert not file.exists()
+    file.write_text("{}\n")
+    os.mkfifo(pipe)
+    with os.fdopen(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), "rb") as collector:
+        for target in ("none", "stdout", f"file:{file}", f"file:{pipe}"):
+            assert Sink(target).obstacle() is None
+        assert not collector.read()
+    assert file.read_text() == "{}\n"
+
+
+def test_what_cant_be_written_is_seen_without_waiting(tmp_path: Path) -> None:
+    """Nor does a pipe hang whoever looks that nobody reads, or whose reader has stalled."""
+    pipe = tmp_path / "collector"
+    os.mkfifo(pipe)
+    assert Sink(f"file:{pipe}").obstacle() == "nobody reads it"
+    with os.fdopen(os.open(pipe, os.O_RDWR | os.O_NONBLOCK), "r+b", buffering=0) as stalled:
+        while stalled.write(b"\0" * 65_536):
+            pass
+        assert Sink(f"file:{pipe}").obstacle() == "its reader has stalled"
+    assert Sink(f"file:{tmp_path}/no/such").obstacle() == "its folder is not there"
+    assert Sink(f"file:{tmp_path}").obstacle() == "is a directory"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is closed to root")
+def test_what_is_closed_to_this_user_is_seen(tmp_path: Path) -> None:
+    """A folder in which it may make nothing, and a file that it may not write."""
+    file = tmp_path / "events.jsonl"
+    tmp_path.chmod(0o500)
+    assert Sink(f"file:{file}").obstacle() == "nothing may be made in its folder"
+    tmp_path.chmod(0o700)
+    file.touch(0o400)
+    assert Sink(f"file:{file}").obstacle() == "permission denied"
+
+
 @contextmanager
 def a_full_disk(at: int) -> Iterator[None]:
     """No file of this process gets longer than ``at`` bytes."""
