@@ -41,7 +41,7 @@ class Checking:
         self._lifecycle = lifecycle
         self._configured = Configured(providers, metrics.checks, clock)
         self._clock = clock
-        self._lanes = Lanes()
+        self._lanes = Lanes(_AT_ONCE)
         self._working: set[asyncio.Task[None]] = set()
         slowest = max((provider.timeout for provider in providers), default=0.0)
         self._hidden_for = int((8 * slowest + 60) * 1000)
@@ -110,7 +110,8 @@ class Checking:
         async with lane.place() as may:
             if not may:
                 return now + int(lane.call_again() * 1000)
-            return await self._test(connection, provider, lane)
+            with lane.timed():
+                return await self._test(connection, provider, lane)
 
     async def _test(self, connection: Connection, provider: Provider, lane: Lane) -> int | None:
         outcome, failures = "ok", 0

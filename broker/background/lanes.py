@@ -1,15 +1,16 @@
 """One provider's share of refreshes or tests in the background: a few at once, a few in line, the others told when to
 come again.
 
-A provider that is slow or left alone fills its own lane; the others' are as free as before. Requests of people and
-services go first: they find a quarter of the provider's slots untouched.
+A provider that is slow or left alone fills its own lane, and however many lanes it has, it takes no more room than it
+leaves to all others. Requests of people and services go first: they find a quarter of the provider's slots untouched.
 """
 
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Final
 
 from broker.providers import Provider
@@ -29,14 +30,27 @@ _GUESS: Final = 0.2
 """Seconds that a refresh takes, until some were seen."""
 _LINE: Final = 3.0
 """Seconds of work that may stand in line: longer than until somebody looks for more, far shorter than a claim lasts."""
+_UNKNOWN: Final = 2
+"""Times its places may stand in line at a lane of which no refresh was seen: it may be a slow one."""
 _REMEMBERED: Final = 10
 """Refreshes that the mean is about; fewer, as long as there were fewer."""
+
+
+class _Room:
+    """What the lanes of a process may hold together."""
+
+    def __init__(self, size: int) -> None:
+        self.left = size
+        self.held_by: Counter[str] = Counter()
+        """In all lanes of a provider."""
 
 
 class Lane:
     """The refreshes ahead at one token endpoint."""
 
-    def __init__(self, provider: Provider) -> None:
+    def __init__(self, provider: Provider, room: _Room) -> None:
+        self._name = provider.name
+        self._room = room
         self._at_once = max(1, min(provider.refresh.max_concurrent * 3 // 4, _AT_MOST))
         self._places = asyncio.Semaphore(self._at_once)
         self._held = 0
@@ -57,7 +71,10 @@ class Lane:
 
         What a lane is given depends on how fast it is. A slow one turns the rest away, and is no burden to others.
         """
-        return self._closed_until > _now() or self._held >= self._at_once + math.ceil(_LINE / self._apart)
+        if self._closed_until > _now():
+            return True
+        line = math.ceil(_LINE / self._apart) if self._seen else _UNKNOWN * self._at_once
+        return self._held >= self._at_once + line or self._room.held_by[self._name] >= self._room.left
 
     @property
     def expects(self) -> bool:
@@ -112,23 +129,33 @@ class Lane:
     async def place(self) -> AsyncIterator[bool]:
         """Wait in line, then hold a place; ``False``: the lane was closed meanwhile."""
         self._held += 1
+        self._room.left -= 1
+        self._room.held_by[self._name] += 1
         try:
             async with self._places:
-                if self._closed_until > _now():
-                    yield False
-                    return
-                began = _now()
-                yield True
-                self._seen += 1
-                self._mean += (_now() - began - self._mean) / min(self._seen, _REMEMBERED)
+                yield self._closed_until <= _now()
         finally:
             self._held -= 1
+            self._room.left += 1
+            self._room.held_by[self._name] -= 1
+
+    @contextmanager
+    def timed(self) -> Iterator[None]:
+        """Around what the place is held for, however it ends: by that the lane knows how fast it is."""
+        began = _now()
+        try:
+            yield
+        finally:
+            self._seen += 1
+            self._mean += (_now() - began - self._mean) / min(self._seen, _REMEMBERED)
 
 
 class Lanes:
-    """All lanes of this process, made when they are needed."""
+    """All lanes of one chore in this process, made when they are needed."""
 
-    def __init__(self) -> None:
+    def __init__(self, hold: int) -> None:
+        """:param hold: how many may be in line or under way, in all of them together."""
+        self._room = _Room(hold)
         self._lanes: dict[tuple[str, ...], Lane] = {}
 
     def of(self, provider: Provider, parameters: Mapping[str, str], *, address: str | None = None) -> Lane:
@@ -139,7 +166,7 @@ class Lanes:
         template = address or provider.token_endpoint or provider.issuer or ""
         key = (provider.name, *(parameters.get(name, "") for name in sorted(placeholders(template))))
         if key not in self._lanes:
-            self._lanes[key] = Lane(provider)
+            self._lanes[key] = Lane(provider, self._room)
         return self._lanes[key]
 
     def expect(self) -> bool:

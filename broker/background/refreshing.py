@@ -8,8 +8,8 @@ Everything begins one by one, so that whoever fetches a token meanwhile gets bet
 seconds of work in line, and whoever finds it full is told when there will be a place, so that one provider's backlog
 stands in nobody's way; while some are expected back, a look for them comes sooner.
 
-Claims run out by themselves, so what a crashed replica had claimed comes back; what stands in line when a replica stops
-is given back. That a connection is refreshed once at a time is the business of ``connections.refresh``.
+Claims run out by themselves, so what a crashed replica had claimed comes back; what is claimed or stands in line when a
+replica stops is given back. That a connection is refreshed once at a time is the business of ``connections.refresh``.
 """
 
 import asyncio
@@ -69,7 +69,8 @@ class RefreshAhead:
         self._refresher = refresher
         self._configured = Configured(providers, metrics.refreshes_ahead, clock)
         self._clock = clock
-        self._lanes = Lanes()
+        self._lanes = Lanes(_IN_HAND)
+        self._claiming: set[asyncio.Task[int]] = set()
         self._working: set[asyncio.Task[None]] = set()
         self._looks_every = looks_every
         self._looked_at = -math.inf
@@ -90,13 +91,11 @@ class RefreshAhead:
         now = self._clock()
         if self._time_to_look():
             await self._look(now)
-        entries = await self._claim(now, min(_CLAIMED_AT_ONCE, _IN_HAND - len(self._working)))
-        for entry in entries:
-            self._in_line.add(entry)
-            task = asyncio.create_task(self._carry_out(entry), name=f"refresh ahead {entry.connection_id}")
-            self._working.add(task)
-            task.add_done_callback(self._working.discard)
-        return len(entries) or len(self._found)
+        # Whoever gives up the step while the store's answer is on its way would leave claims that nobody knows of.
+        claiming = asyncio.create_task(self._claim(now, min(_CLAIMED_AT_ONCE, _IN_HAND - len(self._working))))
+        self._claiming.add(claiming)
+        claiming.add_done_callback(self._claiming.discard)
+        return await asyncio.shield(claiming) or len(self._found)
 
     async def finish(self) -> None:
         """Return when everything that was begun is done."""
@@ -104,10 +103,11 @@ class RefreshAhead:
             await asyncio.wait(self._working)
 
     async def aclose(self) -> None:
-        """Begin nothing more, and give back what is in line: it is due again at once, for whoever leads next.
+        """Begin nothing more, and give back what was claimed or is in line: due again at once, for whoever leads next.
 
         Refreshes under way go on; the refresher is drained by whoever owns it.
         """
+        await asyncio.gather(*self._claiming, return_exceptions=True)
         for task in self._working:
             task.cancel()
         await asyncio.gather(*self._working, return_exceptions=True)
@@ -132,8 +132,11 @@ class RefreshAhead:
         order = random.sample(list(found), len(found))
         self._found = {bucket: found[bucket] for bucket in order}
 
-    async def _claim(self, now: int, most: int) -> list[Entry]:
-        """Claim at most so much, of the buckets that the last look found something in."""
+    async def _claim(self, now: int, most: int) -> int:
+        """Claim at most so much, of the buckets that the last look found something in, and begin it; answers how much.
+
+        :raises StoreUnavailable: a claim failed. What the others brought is begun.
+        """
         asked: dict[int, int] = {}
         while most > 0 and self._found:
             bucket, count = next(iter(self._found.items()))
@@ -147,9 +150,26 @@ class RefreshAhead:
             *(
                 self._due.claim(bucket, now=now, hidden_for=self._hidden_for, count=count, kinds=[Kind.REFRESH])
                 for bucket, count in asked.items()
-            )
+            ),
+            return_exceptions=True,
         )
-        return [entry for claimed in claims for entry in claimed]
+        begun, failed = 0, None
+        for claimed in claims:
+            if isinstance(claimed, BaseException):
+                failed = claimed
+                continue
+            begun += len(claimed)
+            for entry in claimed:
+                self._begin(entry)
+        if failed is not None:
+            raise failed
+        return begun
+
+    def _begin(self, entry: Entry) -> None:
+        self._in_line.add(entry)
+        task = asyncio.create_task(self._carry_out(entry), name=f"refresh ahead {entry.connection_id}")
+        self._working.add(task)
+        task.add_done_callback(self._working.discard)
 
     async def _carry_out(self, entry: Entry) -> None:
         try:
@@ -204,19 +224,24 @@ class RefreshAhead:
             if not may:
                 await self._call_again(entry, provider, lane)
                 return
-            async with self._one_by_one:
-                await asyncio.sleep(_APART)
             if entry.hidden_until - self._clock() < self._refresh_takes:
-                # Its provider has become slower since. It is due again in a moment.
+                # Its provider has become slower since, and others may have it by the time it is done.
+                await self._due.settle(entry, due=self._clock())
                 return
-            self._in_line.discard(entry)
-            try:
-                await self._refresher.refresh(connection.id, connection.generation)
-            except BrokerError as error:
-                metrics.refreshes_ahead.labels(provider.name, "failed").inc()
-                await self._after(error, entry, lane)
-            else:
-                metrics.refreshes_ahead.labels(provider.name, "refreshed").inc()
+            with lane.timed():
+                await self._in_place(entry, connection, lane)
+
+    async def _in_place(self, entry: Entry, connection: Connection, lane: Lane) -> None:
+        async with self._one_by_one:
+            await asyncio.sleep(_APART)
+        self._in_line.discard(entry)
+        try:
+            await self._refresher.refresh(connection.id, connection.generation)
+        except BrokerError as error:
+            metrics.refreshes_ahead.labels(connection.provider, "failed").inc()
+            await self._after(error, entry, lane)
+        else:
+            metrics.refreshes_ahead.labels(connection.provider, "refreshed").inc()
 
     async def _call_again(self, entry: Entry, provider: Provider, lane: Lane) -> None:
         metrics.refreshes_ahead.labels(provider.name, "postponed").inc()

@@ -243,7 +243,7 @@ async def test_a_provider_that_is_slow_holds_up_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The step is over before it has answered; what finds no place in line is told when to come again."""
-    monkeypatch.setattr(lanes, "_LINE", lanes._GUESS)  # as many in line as there are places
+    monkeypatch.setattr(lanes, "_UNKNOWN", 1)  # as many in line as there are places
     made = [await created(app, "practice-key", {"api_key": ALICE_KEY}) for _ in range(40)]
     asked = whoamis(sandbox)
     sandbox.post("/control", json={"api_fault": "hang"}).raise_for_status()

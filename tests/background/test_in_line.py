@@ -3,16 +3,19 @@ left alone, and nothing is lost or done twice when a replica stops in the middle
 
 import asyncio
 from functools import partial
+from typing import Any
 
 import pytest
 import redis
 
 from broker.app.heart import Heart
-from broker.background import refreshing
+from broker.background import lanes, refreshing
 from broker.background.refreshing import RefreshAhead
 from broker.connections import schedule
-from broker.models.connection import Connection
+from broker.errors import StoreUnavailable
+from broker.models.connection import Connection, Credential
 from broker.providers import Provider
+from broker.vault.due import Entry
 from tests.background.ahead import apps_own, chore_of, crash, due_at, generations, work_off
 from tests.background.counting import FRESH, Counting, ahead, asked, providers, replica, server
 from tests.upstream.practice_server import Asked, PracticeServer
@@ -20,6 +23,12 @@ from tests.waiting import eventually
 from tests.world import FakeClock
 
 __all__ = ["ahead", "providers", "replica", "server"]
+
+
+@pytest.fixture(autouse=True)
+def long_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lane that nothing is known of holds all that these tests put in line."""
+    monkeypatch.setattr(lanes, "_UNKNOWN", 20)
 
 
 class OneByOne(Counting):
@@ -68,10 +77,11 @@ async def test_a_place_that_becomes_free_is_taken_without_another_look(heart: He
     assert endpoint.most == 3
 
 
-async def test_who_stood_in_line_for_too_long_is_left_to_the_next_claim(
+async def test_who_stood_in_line_for_too_long_is_due_again_at_once(
     heart: Heart, ahead: RefreshAhead, replica: Heart, server: PracticeServer, clock: FakeClock
 ) -> None:
-    """Their claims are about to run out, and others may have them by the time they are done: each is sent once."""
+    """Their claims are about to run out, and others may have them by the time they are done: each is sent once, and
+    nobody waits for the rest of a claim that nothing comes of."""  # F7
     endpoint = Counting()
     server.answers["/token"] = endpoint
     ids = await apps_own(heart, 12)
@@ -82,7 +92,6 @@ async def test_who_stood_in_line_for_too_long_is_left_to_the_next_claim(
     endpoint.go.set()
     await ahead.finish()
     assert asked(server) == 3
-    clock.advance(seconds=20)
     assert await work_off(chore_of(replica)) == 9
     assert asked(server) == 12
     assert await generations(heart, ids) == {2}
@@ -106,6 +115,54 @@ async def test_what_stands_in_line_when_a_replica_stops_is_due_again_at_once(
     assert await work_off(chore_of(replica)) == 9
     assert asked(server) == 12
     assert await generations(heart, ids) == {2}
+
+
+async def test_what_is_claimed_while_a_replica_stops_is_due_again_at_once(
+    heart: Heart, server: PracticeServer, raw_store: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The step is given up when the store has claimed, and its answer is on its way: nothing stays hidden."""  # F3
+    claim, claimed, answer = heart.due.claim, asyncio.Event(), asyncio.Event()
+
+    async def slowly(*arguments: Any, **named: Any) -> list[Entry]:
+        entries = await claim(*arguments, **named)
+        claimed.set()
+        await answer.wait()
+        return entries
+
+    monkeypatch.setattr(heart.due, "claim", slowly)
+    ids = await apps_own(heart, 12)
+    chore = chore_of(heart)
+    step = asyncio.create_task(chore.step())
+    await claimed.wait()
+    step.cancel()
+    await asyncio.wait([step])
+    closing = asyncio.create_task(chore.aclose())
+    await asyncio.sleep(0)
+    answer.set()
+    await closing
+    assert all((due_at(raw_store, one) or 0) <= heart.clock() for one in ids)
+    assert asked(server) == 0
+
+
+async def test_a_claim_that_fails_loses_no_other(
+    heart: Heart, ahead: RefreshAhead, server: PracticeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One bucket's store doesn't answer: what was claimed of the others is done."""  # F3
+    claim, asked_of = heart.due.claim, set[int]()
+
+    async def one_fails(bucket: int, **named: Any) -> list[Entry]:
+        asked_of.add(bucket)
+        if len(asked_of) == 1:
+            raise StoreUnavailable("no answer")
+        return await claim(bucket, **named)
+
+    monkeypatch.setattr(heart.due, "claim", one_fails)
+    ids = await apps_own(heart, 12)
+    with pytest.raises(StoreUnavailable):
+        await ahead.step()
+    await ahead.finish()
+    assert asked(server) >= 6
+    assert await generations(heart, ids) == {1, 2}
 
 
 async def test_three_replicas_of_which_one_crashes_refresh_each_connection_once(
@@ -133,15 +190,23 @@ async def test_three_replicas_of_which_one_crashes_refresh_each_connection_once(
 async def test_no_more_is_in_hand_than_a_process_bears(
     heart: Heart, ahead: RefreshAhead, server: PracticeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where many providers hang, what was claimed is bounded: nothing more is, until some of it is done."""  # F8
+    """Where the store is slow to answer, what was claimed is bounded: nothing more is, until some is done."""  # F8
     monkeypatch.setattr(refreshing, "_IN_HAND", 20)
-    endpoint = Counting()
-    server.answers["/token"] = server.answers["/other"] = endpoint
-    ids = [*await apps_own(heart, 20), *await apps_own(heart, 20, provider="other")]
+    go = asyncio.Event()
+    read = heart.records.read_with_credential
+
+    async def slowly(connection_id: str) -> tuple[Connection, Credential | None] | None:
+        await go.wait()
+        return await read(connection_id)
+
+    monkeypatch.setattr(heart.records, "read_with_credential", slowly)
+    ids = await apps_own(heart, 30)
     for _ in range(20):
         await ahead.step()
     assert len(ahead._working) == 20
-    endpoint.go.set()
+    go.set()
+    monkeypatch.setattr(refreshing, "_IN_HAND", 1024)
+    ahead._lanes = lanes.Lanes(1024)
     await work_off(ahead)
     assert await generations(heart, ids) == {2}
 

@@ -82,12 +82,12 @@ async def test_one_slow_provider_holds_up_no_other(
     heart: Heart, ahead: RefreshAhead, server: PracticeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One answers nothing at all and has the longer queue: it doesn't get all that a process has in hand, and the
-    other's connections are refreshed meanwhile."""
-    monkeypatch.setattr(refreshing, "_IN_HAND", 64)
+    other's connections are refreshed meanwhile."""  # F7
+    monkeypatch.setattr(refreshing, "_IN_HAND", 32)
     endpoint = Counting()
     server.answers["/token"] = endpoint
     stuck = await apps_own(heart, 100)
-    ids = await apps_own(heart, 30, provider="other")
+    ids = await apps_own(heart, 9, provider="other")
     async with asyncio.timeout(60):
         while await generations(heart, ids) != {2}:
             if not await ahead.step():
@@ -103,8 +103,8 @@ async def test_one_dead_address_of_an_entry_holds_up_no_other(
 ) -> None:
     """Where each connection has an address of its own, only the one that fails is left alone."""
     server.answers["/north"] = raw_answer(500)
-    north = await apps_own(heart, 20, provider="regional", parameters={"region": "north"})
-    south = await apps_own(heart, 20, provider="regional", parameters={"region": "south"})
+    north = await apps_own(heart, 9, provider="regional", parameters={"region": "north"})
+    south = await apps_own(heart, 9, provider="regional", parameters={"region": "south"})
     await work_off(ahead)
     assert await generations(heart, south) == {2}
     assert await generations(heart, north) == {1}
@@ -205,9 +205,9 @@ async def test_what_found_no_place_comes_again_at_the_pace_of_the_provider(
         pass
     await eventually(lambda: endpoint.inside == 3)
     hidden = clock.now + (2 * 10 + 60) * 1000
-    await eventually(lambda: len([1 for each in ids if due_at(raw_store, each) == hidden]) == 48)
+    await eventually(lambda: len([1 for each in ids if due_at(raw_store, each) == hidden]) == 9)
     later = sorted(due for each in ids if (due := due_at(raw_store, each)) is not None and due != hidden)
-    assert len(later) == len(set(later)) == 12
+    assert len(later) == len(set(later)) == 51
     assert later[0] > clock.now
     assert later[-1] < clock.now + 20_000
     endpoint.go.set()
