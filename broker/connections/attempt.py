@@ -115,22 +115,23 @@ class Attempts:
         """Leave who sent the refresh token, and lost the lease, the time to store what the provider answered.
 
         The old access token is dead, but a new one may be on its way: sending the refresh token again could end the
-        grant that it belongs to.
+        grant that it belongs to. One that was waited for in vain is not waited for again.
 
         :raises Overtaken: it is stored, or the lease is lost.
         """
-        lease, most = attempt.tenure.lease, attempt.provider.timeout
-        if lease.in_flight_since is None:
+        flight, most = attempt.tenure.lease.in_flight, attempt.provider.timeout
+        if flight is None:
             return
-        left = most - (self._clock() - lease.in_flight_since) / 1000
+        left = most - (self._clock() - flight.since) / 1000
         # Their clock may differ. And looks are counted, not seconds: should this process stand still, too, and go on
         # together with the other one, it must not be the faster of the two.
         for _ in range(ceil((min(max(left, 0.0), most) + _STORES_WITHIN) / _LOOKS_EVERY)):
             await asyncio.sleep(_LOOKS_EVERY)
             if not await attempt.tenure.look_again():
                 raise Overtaken(attempt.sent_at)
-            if attempt.tenure.lease.in_flight_since is None:
+            if attempt.tenure.lease.in_flight is None:
                 return
+        await attempt.tenure.forget_flight()
 
     async def _note_failure(self, attempt: Attempt, error: BrokerError, request_id: str | None) -> bool:
         """Note what went wrong; ``False`` if the record left its generation meanwhile."""

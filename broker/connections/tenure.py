@@ -74,6 +74,7 @@ class Tenure:
     async def look_again(self) -> bool:
         """See how it stands with what others have begun; ``False``: they finished it, or the lease is theirs.
 
+        :raises SealBroken: what is noted of them is damaged.
         :raises StoreUnavailable: the store can't be asked.
         """
         asked_at = steady()
@@ -86,6 +87,17 @@ class Tenure:
             return False
         self.lease, self._ends = answer, asked_at + self._seconds
         return True
+
+    async def forget_flight(self) -> None:
+        """Whoever sent the refresh token before, and lost the lease, was waited for in vain.
+
+        :raises StoreUnavailable: that can't be noted, so nothing could be sent either.
+        """
+        await until_stored(
+            lambda: self._leases.forget_flight(self.lease),
+            what=f"lease on {self._connection.id}",
+            attempts=_ATTEMPTS,
+        )
 
     async def _keep(self) -> None:
         while True:

@@ -9,11 +9,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from broker.errors import SealBroken
 from broker.models.connection import Connection
 from broker.vault import names, scripts
 from broker.vault.redis.store import Store
+from broker.vault.stored import UNREADABLE
 
 _MILLISECONDS: Final = 15_000
+_LATEST: Final = 2**53
+"""Milliseconds. Whatever is later is no time that somebody noted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """Who sent the refresh token, lost the lease and has not come back since: gone for ever, or about to store what the
+    provider answered."""
+
+    owner: str
+    since: int
+    """When it was sent (ms)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +38,8 @@ class Lease:
     owner: str
     unknown_since: int | None
     """When an earlier refresh of this generation was begun (ms) of which nobody knows how it ended, or ``None``."""
-    in_flight_since: int | None = None
-    """When somebody sent the refresh token (ms) who lost the lease and has not come back since, or ``None``. Gone for
-    ever, or about to store what the provider answered."""
+    in_flight: Flight | None = None
+    """What somebody else sent under a lease on this generation, or ``None``."""
 
 
 class Leases:
@@ -41,6 +54,8 @@ class Leases:
         """Take the lease on refreshing this generation; the same owner can repeat it.
 
         Answers the lease, or ``"busy"``, ``"newer"`` or ``"gone"``.
+
+        :raises SealBroken: what is noted of earlier refreshes is damaged; the lease is given back.
         """
         reply = await self._store.run(
             scripts.LEASE,
@@ -49,8 +64,13 @@ class Leases:
         )
         if reply[0] != b"mine":
             return str(reply[0].decode())
-        intent, flight = (json.loads(noted)["started"] if noted else None for noted in reply[1:])
-        return Lease(connection.id, owner, unknown_since=intent, in_flight_since=flight)
+        try:
+            intent, flight = (_noted(note) if note else None for note in reply[1:])
+        except UNREADABLE:
+            # Others need not wait for it to run out, to be told the same.
+            await self.drop(Lease(connection.id, owner, None))
+            raise SealBroken(f"the stored record of {connection.id} is damaged") from None
+        return Lease(connection.id, owner, unknown_since=intent.since if intent else None, in_flight=flight)
 
     async def intend(self, lease: Lease, connection: Connection, *, started: int) -> bool:
         """Note that a refresh of this generation is begun at ``started`` (ms), and prolong the lease.
@@ -77,6 +97,15 @@ class Leases:
         )
         return bool(reply)
 
+    async def forget_flight(self, lease: Lease) -> None:
+        """Who is in flight beside this lease was waited for in vain: nobody needs to do that again.
+
+        Should somebody else have sent meanwhile, that stays noted.
+        """
+        if lease.in_flight is not None and lease.in_flight.owner != lease.owner:
+            # As if that one had given its lease back, which it has not had for long.
+            await self.drop(Lease(lease.connection_id, lease.in_flight.owner, None))
+
     async def drop(self, lease: Lease, *, nothing_open: bool = False) -> None:
         """Give the lease back, if it is still ours.
 
@@ -84,3 +113,12 @@ class Leases:
         """
         keys = [names.lease(lease.connection_id), names.record(lease.connection_id)]
         await self._store.run(scripts.LEASE_DROP, keys, [lease.owner, "1" if nothing_open else ""])
+
+
+def _noted(note: bytes) -> Flight:
+    """Who noted an intent, and when."""
+    document = json.loads(note)
+    owner, started = document["owner"], document["started"]
+    if type(owner) is not str or type(started) is not int or abs(started) > _LATEST:
+        raise ValueError("no intent")
+    return Flight(owner, started)

@@ -12,12 +12,13 @@ from broker.app.heart import Heart, build_heart
 from broker.clock import steady
 from broker.connections import attempt
 from broker.connections.tenure import Tenure
-from broker.errors import NotSent, OutcomeUnknown
+from broker.errors import NotSent, OutcomeUnknown, ProviderPaused
 from broker.models.connection import Connection, Status
 from broker.observe import steps
 from broker.providers import Registry
 from broker.settings import Settings
 from broker.vault import names
+from broker.vault.admission import Admission, Paused
 from broker.vault.leases import Lease
 from tests.connections.practice import behave, refreshes
 from tests.waiting import eventually
@@ -158,6 +159,29 @@ async def test_who_never_comes_back_is_waited_for_once(
     await heart.refresher.refresh(stored.id, 1)
     assert len(looks) == 1 + (5 if ago > 0 else 55)
     assert refreshes(sandbox) == (1, 0)
+
+
+async def test_who_never_comes_back_is_waited_for_once_whatever_becomes_of_it(
+    stored: Connection, heart: Heart, raw_store: redis.Redis, monkeypatch: pytest.MonkeyPatch, clock: FakeClock
+) -> None:
+    """The provider is left alone for a while: who was told so comes again, and is told so at once."""  # P2
+
+    async def paused(*_: Any, **__: Any) -> Paused:
+        return Paused(30_000)
+
+    monkeypatch.setattr(Admission, "enter", paused)
+    monkeypatch.setattr(attempt, "_LOOKS_EVERY", 0.01)
+    monkeypatch.setattr(attempt, "_STORES_WITHIN", 0.05)
+    lease = await heart.leases.take(stored, "lease_dead")
+    assert isinstance(lease, Lease)
+    assert await heart.leases.intend(lease, stored, started=clock() - 3_600_000)
+    raw_store.delete(names.lease(stored.id))
+    looks = looks_of(heart, monkeypatch)
+    for expected in (6, 7, 8):
+        with pytest.raises(ProviderPaused):
+            await heart.refresher.refresh(stored.id, 1)
+        assert len(looks) == expected
+    assert raw_store.hexists(names.record(stored.id), "i")
 
 
 async def test_who_came_back_with_nothing_is_not_waited_for(

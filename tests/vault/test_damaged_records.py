@@ -13,7 +13,7 @@ from broker.models.ids import digest
 from broker.vault import names
 from tests.connections.test_broken_seals import alerts
 from tests.journey import MakeClient
-from tests.world import Person, ServiceClient
+from tests.world import FakeClock, Person, ServiceClient
 
 NEST = b"[" * 200_000
 READ_BY_ALL = ("p", "g", "x", "gr", "sc", "st", "a")
@@ -189,3 +189,24 @@ async def test_a_use_is_not_spent_where_its_event_can_t_stand(
     assert (await app.redeem(reference)).status_code == 503
     raw_store.delete(names.outbox(connection_id))
     assert (await app.redeem(reference)).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["i", "f"])
+async def test_a_refresh_whose_beginning_is_damaged_is_a_typed_fault(
+    app: ServiceClient,
+    connection_id: str,
+    http: httpx2.AsyncClient,
+    raw_store: redis.Redis,
+    clock: FakeClock,
+    field: str,
+) -> None:
+    """Whether the refresh token was sent can't be told: it is not sent, and the next caller needn't wait for that."""
+    # K3, F6
+    clock.advance(seconds=3601)
+    app = ServiceClient(app.http, app.client_id, app.secret)
+    record, before = damage(raw_store, connection_id, field, b'{"started":"lately"}'), await alerts(http)
+    for _ in range(2):
+        assert refused(await app.fetch(connection_id))
+        assert not raw_store.exists(names.lease(connection_id))
+    assert await alerts(http) == before + 2
+    assert raw_store.hgetall(names.record(connection_id)) == record

@@ -6,11 +6,11 @@ from dataclasses import replace
 import pytest
 import redis
 
-from broker.errors import StoreUnavailable
+from broker.errors import SealBroken, StoreUnavailable
 from broker.models.connection import Connection, Credential, Fault, Health, Status
 from broker.vault import names
 from broker.vault.keyring import Keyring
-from broker.vault.leases import Lease, Leases
+from broker.vault.leases import Flight, Lease, Leases
 from broker.vault.opening import open_store
 from broker.vault.records import Records
 from broker.vault.redis.store import Store
@@ -102,17 +102,56 @@ async def test_who_sent_and_did_not_come_back_is_known(
     """Since when the outcome is unknown says the first one, what may be on its way the last: until that one drops."""
     # F1, F6
     first = await leased(leases, connection, "first")
-    assert (first.unknown_since, first.in_flight_since) == (None, None)
+    assert (first.unknown_since, first.in_flight) == (None, None)
     assert await leases.intend(first, connection, started=NOW)
     raw_store.delete(names.lease(connection.id))  # it ran out
     second = await leased(leases, connection, "second")
-    assert (second.unknown_since, second.in_flight_since) == (NOW, NOW)
+    assert (second.unknown_since, second.in_flight) == (NOW, Flight("first", NOW))
     assert await leases.intend(second, connection, started=NOW + 7)
     await leases.drop(first)
-    assert await leased(leases, connection, "second") == replace(second, in_flight_since=NOW + 7)
+    assert await leased(leases, connection, "second") == replace(second, in_flight=Flight("second", NOW + 7))
     await leases.drop(second)
     third = await leased(leases, connection, "third")
-    assert (third.unknown_since, third.in_flight_since) == (NOW, None)
+    assert (third.unknown_since, third.in_flight) == (NOW, None)
+
+
+async def test_who_was_waited_for_in_vain_is_forgotten_unless_somebody_sent_since(
+    leases: Leases, connection: Connection, raw_store: redis.Redis
+) -> None:
+    """Since when the outcome is unknown stays, and so does whose lease it is; a later flight is not the one meant."""
+    # F1, F6
+    first = await leased(leases, connection, "first")
+    assert await leases.intend(first, connection, started=NOW)
+    raw_store.delete(names.lease(connection.id))  # it ran out
+    second = await leased(leases, connection, "second")
+    await leases.forget_flight(second)
+    assert await leased(leases, connection, "second") == replace(second, in_flight=None)
+    assert await leases.intend(second, connection, started=NOW + 7)
+    await leases.forget_flight(second)
+    own = await leased(leases, connection, "second")
+    await leases.forget_flight(own)
+    assert await leased(leases, connection, "second") == replace(second, in_flight=Flight("second", NOW + 7))
+    assert await leases.take(connection, "third") == "busy"
+
+
+@pytest.mark.parametrize("field", ["i", "f"])
+@pytest.mark.parametrize(
+    "note",
+    [b"\xff", b"[]", b"5", b"null", b"{}", b'{"owner":1,"started":1}', b'{"owner":"o","started":9e99}', b"[" * 5000],
+    ids=lambda note: str(note)[:30],
+)
+async def test_a_lease_goes_back_whatever_is_noted_of_earlier_refreshes(
+    leases: Leases, connection: Connection, raw_store: redis.Redis, field: str, note: bytes
+) -> None:
+    """Who takes it is told that the record is damaged, who holds it can drop it, and what is noted stays."""  # K3
+    mine = await leased(leases, connection, "mine")
+    raw_store.hset(names.record(connection.id), field, note)
+    await leases.drop(mine, nothing_open=True)
+    assert not raw_store.exists(names.lease(connection.id))
+    with pytest.raises(SealBroken, match="damaged"):
+        await leases.take(connection, "yours")
+    assert not raw_store.exists(names.lease(connection.id))
+    assert raw_store.hget(names.record(connection.id), field) == note
 
 
 async def test_a_lease_that_was_lost_is_neither_renewed_nor_dropped(
