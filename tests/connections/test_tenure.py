@@ -154,7 +154,7 @@ async def test_who_never_comes_back_is_waited_for_once(
     assert await heart.leases.intend(lease, stored, started=clock() - ago * 1000)
     raw_store.delete(names.lease(stored.id))
     hasty = heart.providers.get(stored.provider).model_copy(update={"timeout": 0.5})
-    monkeypatch.setattr(Registry, "get", lambda *_: hasty)
+    monkeypatch.setattr(Registry, "of_connection", lambda *_: hasty)
     looks = looks_of(heart, monkeypatch)
     await heart.refresher.refresh(stored.id, 1)
     assert len(looks) == 1 + (5 if ago > 0 else 55)
