@@ -2,9 +2,9 @@
 -- Release an access token: read the record, spend the reference, write the audit event. All or nothing.
 -- KEYS: record, outbox[, reference]
 -- ARGV: now (ms), the moment the token must outlive (ms), tenant, providers ("*" or ",a,b,"), providers whose tokens may
---       be released (",a,b,"), client id, generation the provider refused ("" = none), event (JSON without its closing brace), name
---       of this attempt, what else the event says (members of its data, each after a comma), grant the record must have
---       ("" = any), then names of fields to answer beside the token
+--       be released (",a,b,"), client id, generation the provider refused ("" = none), event (JSON without its closing
+--       brace), name of this attempt, what else the event says (members of its data, each after a comma), grant the
+--       record must have ("" = any), then names of fields to answer beside the token
 -- Answers {"ok", generation, expiry, grant, scopes, sealed access token, provider, field, …} or {"absent"},
 --         {"moved"}: another grant, {"reference"}, {"status", status}, {"withheld", provider}, {"stale", generation},
 --         {"scopes", scope, …}: those that the reference needs and the connection lacks, or {"damaged"}: the record holds
