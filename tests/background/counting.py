@@ -6,13 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.app.heart import Heart, build_heart
-from broker.background.refreshing import RefreshAhead
 from broker.providers import Registry, load_providers
-from broker.settings import Settings
-from tests.background.ahead import chore_of
 from tests.upstream.practice_server import Asked, PracticeServer, json_answer, practice_server
-from tests.world import FakeClock
 
 _ENTRIES = """
 providers:
@@ -70,22 +65,6 @@ def providers(server: PracticeServer, tmp_path: Path) -> Registry:
     path = tmp_path / "providers.yaml"
     path.write_text(_ENTRIES)
     return load_providers(path, {"PRACTICE": server.origin})
-
-
-@pytest.fixture
-async def ahead(heart: Heart) -> AsyncIterator[RefreshAhead]:
-    """The chore of one replica."""
-    chore = chore_of(heart)
-    yield chore
-    await chore.aclose()
-
-
-@pytest.fixture
-async def replica(settings: Settings, providers: Registry, clock: FakeClock) -> AsyncIterator[Heart]:
-    """A second replica."""
-    replica = build_heart(settings, providers, clock)
-    yield replica
-    await replica.aclose(work_ends_within=5)
 
 
 def asked(server: PracticeServer, path: str = "/token") -> int:

@@ -17,12 +17,12 @@ from broker.models.connection import Connection, Credential
 from broker.providers import Provider
 from broker.vault.due import Entry
 from tests.background.ahead import apps_own, chore_of, crash, due_at, generations, work_off
-from tests.background.counting import FRESH, Counting, ahead, asked, providers, replica, server
+from tests.background.counting import FRESH, Counting, asked, providers, server
 from tests.upstream.practice_server import Asked, PracticeServer
 from tests.waiting import eventually
 from tests.world import FakeClock
 
-__all__ = ["ahead", "providers", "replica", "server"]
+__all__ = ["providers", "server"]
 
 
 @pytest.fixture(autouse=True)

@@ -11,13 +11,13 @@ from broker.background.refreshing import RefreshAhead
 from broker.errors import ProviderBusy, ProviderUnavailable
 from broker.vault import admission
 from tests.background.ahead import apps_own, chore_of, due_at, generations, stored, work_off
-from tests.background.counting import FRESH, Counting, ahead, asked, providers, replica, server
+from tests.background.counting import FRESH, Counting, asked, providers, server
 from tests.journey import MakeClient
 from tests.upstream.practice_server import PracticeServer, json_answer, raw_answer
 from tests.waiting import eventually
 from tests.world import FakeClock
 
-__all__ = ["ahead", "providers", "replica", "server"]
+__all__ = ["providers", "server"]
 
 
 @pytest.fixture(autouse=True)

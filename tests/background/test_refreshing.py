@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
 from io import StringIO
 
 import httpx2
@@ -24,22 +23,6 @@ from tests.waiting import eventually
 from tests.world import FakeClock, Person, ServiceClient
 
 __all__ = ["logged"]
-
-
-@pytest.fixture
-async def ahead(heart: Heart) -> AsyncIterator[RefreshAhead]:
-    """The chore of one replica."""
-    chore = chore_of(heart)
-    yield chore
-    await chore.aclose()
-
-
-@pytest.fixture
-async def replica(settings: Settings, providers: Registry, clock: FakeClock) -> AsyncIterator[Heart]:
-    """A second replica."""
-    replica = build_heart(settings, providers, clock)
-    yield replica
-    await replica.aclose(work_ends_within=5)
 
 
 @pytest.fixture
