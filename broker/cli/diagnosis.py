@@ -225,10 +225,16 @@ def _of_fit_store(heart: Heart) -> Iterator[Check]:
 
 
 async def _of_memory(heart: Heart) -> Check:
-    """How full the store is; of several servers, the fullest."""
+    """How full the store is; of several servers, the fullest.
+
+    :raises StoreUnavailable: one of them can't be asked any more.
+    """
     name = "store memory"
-    infos = [info for info in (await heart.store.infos()).values() if not isinstance(info, StoreUnavailable)]
-    memories = [memory_of(parse_info(info)) for info in infos]
+    memories = []
+    for info in (await heart.store.infos()).values():
+        if isinstance(info, StoreUnavailable):
+            raise info  # it was there a moment ago
+        memories.append(memory_of(parse_info(info)))
     unlimited = [memory.used for memory in memories if memory.limit is None]
     if unlimited:
         message = f"{_megabytes(max(unlimited))} used, and no limit set"

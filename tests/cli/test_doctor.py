@@ -13,6 +13,9 @@ import httpx2
 import pytest
 import redis
 
+from broker.cli import diagnosis
+from broker.errors import StoreUnavailable
+from broker.vault.redis.pipeline import Pipeline
 from tests.cli.conftest import Cli, Result
 from tests.processes import broker_process
 
@@ -258,6 +261,21 @@ def test_a_store_that_fills_up_is_told_before_it_is_full(
     finally:
         raw_store.config_set("maxmemory", 0)
     assert (found(result)["store memory"], said in message(result, "store memory")) == (status, True)
+
+
+def test_a_store_that_goes_while_it_is_looked_at_is_told(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was fit a moment ago, and now it doesn't say how full it is."""
+
+    async def fit(*_: object, **__: object) -> list[str]:
+        return []
+
+    async def gone(_: Pipeline) -> dict[str, StoreUnavailable]:
+        return {"": StoreUnavailable("the store went away")}
+
+    monkeypatch.setattr(diagnosis, "reasons_not_ready", fit)
+    monkeypatch.setattr(Pipeline, "infos", gone)
+    result = cli("doctor", "--json")
+    assert (found(result)["store"], message(result, "store")) == ("fail", "the store went away")
 
 
 @pytest.mark.parametrize(
